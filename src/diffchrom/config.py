@@ -1,0 +1,101 @@
+"""Every default, once: presets of training, and where things are looked for.
+
+The command line reads these dataclasses for its help and its defaults; the run folder stores them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from diffchrom.errors import UsageError
+
+DEFAULT_STORE = "diffchrom.h5"
+DEFAULT_VARIANT = "aux+siamese"
+DEFAULT_SPLIT = "chromosome"
+STORE_VARIABLE = "DIFFCHROM_STORE"
+
+AUX_TASKS = ("regression", "classification")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def default_store() -> str:
+    """Path of the store used when ``--store`` is not given."""
+    return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+
+
+def available_threads() -> int:
+    """Cores this process may use (fewer than the machine has under taskset, cgroups or SLURM)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Everything that decides what `train` computes, apart from the data and the variant.
+
+    Attributes
+    ----------
+    hidden : int
+        D of Level I, each direction; Level II has half of it (32 and 16 in the paper).
+    transform : str
+        ``raw`` or ``log1p`` of the binned signal.
+    standardise : bool
+        Scale each mark with the training genes' mean and standard deviation over both cells.
+    contrastive : str
+        ``squared`` (the released code: (1-S) R^2 + S max(0, m-R)^2) or ``paper`` (with R/2 and a half).
+    contrastive_weight, margin, change_threshold : float
+        Weight of the contrastive loss, its margin m, and |log2fc| from which S = 1.
+    init_range : float or None
+        All weights uniform(-init_range, init_range); None is PyTorch's own initialisation.
+    dropout : float
+        On the Level I embeddings and on Level II's output, while training.
+    """
+
+    hidden: int = 32
+    transform: str = "log1p"
+    standardise: bool = True
+    epochs: int = 40
+    batch_size: int = 32
+    lr: float = 2e-3
+    patience: int = 10
+    clip_norm: float = 1.0
+    dropout: float = 0.2
+    init_range: float | None = None
+    contrastive: str = "squared"
+    contrastive_weight: float = 1.0
+    margin: float = 2.0
+    change_threshold: float = 2.0
+    aux_task: str = "regression"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return asdict(self)
+
+
+#: ``published`` follows the authors' released code, from which the paper's figures came.
+PRESETS = {
+    "default": Hyperparameters(),
+    "published": Hyperparameters(
+        transform="raw",
+        standardise=False,
+        epochs=90,
+        batch_size=10,
+        lr=1e-4,
+        patience=90,
+        clip_norm=1.0,
+        dropout=0.0,
+        init_range=0.1,
+        contrastive="squared",
+        contrastive_weight=4.0,
+    ),
+}
+
+
+def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
+    """Return the preset's hyper-parameters with those of `changes` that are not None put in place."""
+    if preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})

@@ -1,0 +1,111 @@
+"""Genes and the windows around their transcription start sites, as plain arrays.
+
+Coordinates are 0-based and half-open everywhere inside diffchrom, as in BED, bigWig and HDF5; GTF's 1-based
+closed ones are converted where they are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+StringArray = npt.NDArray[np.object_]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Genes:
+    """Genes in the order of a store's rows.
+
+    Attributes
+    ----------
+    id, name, chrom : object array [n_genes]
+        Stable identifier (unique), symbol, chromosome as the annotation names it.
+    strand : object array [n_genes]
+        ``+`` or ``-``.
+    start, end : int64 array [n_genes]
+        The gene's extent, 0-based, half-open.
+    tss : int64 array [n_genes]
+        0-based position of the first transcribed base: `start` on plus, ``end - 1`` on minus.
+    tes : int64 array [n_genes]
+        0-based position of the last transcribed base: ``end - 1`` on plus, `start` on minus.
+    """
+
+    id: StringArray
+    name: StringArray
+    chrom: StringArray
+    strand: StringArray
+    start: IntArray
+    end: IntArray
+    tss: IntArray
+    tes: IntArray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def take(self, index: npt.NDArray[Any]) -> Genes:
+        """Return the genes at `index` (positions or a boolean mask), in that order."""
+        return Genes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+    @property
+    def minus(self) -> npt.NDArray[np.bool_]:
+        """True for genes on the minus strand."""
+        return np.asarray(self.strand == "-", dtype=bool)
+
+    def window_starts(self, flank: int, *, around: str = "tss") -> IntArray:
+        """First base of each gene's window of ``2 * flank`` bases; may be negative near a chromosome's start.
+
+        The 5' edge of the anchor base (TSS or TES) lies exactly between the two halves, on both strands: a
+        gene and its mirror image have mirrored windows.
+        """
+        position = getattr(self, around)
+        return np.asarray(position + self.minus - flank, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a gene's surroundings are cut into bins.
+
+    Attributes
+    ----------
+    flank : int
+        Bases on each side of the TSS.
+    bin_size : int
+        Bases a bin.
+    orient : str
+        ``transcription``: bin 1 is always upstream (windows of minus-strand genes are flipped);
+        ``genome``: bin 1 has the smallest coordinate, whatever the strand (what the DeepDiff authors did).
+    """
+
+    flank: int = 10_000
+    bin_size: int = 100
+    orient: str = "transcription"
+
+    @property
+    def n_bins(self) -> int:
+        """Bins a window."""
+        return 2 * self.flank // self.bin_size
+
+
+ORIENTATIONS = ("transcription", "genome")
+
+
+def bin_intervals(
+    genes: Genes, window: Window, index: int, *, around: str = "tss"
+) -> tuple[IntArray, IntArray]:
+    """Genome coordinates of the bins of gene `index`, in the order in which they stand in the store.
+
+    Returns
+    -------
+    start, end : int64 arrays [n_bins]
+        0-based, half-open, not clipped to the chromosome.
+    """
+    first = genes.window_starts(window.flank, around=around)[index]
+    start = first + np.arange(window.n_bins, dtype=np.int64) * window.bin_size
+    if window.orient == "transcription" and genes.strand[index] == "-":
+        start = start[::-1].copy()
+    return start, start + window.bin_size

@@ -1,0 +1,67 @@
+"""The DeepDiff variants as data (Sekhon, Singh and Qi 2018, section 3 and Figure 3).
+
+One model is built from a row of `VARIANTS`; nothing else in diffchrom knows a variant by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffchrom.errors import UsageError
+
+#: What a sequence of a Level I block is made of: the signal of cell A, of cell B, or A - B.
+SOURCES = ("A", "B", "A-B")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One DeepDiff model.
+
+    Attributes
+    ----------
+    name : str
+        As in the paper.
+    main : tuple of str
+        Sources of the Level I block of the main task (``f1d``); empty where the main task is fed by the
+        auxiliary blocks alone.
+    auxiliary : bool
+        Level I and II blocks for each cell (``f1A``, ``f1B``, ``f2A``, ``f2B``) that also predict that
+        cell's expression.
+    siamese : bool
+        ``f1A`` and ``f1B`` are one shared block, trained with a contrastive loss.
+    summary : str
+        One line for ``--help``.
+    """
+
+    name: str
+    main: tuple[str, ...]
+    auxiliary: bool
+    siamese: bool
+    summary: str
+
+    def __post_init__(self) -> None:
+        if self.siamese and not self.auxiliary:
+            raise ValueError("a siamese variant needs the auxiliary blocks")
+        if not self.main and not self.auxiliary:
+            raise ValueError("a variant without inputs")
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("raw:d", ("A-B",), False, False, "the difference of the two cells' signals"),
+        Variant("raw:c", ("A", "B"), False, False, "both cells' signals, concatenated"),
+        Variant("raw", ("A", "B", "A-B"), False, False, "both signals and their difference"),
+        Variant("aux", (), True, False, "two cell-specific encoders that also predict expression"),
+        Variant("raw+aux", ("A", "B", "A-B"), True, False, "raw, joined with the encoders of aux"),
+        Variant("aux+siamese", (), True, True, "aux with one encoder for both cells, contrastive loss"),
+        Variant("raw+aux+siamese", ("A", "B", "A-B"), True, True, "raw, joined with aux+siamese"),
+    )
+}
+
+
+def get_variant(name: str) -> Variant:
+    """Return the variant called `name`; UsageError lists the known ones."""
+    if name not in VARIANTS:
+        raise UsageError(f"--variant {name}: unknown; choose one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]
