@@ -1,0 +1,204 @@
+"""A pair of cells as arrays: what models and baselines learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.config import DEFAULT_SPLIT
+from diffchrom.errors import StoreError, UsageError
+from diffchrom.genes import Genes
+from diffchrom.store import Store
+
+#: Numbers under which a store keeps the parts of a split, and the names users give them.
+SPLIT_PARTS = {"train": 0, "valid": 1, "test": 2}
+PART_NAMES = {number: name for name, number in SPLIT_PARTS.items()} | {-1: "unused"}
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Signal and labels of one pair of cells.
+
+    Attributes
+    ----------
+    pair : (A, B)
+    marks : names, in the order of axis 1 of the signal.
+    genes : the rows.
+    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
+        Binned signal as it stands in the store, neither transformed nor scaled.
+    log2fc : float64 [n_genes]
+        log2((B + 1) / (A + 1)); NaN where either expression is unknown.
+    expr_a, expr_b : float64 [n_genes]
+        log2(expression + 1); NaN where unknown.
+    split : int8 [n_genes]
+        0 train, 1 valid, 2 test, -1 unused.
+    unit : str
+        Unit of the expression, empty without labels.
+    """
+
+    pair: tuple[str, str]
+    marks: tuple[str, ...]
+    genes: Genes
+    signal_a: npt.NDArray[np.float32]
+    signal_b: npt.NDArray[np.float32]
+    log2fc: npt.NDArray[np.float64]
+    expr_a: npt.NDArray[np.float64]
+    expr_b: npt.NDArray[np.float64]
+    split: npt.NDArray[np.int8]
+    unit: str = ""
+
+    def __len__(self) -> int:
+        return len(self.genes)
+
+    def rows(self, part: str) -> npt.NDArray[np.intp]:
+        """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
+        return np.flatnonzero((self.split == SPLIT_PARTS[part]) & np.isfinite(self.log2fc))
+
+    def take(self, index: npt.NDArray[Any]) -> PairData:
+        """Return the genes at `index` (positions or a mask), in that order."""
+        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "split")
+        return replace(
+            self, genes=self.genes.take(index), **{name: getattr(self, name)[index] for name in arrays}
+        )
+
+
+def resolve_pair(store: Store, pair: str | None) -> tuple[str, str]:
+    """Turn ``A,B`` into two cells of the store; None is the store's two cells, where it has exactly two."""
+    cells = store.cells()
+    if pair is None:
+        if len(cells) != 2:
+            known = ", ".join(cells) or "none"
+            raise UsageError(f"--pair A,B is needed: {store.path} has {len(cells)} cells ({known})")
+        return cells[0], cells[1]
+    names = [name.strip() for name in pair.split(",")]
+    if len(names) != 2 or not all(names):
+        raise UsageError(f"--pair {pair}: give two cells with a comma between them, as in --pair A,B")
+    unknown = [name for name in names if name not in cells]
+    if unknown:
+        raise StoreError(f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(cells)}")
+    if names[0] == names[1]:
+        raise UsageError(f"--pair {pair}: the two cells are the same")
+    return names[0], names[1]
+
+
+def resolve_split(store: Store, name: str | None) -> str:
+    """Name of the split to use: the one asked for, the only one, or `config.DEFAULT_SPLIT`."""
+    known = store.splits()
+    chosen = name or (known[0] if len(known) == 1 else DEFAULT_SPLIT)
+    if chosen not in known:
+        raise StoreError(
+            f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
+            "add one with `diffchrom prepare --split`"
+        )
+    return chosen
+
+
+def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Marks to use: those asked for (StoreError when a cell lacks one), or all of the pair's.
+
+    A mark that only one cell of the pair has is an error too: a model trained on fewer marks than the store
+    holds should be somebody's decision.
+    """
+    held = {cell: store.marks(cell) for cell in pair}
+    wanted = tuple(marks) if marks else tuple(dict.fromkeys(mark for cell in pair for mark in held[cell]))
+    lacking = {cell: [mark for mark in wanted if mark not in held[cell]] for cell in pair}
+    for cell, missing in lacking.items():
+        if missing:
+            common = ",".join(store.common_marks(pair))
+            advice = f"use --marks {common}" if common and not marks else "choose other marks"
+            raise StoreError(
+                f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
+                f"or {advice}"
+            )
+    if not wanted:
+        raise StoreError(f"{store.path}: cells {' and '.join(pair)} have no tracks")
+    return wanted
+
+
+def resolve_unit(store: Store, pair: tuple[str, str], unit: str | None = None) -> str | None:
+    """Unit of expression that both cells have: the one asked for, else the preferred; None where none is."""
+    first, second = (store.expression_units(cell) for cell in pair)
+    common = [name for name in first if name in second]
+    if unit is not None and unit not in common:
+        raise StoreError(
+            f"{store.path}: cells {' and '.join(pair)} have no common expression in {unit}; "
+            f"they share {', '.join(common) or 'none'}"
+        )
+    return unit or (common[0] if common else None)
+
+
+def check_units(store: Store, pair: tuple[str, str], marks: Sequence[str]) -> None:
+    """Refuse a pair in which one mark's two tracks have different units of signal."""
+    for mark in marks:
+        units = [str(store.signal_attrs(cell, mark).get("unit", "")) for cell in pair]
+        if all(units) and units[0] != units[1]:
+            raise StoreError(
+                f"{store.path}: {mark} is {units[0]} in {pair[0]} and {units[1]} in {pair[1]}; "
+                "prepare both from tracks of one unit"
+            )
+
+
+def log2_fold_change(
+    expr_a: npt.NDArray[np.float64], expr_b: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """log2((B + 1) / (A + 1)) from log2(A + 1) and log2(B + 1)."""
+    return expr_b - expr_a
+
+
+def load_pair(
+    store: Store,
+    pair: tuple[str, str],
+    *,
+    marks: Sequence[str] | None = None,
+    split: str | None = None,
+    unit: str | None = None,
+    labels: str = "required",
+) -> PairData:
+    """Read a pair of cells from a store.
+
+    Parameters
+    ----------
+    store : where from.
+    pair : cells A and B.
+    marks : marks in the order wanted; None is all that the two cells have.
+    split : name of a stored split; None is the only one, or the default one.
+    unit : unit of expression; None is the preferred one that both cells have.
+    labels : ``required`` raises StoreError where expression is missing, ``optional`` gives NaN.
+
+    Raises
+    ------
+    StoreError
+        Missing cells, marks, splits, labels, or tracks of different units.
+    """
+    chosen_marks = resolve_marks(store, pair, marks)
+    check_units(store, pair, chosen_marks)
+    chosen_unit = resolve_unit(store, pair, unit)
+    if chosen_unit is None and labels == "required":
+        raise StoreError(
+            f"{store.path}: no expression for {' and '.join(pair)}; add it with "
+            "`diffchrom prepare --expression`"
+        )
+    unknown = np.full(store.n_genes, np.nan)
+    expr_a, expr_b = (
+        np.log2(store.expression(cell, chosen_unit) + 1) if chosen_unit else unknown for cell in pair
+    )
+    if store.splits() or labels == "required":
+        parts = store.split(resolve_split(store, split))
+    else:
+        parts = np.full(store.n_genes, -1, dtype=np.int8)
+    return PairData(
+        pair=pair,
+        marks=chosen_marks,
+        genes=store.genes,
+        signal_a=store.signal(pair[0], chosen_marks),
+        signal_b=store.signal(pair[1], chosen_marks),
+        log2fc=log2_fold_change(expr_a, expr_b),
+        expr_a=expr_a,
+        expr_b=expr_b,
+        split=parts,
+        unit=chosen_unit or "",
+    )
