@@ -1,0 +1,410 @@
+"""Reading bigWig files block by block, with every number of the file checked before it is believed.
+
+The format is that of Kent et al., *Bioinformatics* 2010, doi 10.1093/bioinformatics/btq351 (supplement,
+tables 5 to 16): a header, a B+ tree of chromosomes, compressed data blocks sorted by position, and an R tree
+over them. Only the blocks that touch the wanted regions are read, and a damaged file is an `InputError`,
+where libBigWig crashes or hangs on some. docs/performance.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.errors import InputError
+from diffchrom.files import require_file
+
+Array = npt.NDArray[Any]
+
+BIGWIG_MAGIC = 0x888FFC26
+OTHER_MAGICS = {
+    0x8789F2EB: "a bigBed, not a bigWig",
+    0x1A412743: "a 2bit genome, not a bigWig",
+}
+CHROM_TREE_MAGIC = 0x78CA8C91
+INDEX_MAGIC = 0x2468ACE0
+
+HEADER_SIZE = 64
+MAX_CHROMS = 10_000_000
+MAX_KEY_SIZE = 4096
+MAX_DEPTH = 40
+#: A data block counts its items in 16 bits, so it inflates to at most this many bytes.
+MAX_BLOCK = 24 + 12 * 65535
+#: Blocks that lie one behind the other are read from disk together, up to this many bytes.
+READ_AT_ONCE = 4 << 20
+#: Inflated bytes decoded together: enough to spread numpy's cost a call, few enough to stay in cache.
+DECODE_AT_ONCE = 6 << 20
+
+BEDGRAPH, VARIABLE_STEP, FIXED_STEP = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first pages of a bigWig say.
+
+    Attributes
+    ----------
+    path : Path
+    order : str
+        ``<`` or ``>``, the file's byte order.
+    file_size : int
+        Bytes.
+    chrom_ids, chrom_sizes : dict
+        Number and length in bases of each chromosome, by name.
+    index_offset : int
+        Where the R tree starts.
+    compressed : bool
+    """
+
+    path: Path
+    order: str
+    file_size: int
+    chrom_ids: dict[str, int]
+    chrom_sizes: dict[str, int]
+    index_offset: int
+    compressed: bool
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Consecutive intervals of one chromosome, sorted and not overlapping.
+
+    Attributes
+    ----------
+    chrom_id : int
+    start, end : int64 array [n]
+        0-based, half-open.
+    value : float32 array [n]
+        NaN where the file says NaN.
+    """
+
+    chrom_id: int
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float32]
+
+
+def damaged(path: Path, what: str) -> InputError:
+    """Return the error of a file that contradicts itself."""
+    return InputError(f"{path}: truncated or damaged bigWig ({what}); fetch or make the file again")
+
+
+def _read_at(file: IO[bytes], header_path: Path, offset: int, size: int, what: str) -> bytes:
+    data = os.pread(file.fileno(), size, offset) if offset >= 0 else b""
+    if len(data) < size:
+        raise damaged(header_path, f"{what} lies outside the file")
+    return data
+
+
+def read_header(path: str | Path) -> Header:
+    """Check a bigWig's structure and return what its header says.
+
+    The magic number, all offsets, the zoom headers, the whole chromosome tree and the index's header are
+    checked; data blocks are checked as they are read.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, is no bigWig, or contradicts itself.
+    """
+    path = require_file(path, "track")
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_header(file: IO[bytes], path: Path) -> Header:
+    file_size = os.fstat(file.fileno()).st_size
+    first = os.pread(file.fileno(), HEADER_SIZE, 0)
+    if not first:
+        raise InputError(f"{path}: is empty, not a bigWig")
+    order = _byte_order(path, first)
+    if len(first) < HEADER_SIZE:
+        raise damaged(path, "it ends within its header")
+    _, zooms, tree, data, index, _, _, _, _, buffer_size, _ = struct.unpack(order + "HHQQQHHQQIQ", first[4:])
+    for name, offset in (("chromosome tree", tree), ("data", data), ("index", index)):
+        if not HEADER_SIZE <= offset < file_size:
+            raise damaged(path, f"its {name} would start at byte {offset} of {file_size}")
+    levels = _read_at(file, path, HEADER_SIZE, 24 * zooms, "a zoom header")
+    for _, _, zoom_data, zoom_index in struct.iter_unpack(order + "IIQQ", levels):
+        if max(zoom_data, zoom_index) >= file_size:
+            raise damaged(
+                path, f"a zoom level would start at byte {max(zoom_data, zoom_index)} of {file_size}"
+            )
+    ids, sizes = _read_chroms(file, path, order, tree, file_size)
+    magic = struct.unpack(order + "I", _read_at(file, path, index, 48, "the index")[:4])[0]
+    if magic != INDEX_MAGIC:
+        raise damaged(path, "no index where the header says")
+    return Header(path, order, file_size, ids, sizes, index, buffer_size > 0)
+
+
+def _byte_order(path: Path, first: bytes) -> str:
+    for order in "<>":
+        magic = struct.unpack(order + "I", first[:4].ljust(4, b"\0"))[0]
+        if magic == BIGWIG_MAGIC:
+            return order
+        if magic in OTHER_MAGICS:
+            raise InputError(f"{path}: is {OTHER_MAGICS[magic]}; give the track as bigWig")
+    if first[:2] == b"\x1f\x8b":
+        raise InputError(f"{path}: is gzipped (or BAM), not a bigWig; gunzip it, or give reads with --reads")
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in first):
+        raise InputError(
+            f"{path}: is text, not a bigWig; convert bedGraph or wig with bedGraphToBigWig/wigToBigWig"
+        )
+    raise InputError(f"{path}: is no bigWig (its first bytes are {first[:4].hex()})")
+
+
+def _read_chroms(
+    file: IO[bytes], path: Path, order: str, offset: int, file_size: int
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Walk the B+ tree of chromosomes."""
+    head = _read_at(file, path, offset, 32, "the chromosome tree")
+    magic, _, key_size, value_size, count, _ = struct.unpack(order + "IIIIQQ", head)
+    if magic != CHROM_TREE_MAGIC:
+        raise damaged(path, "no chromosome tree where the header says")
+    if not 0 < key_size <= MAX_KEY_SIZE or value_size != 8:
+        raise damaged(path, f"chromosome names of {key_size} bytes")
+    if count > min(MAX_CHROMS, file_size // (key_size + 8)):
+        raise damaged(path, f"{count} chromosomes in a file of {file_size} bytes")
+    ids: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    nodes, visited = [(offset + 32, 0)], 0
+    while nodes:
+        at, depth = nodes.pop()
+        visited += 1
+        if depth > MAX_DEPTH or visited > 2 * count + MAX_DEPTH:
+            raise damaged(path, "its chromosome tree has no end")
+        leaf, _, items = struct.unpack(order + "BBH", _read_at(file, path, at, 4, "a chromosome node"))
+        body = _read_at(file, path, at + 4, items * (key_size + 8), "a chromosome node")
+        for first in range(0, len(body), key_size + 8):
+            tail = body[first + key_size : first + key_size + 8]
+            if not leaf:
+                nodes.append((struct.unpack(order + "Q", tail)[0], depth + 1))
+                continue
+            name = body[first : first + key_size].rstrip(b"\0").decode("utf-8", "backslashreplace")
+            ids[name], sizes[name] = struct.unpack(order + "II", tail)
+        if len(ids) > count:
+            raise damaged(path, f"more than the {count} chromosomes it announces")
+    if len(ids) != count or len(set(ids.values())) != count:
+        raise damaged(path, f"{len(set(ids.values()))} of {count} chromosomes found")
+    if not ids or any(not name.isprintable() or not name for name in ids):
+        raise damaged(path, "chromosome names that are no names")
+    return dict(sorted(ids.items(), key=lambda item: item[1])), sizes
+
+
+def _overlaps(items: Array, first_key: Array, last_key: Array) -> npt.NDArray[np.bool_]:
+    """Which index items, as (start chrom, start, end chrom, end), meet one of the sorted regions."""
+    start = (items["start_chrom"].astype(np.uint64) << np.uint64(32)) | items["start"]
+    end = (items["end_chrom"].astype(np.uint64) << np.uint64(32)) | items["end"]
+    begun = np.searchsorted(first_key, end, side="left")
+    over = np.searchsorted(last_key, start, side="right")
+    return np.asarray(begun > over)
+
+
+def _touched_blocks(
+    file: IO[bytes], header: Header, chrom_id: Array, start: Array, end: Array
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Offsets and sizes of the data blocks that meet the regions (sorted, not overlapping)."""
+    shift = np.uint64(32)
+    first_key = (chrom_id.astype(np.uint64) << shift) | start.astype(np.uint64)
+    last_key = (chrom_id.astype(np.uint64) << shift) | end.astype(np.uint64)
+    order, path, size = header.order, header.path, header.file_size
+    corner = [(name, order + "u4") for name in ("start_chrom", "start", "end_chrom", "end")]
+    branch = np.dtype([*corner, ("offset", order + "u8")])
+    leaf = np.dtype([*corner, ("offset", order + "u8"), ("size", order + "u8")])
+    found: list[Array] = []
+    nodes, seen = [header.index_offset + 48], 0
+    for _ in range(MAX_DEPTH):
+        below: list[Array] = []
+        for at in nodes:
+            is_leaf, _, count = struct.unpack(order + "BBH", _read_at(file, path, at, 4, "an index node"))
+            kind = leaf if is_leaf else branch
+            body = _read_at(file, path, at + 4, count * kind.itemsize, "an index node")
+            items = np.frombuffer(body, kind)
+            items = items[_overlaps(items, first_key, last_key)]
+            (found if is_leaf else below).append(items)
+        seen += len(nodes)
+        # A node without its own 28 bytes in the file has been seen before: the tree bites its tail.
+        if seen > size // 28 + 1:
+            raise damaged(path, "its index has no end")
+        if not below:
+            break
+        offsets = np.concatenate([items["offset"] for items in below])
+        if len(offsets) and offsets.max() >= size:
+            raise damaged(path, "an index node lies outside the file")
+        nodes = np.unique(offsets).tolist()
+    else:
+        raise damaged(path, "its index has no end")
+    blocks = np.concatenate(found) if found else np.empty(0, leaf)
+    offset, length = blocks["offset"].astype(np.uint64), blocks["size"].astype(np.uint64)
+    limit = np.uint64(2 * MAX_BLOCK)
+    if (
+        np.any(length > limit)
+        or np.any(offset > np.uint64(size))
+        or np.any(offset + length > np.uint64(size))
+    ):
+        raise damaged(path, "a data block lies outside the file")
+    by_position = np.argsort(
+        (blocks["start_chrom"].astype(np.uint64) << shift) | blocks["start"], kind="stable"
+    )
+    _, once = np.unique(offset[by_position], return_index=True)
+    if len(once) != len(offset):
+        raise damaged(path, "its index names a data block twice")
+    return offset[by_position].astype(np.int64), length[by_position].astype(np.int64)
+
+
+def _inflated(file: IO[bytes], header: Header, offset: Array, size: Array) -> Iterator[bytes]:
+    """Read the blocks, neighbours in one go, and inflate each."""
+    first = 0
+    ends = offset + size
+    while first < len(offset):
+        last = first + 1
+        while (
+            last < len(offset)
+            and offset[last] == ends[last - 1]
+            and ends[last] - offset[first] <= READ_AT_ONCE
+        ):
+            last += 1
+        base = int(offset[first])
+        run = memoryview(_read_at(file, header.path, base, int(ends[last - 1]) - base, "a data block"))
+        for at, length in zip((offset[first:last] - base).tolist(), size[first:last].tolist(), strict=True):
+            block = run[at : at + length]
+            if not header.compressed:
+                yield bytes(block)
+                continue
+            inflater = zlib.decompressobj()
+            try:
+                data = inflater.decompress(block, MAX_BLOCK)
+            except zlib.error as error:
+                raise damaged(header.path, f"block at byte {base + at}: {error}") from error
+            if not inflater.eof:
+                raise damaged(header.path, f"block at byte {base + at} does not end")
+            yield data
+        first = last
+
+
+def _batches(blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Group blocks so that each group inflates to about `DECODE_AT_ONCE` bytes."""
+    batch: list[bytes] = []
+    size = 0
+    for block in blocks:
+        batch.append(block)
+        size += len(block)
+        if size >= DECODE_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _decode(header: Header, blocks: list[bytes]) -> Iterator[Intervals]:
+    """Turn inflated blocks, in file order, into intervals, chromosome by chromosome."""
+    order = header.order
+    fields = [("chrom", "u4"), ("start", "u4"), ("end", "u4"), ("step", "u4"), ("span", "u4")]
+    kind = np.dtype(
+        [(name, order + code) for name, code in fields] + [("type", "u1"), ("", "u1"), ("n", order + "u2")]
+    )
+    if min(map(len, blocks)) < kind.itemsize:
+        raise damaged(header.path, "a data block shorter than its header")
+    heads = np.frombuffer(b"".join([block[:24] for block in blocks]), kind)
+    cuts = np.flatnonzero((np.diff(heads["chrom"].astype(np.int64)) != 0) | (np.diff(heads["type"]) != 0)) + 1
+    for first, last in zip([0, *cuts], [*cuts, len(blocks)], strict=True):
+        yield _decode_alike(header, heads[first:last], blocks[first:last])
+
+
+def _decode_alike(header: Header, heads: Array, blocks: list[bytes]) -> Intervals:
+    """Decode blocks of one chromosome and one type."""
+    order, section = header.order, int(heads["type"][0])
+    columns = {BEDGRAPH: ["start", "end"], VARIABLE_STEP: ["start"], FIXED_STEP: []}.get(section)
+    if columns is None:
+        raise damaged(header.path, f"a data block of unknown type {section}")
+    item = np.dtype([*((name, order + "u4") for name in columns), ("value", order + "f4")])
+    count = heads["n"].astype(np.int64)
+    sizes = np.fromiter(map(len, blocks), np.int64, len(blocks))
+    if np.any(sizes < 24 + count * item.itemsize):
+        raise damaged(header.path, "a data block shorter than its items")
+    payload = b"".join(
+        [block[24 : 24 + n] for block, n in zip(blocks, (count * item.itemsize).tolist(), strict=True)]
+    )
+    items = np.frombuffer(payload, item)
+    value = np.ascontiguousarray(items["value"], dtype=np.float32)
+    if section == FIXED_STEP:
+        first = np.repeat(np.cumsum(count) - count, count)
+        step = np.repeat(heads["step"].astype(np.int64), count)
+        start = np.repeat(heads["start"].astype(np.int64), count) + (np.arange(len(items)) - first) * step
+    else:
+        start = items["start"].astype(np.int64)
+    if section == BEDGRAPH:
+        end = items["end"].astype(np.int64)
+    else:
+        end = start + np.repeat(heads["span"].astype(np.int64), count)
+    return Intervals(int(heads["chrom"][0]), start, end, value)
+
+
+def _checked(header: Header, sizes_by_id: dict[int, int], part: Intervals, previous_end: int) -> Intervals:
+    """Refuse intervals that are unsorted, overlap, or run backwards; clip at the chromosome's end."""
+    if part.chrom_id not in sizes_by_id:
+        raise damaged(
+            header.path, f"a data block of chromosome number {part.chrom_id}, which it does not list"
+        )
+    start, end = part.start, part.end
+    wrong = end < start
+    wrong[1:] |= start[1:] < end[:-1]
+    if len(start) and start[0] < previous_end:
+        wrong[0] = True
+    if wrong.any():
+        at = int(start[np.argmax(wrong)])
+        name = next(name for name, number in header.chrom_ids.items() if number == part.chrom_id)
+        raise damaged(header.path, f"{name}:{at + 1}: intervals overlap or are not sorted")
+    size = sizes_by_id[part.chrom_id]
+    if len(end) and end[-1] > size:
+        return Intervals(part.chrom_id, np.minimum(start, size), np.minimum(end, size), part.value)
+    return part
+
+
+def read_intervals(
+    header: Header, chrom_id: npt.NDArray[np.int64], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Iterator[Intervals]:
+    """Yield the intervals of every data block that meets a region, in the file's order.
+
+    Parameters
+    ----------
+    header : Header
+    chrom_id, start, end : int64 arrays [n_regions]
+        Sorted regions that do not overlap, 0-based, half-open.
+
+    Yields
+    ------
+    Intervals
+        Whole blocks: some intervals lie outside the regions. Never two chromosomes at once.
+
+    Raises
+    ------
+    InputError
+        When the file contradicts itself in what is read.
+    """
+    sizes_by_id = {header.chrom_ids[name]: size for name, size in header.chrom_sizes.items()}
+    try:
+        with header.path.open("rb") as file:
+            offset, size = _touched_blocks(file, header, chrom_id, start, end)
+            chrom, covered = -1, 0
+            for blocks in _batches(_inflated(file, header, offset, size)):
+                for part in _decode(header, blocks):
+                    if part.chrom_id != chrom:
+                        chrom, covered = part.chrom_id, 0
+                    checked = _checked(header, sizes_by_id, part, covered)
+                    if len(checked.end):
+                        covered = int(checked.end[-1])
+                    yield checked
+    except OSError as error:
+        raise InputError(f"{header.path}: cannot be read ({error.strerror or error})") from error
