@@ -1,0 +1,262 @@
+"""A run: a folder with one trained model or fitted baseline (docs/runs.md).
+
+``config.json`` says everything needed to use it again, ``predictions.tsv`` what it predicts for the genes of
+its own pair; models add ``model.safetensors`` and ``history.tsv``. Nothing is pickled; every file is written
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom._version import __version__
+from diffchrom.dataset import PART_NAMES, PairData
+from diffchrom.errors import OutputError, RunError
+from diffchrom.files import output_text, write_text
+from diffchrom.genes import Genes, Window
+from diffchrom.store import Store
+from diffchrom.tables import write_table
+
+RUN_FORMAT = "diffchrom-run"
+RUN_FORMAT_VERSION = 1
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+HISTORY = "history.tsv"
+PREDICTIONS = "predictions.tsv"
+
+TRAINING, FINISHED = "training", "finished"
+MAX_CONFIG_BYTES = 16 * 1024 * 1024
+
+#: Columns of the line that `train` and `baseline` print for a run.
+SUMMARY_COLUMNS = ("run", "variant", "pair", "split", "n", "pearson", "spearman", "mse")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Content of ``config.json``.
+
+    Attributes
+    ----------
+    kind : str
+        ``deepdiff`` (a variant) or ``baseline``.
+    variant : str
+        Name of the variant or of the baseline's method.
+    preset : str
+        Name of the preset; empty for baselines.
+    pair, marks : cells A and B; marks in the model's order.
+    window : flank, bin_size and orient of the store it was trained on.
+    split : name of the split.
+    unit : unit of the expression behind the labels.
+    seed : int
+    hyperparameters : what decides the computation, apart from data and variant.
+    store : path, fingerprint (of the pair's two cells) and n_genes of the store it was trained on.
+    transform : `Transform.to_dict`, or empty.
+    status : ``training`` or ``finished``.
+    metrics : part of the split (train, valid, test) to metric to value; None where undefined.
+    details : whatever else there is to tell (best epoch, class medians, device, ...).
+    versions : of diffchrom, Python and the libraries that compute.
+    """
+
+    kind: str
+    variant: str
+    preset: str
+    pair: tuple[str, str]
+    marks: tuple[str, ...]
+    window: Window
+    split: str
+    unit: str
+    seed: int
+    hyperparameters: Mapping[str, Any]
+    store: Mapping[str, Any]
+    transform: Mapping[str, Any] = field(default_factory=dict)
+    status: str = TRAINING
+    metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Text of ``config.json``; NaN becomes null."""
+        values = {"format": RUN_FORMAT, "format_version": RUN_FORMAT_VERSION} | asdict(self)
+        return json.dumps(_without_nan(values), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Inverse of `to_json`; ValueError, KeyError or TypeError where the text is none of ours."""
+        values = json.loads(text)
+        if values.pop("format") != RUN_FORMAT:
+            raise ValueError("not a diffchrom run")
+        values.pop("format_version")
+        pair, marks = tuple(map(str, values.pop("pair"))), tuple(map(str, values.pop("marks")))
+        window = Window(**values.pop("window"))
+        known = {item.name for item in fields(cls)}
+        if len(pair) != 2:
+            raise ValueError("a pair is two cells")
+        return cls(
+            pair=(pair[0], pair[1]),
+            marks=marks,
+            window=window,
+            **{name: value for name, value in values.items() if name in known},
+        )
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def library_versions(*modules: str) -> dict[str, str]:
+    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+    from importlib.metadata import version
+
+    named = {name: version(name) for name in ("numpy", *modules)}
+    return {"diffchrom": __version__, "python": platform.python_version()} | named
+
+
+def describe_store(store: Store, pair: Sequence[str]) -> dict[str, Any]:
+    """The part of ``config.json`` that says which store a run came from."""
+    return {
+        "path": str(store.path.resolve()),
+        "fingerprint": store.fingerprint(pair),
+        "n_genes": store.n_genes,
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder; `Run.open` reads an existing one."""
+
+    path: Path
+    config: RunConfig
+
+    @classmethod
+    def open(cls, path: str | Path, *, unfinished: bool = False) -> Run:
+        """Read a run's configuration.
+
+        Raises
+        ------
+        RunError
+            No such folder, no or broken ``config.json``, a newer format, or (unless `unfinished`) a run whose
+            training has not ended.
+        """
+        path = Path(path)
+        file = path / CONFIG
+        if not file.is_file():
+            what = "has no config.json" if path.is_dir() else "no such run folder"
+            raise RunError(f"{path}: {what}; give the folder that `diffchrom train` made")
+        try:
+            if file.stat().st_size > MAX_CONFIG_BYTES:
+                raise ValueError("impossibly large")
+            text = file.read_text(encoding="utf-8")
+            version = int(json.loads(text)["format_version"])
+            if version > RUN_FORMAT_VERSION:
+                raise RunError(
+                    f"{path}: run format {version} is newer than this diffchrom reads "
+                    f"({RUN_FORMAT_VERSION}); upgrade diffchrom"
+                )
+            config = RunConfig.from_json(text)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"{file}: not a diffchrom run's configuration ({reason}); train it again") from error
+        if config.status != FINISHED and not unfinished:
+            raise RunError(f"{path}: training has not ended; go on with `diffchrom train --resume --out {path}`")
+        return cls(path, config)
+
+    def save_config(self) -> None:
+        """Write ``config.json``."""
+        write_text(self.path / CONFIG, self.config.to_json())
+
+    def save_predictions(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write ``predictions.tsv``; `columns` come from `prediction_columns`."""
+        with output_text(self.path / PREDICTIONS) as stream:
+            write_table(stream, columns)
+
+    def summary(self, part: str = "test") -> tuple[Any, ...]:
+        """Values of `SUMMARY_COLUMNS` for one part of the split."""
+        metrics = self.config.metrics.get(part, {})
+        n = metrics.get("n")
+        return (
+            str(self.path),
+            self.config.variant,
+            ",".join(self.config.pair),
+            part,
+            None if n is None else int(n),
+            *(metrics.get(name) for name in SUMMARY_COLUMNS[5:]),
+        )
+
+
+def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = False) -> Path:
+    """Choose and make the folder of a new run.
+
+    Without `out` it is ``runs/NAME``, numbered (``NAME-2``, ...) where that is taken; a folder that was named
+    explicitly is never overwritten unless `force`.
+    """
+    if out is None:
+        name = default_name.replace(":", "-").replace("/", "-")
+        path, number = Path("runs") / name, 1
+        while path.exists():
+            number += 1
+            path = Path("runs") / f"{name}-{number}"
+    else:
+        path = Path(out)
+        if path.exists() and force and ((path / CONFIG).is_file() or not any(path.iterdir())):
+            shutil.rmtree(path)
+        elif path.is_dir() and not any(path.iterdir()):
+            pass
+        elif path.exists():
+            raise OutputError(f"{path}: exists already; choose another --out, or --force to replace that run")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
+    return path
+
+
+def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
+    """Columns that identify genes in every table; start is 0-based and end exclusive, as in BED."""
+    return {
+        "gene_id": genes.id,
+        "gene_name": genes.name,
+        "chrom": genes.chrom,
+        "start": genes.start,
+        "end": genes.end,
+        "strand": genes.strand,
+    }
+
+
+def prediction_columns(
+    data: PairData,
+    log2fc_pred: npt.NDArray[Any],
+    expression: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a predictions table.
+
+    Parameters
+    ----------
+    data : the genes, their split and labels.
+    log2fc_pred : float [n_genes].
+    expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]: log2(expression + 1)
+        or, for classification, the probability of being above the cell's median.
+    """
+    parts = np.array([PART_NAMES[number] for number in data.split.tolist()], dtype=object)
+    columns = gene_columns(data.genes) | {"split": parts, "log2fc_pred": log2fc_pred, "log2fc": data.log2fc}
+    for block, values in (expression or {}).items():
+        columns[f"expr_{block.lower()}_pred"] = values
+    return columns
