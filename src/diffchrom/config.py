@@ -18,6 +18,7 @@ STORE_VARIABLE = "DIFFCHROM_STORE"
 
 AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def default_store() -> str:
@@ -50,6 +51,8 @@ class Hyperparameters:
         Weight of the contrastive loss, its margin m, and |log2fc| from which S = 1.
     init_range : float or None
         All weights uniform(-init_range, init_range); None is PyTorch's own initialisation.
+    precision : str
+        ``float32``, or ``bfloat16`` for mixed precision (worth it on CUDA only).
     dropout : float
         On the Level I embeddings and on Level II's output, while training.
     """
@@ -69,6 +72,7 @@ class Hyperparameters:
     margin: float = 2.0
     change_threshold: float = 2.0
     aux_task: str = "regression"
+    precision: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""

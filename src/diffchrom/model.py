@@ -152,7 +152,11 @@ class DeepDiff(nn.Module):
         for block, sources in self.sequences().items():
             if self.variant.siamese and block != MAIN:
                 continue
-            x = torch.cat([signal[source] for source in sources], dim=1) if len(sources) > 1 else signal[sources[0]]
+            x = (
+                torch.cat([signal[source] for source in sources], dim=1)
+                if len(sources) > 1
+                else signal[sources[0]]
+            )
             embedding[block], alpha[block] = self.level1[block](_by_sequence(x))
         if self.variant.siamese:
             # One call with both cells in the batch: the weights are the same.

@@ -174,9 +174,13 @@ class Run:
             config = RunConfig.from_json(text)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())
-            raise RunError(f"{file}: not a diffchrom run's configuration ({reason}); train it again") from error
+            raise RunError(
+                f"{file}: not a diffchrom run's configuration ({reason}); train it again"
+            ) from error
         if config.status != FINISHED and not unfinished:
-            raise RunError(f"{path}: training has not ended; go on with `diffchrom train --resume --out {path}`")
+            raise RunError(
+                f"{path}: training has not ended; go on with `diffchrom train --resume --out {path}`"
+            )
         return cls(path, config)
 
     def save_config(self) -> None:
@@ -252,8 +256,8 @@ def prediction_columns(
     ----------
     data : the genes, their split and labels.
     log2fc_pred : float [n_genes].
-    expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]: log2(expression + 1)
-        or, for classification, the probability of being above the cell's median.
+    expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]:
+        log2(expression + 1) or, for classification, the probability of being above the cell's median.
     """
     parts = np.array([PART_NAMES[number] for number in data.split.tolist()], dtype=object)
     columns = gene_columns(data.genes) | {"split": parts, "log2fc_pred": log2fc_pred, "log2fc": data.log2fc}

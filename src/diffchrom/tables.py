@@ -28,7 +28,10 @@ def format_row(values: Iterable[Any]) -> str:
 
 def _formatted(column: npt.NDArray[Any]) -> list[str]:
     if column.dtype.kind == "f":
-        return [f"{value:.7g}" if finite else NA for value, finite in zip(column, np.isfinite(column), strict=True)]
+        return [
+            f"{value:.7g}" if finite else NA
+            for value, finite in zip(column, np.isfinite(column), strict=True)
+        ]
     if column.dtype.kind in "iu":
         return [str(value) for value in column.tolist()]
     return [str(value) or NA for value in column]
@@ -39,7 +42,9 @@ def lines(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[str]:
     yield "\t".join(columns) + "\n"
     n_rows = len(next(iter(columns.values()))) if columns else 0
     for first in range(0, n_rows, _ROWS_AT_A_TIME):
-        block = [_formatted(np.asarray(column[first : first + _ROWS_AT_A_TIME])) for column in columns.values()]
+        block = [
+            _formatted(np.asarray(column[first : first + _ROWS_AT_A_TIME])) for column in columns.values()
+        ]
         yield "".join("\t".join(row) + "\n" for row in zip(*block, strict=True))
 
 

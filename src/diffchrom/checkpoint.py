@@ -1,0 +1,120 @@
+"""Weights and the state of a training in safetensors files: no pickle, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from diffchrom.errors import RunError
+from diffchrom.files import write_bytes
+
+RESUME = "resume.safetensors"
+_STATE = "state"
+
+History = dict[str, list[float]]
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write named tensors to a safetensors file; the same tensors give the same bytes."""
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Fill `model` from a safetensors file; RunError unless names and shapes are exactly the model's."""
+    if not path.is_file():
+        raise RunError(f"{path}: missing; the run is incomplete, train it again")
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if found != expected:
+            differing = sorted(set(found.items()) ^ set(expected.items()))[0][0]
+            raise RunError(f"{path}: does not fit config.json ({differing}); train the run again")
+        weights = load_file(path)
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: damaged safetensors file ({error}); train the run again") from error
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise RunError(f"{path}: has weights that are not finite numbers; train the run again")
+    model.load_state_dict(weights)
+
+
+@dataclass
+class TrainingState:
+    """Everything a training needs to go on after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
+    best : weights of that epoch.
+    history : one list a column of history.tsv.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = float("-inf")
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: History = field(default_factory=dict)
+
+
+def save_training(
+    path: Path, state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint as one file, so that no part of it can be newer than another."""
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}/{key}": tensor for key, tensor in values.items()}
+    description = json.dumps(
+        {
+            "epoch": state.epoch,
+            "best_epoch": state.best_epoch,
+            "best_score": state.best_score,
+            "history": state.history,
+        }
+    )
+    data = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={_STATE: description},
+    )
+    write_bytes(path, data)
+
+
+def load_training(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
+) -> TrainingState:
+    """Put `model` and `optimiser` back to where `save_training` found them and return the state."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            description: dict[str, Any] = json.loads((file.metadata() or {})[_STATE])
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+        for name, tensor in load_file(path).items():
+            group, _, key = name.partition("/")
+            groups[group][key] = tensor
+        model.load_state_dict(groups["model"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in groups["optimiser"].items():
+            index, _, slot = key.partition("/")
+            slots.setdefault(int(index), {})[slot] = tensor
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": slots})
+        return TrainingState(
+            epoch=int(description["epoch"]),
+            best_epoch=int(description["best_epoch"]),
+            best_score=float(description["best_score"]),
+            best={name: tensor.to(device) for name, tensor in groups["best"].items()},
+            history={str(name): list(values) for name, values in description["history"].items()},
+        )
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{path}: cannot go on from this checkpoint ({reason}); start again with --force"
+        ) from error

@@ -1,0 +1,89 @@
+"""The command line: its commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from diffchrom._version import __version__
+from diffchrom.commands.predict import predict
+from diffchrom.commands.train import train
+from diffchrom.errors import DiffchromError
+
+DEBUG = "--debug"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="diffchrom",
+    help="Which genes change expression between two cell types, and which histone marks say so.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"diffchrom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show a traceback when something fails.")] = False,
+) -> None:
+    pass  # --debug is taken out of the arguments in `main`, so that it may stand anywhere
+
+
+def _fail(message: str, code: int) -> typer.Exit:
+    print(f"diffchrom: {message}", file=sys.stderr)
+    return typer.Exit(code)
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a command so that what it raises ends as one line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has what it wants (`| head`); keep the interpreter from complaining on exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            raise _fail("interrupted", INTERRUPTED) from None
+        except DiffchromError as error:
+            if os.environ.get("DIFFCHROM_DEBUG"):
+                raise
+            raise _fail(" ".join(str(error).split()), error.exit_code) from None
+        except MemoryError:
+            raise _fail("out of memory; use fewer --threads or a smaller store", 1) from None
+        except OSError as error:
+            if os.environ.get("DIFFCHROM_DEBUG"):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise _fail(f"{where}{error.strerror or error}", 1) from None
+
+    return run
+
+
+for _command in (train, predict):
+    app.command()(guarded(_command))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; `arguments` are those of the process unless given."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if DEBUG in words:
+        words.remove(DEBUG)
+        os.environ["DIFFCHROM_DEBUG"] = "1"
+    app(words, prog_name="diffchrom")

@@ -1,0 +1,125 @@
+"""The terminal's side of `reporting.Reporter`: progress bars and notes on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from diffchrom.reporting import SILENT, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class _BarTask:
+    """A rich progress bar that is redrawn a few times a second, however often it is advanced."""
+
+    _EVERY = 0.1
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._shown = 0.0
+
+    def advance(self, steps: int = 1, status: str = "") -> None:
+        """Count steps; see `reporting.Task`."""
+        with self._lock:
+            self._pending += steps
+            now = time.monotonic()
+            if not status and now - self._shown < self._EVERY:
+                return
+            self._shown = now
+            pending, self._pending = self._pending, 0
+        if status:
+            self._progress.update(self._task, advance=pending, status=status)
+        else:
+            self._progress.update(self._task, advance=pending)
+
+
+class Console:
+    """Reporter for people: bars only on a terminal, notes unless quiet, warnings always.
+
+    Parameters
+    ----------
+    quiet : show nothing but warnings and errors.
+    verbose : show details too.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
+        """Show a progress bar while the block runs; nested tasks share one display."""
+        if self.quiet or not sys.stderr.isatty():
+            with SILENT.task(description, total) as silent:
+                yield silent
+            return
+        progress = self._progress or self._new_display()
+        outermost = self._progress is None
+        if outermost:
+            self._progress = progress
+            progress.start()
+        bar = progress.add_task(description, total=total, status="")
+        try:
+            yield _BarTask(progress, bar)
+        finally:
+            if outermost:
+                progress.stop()
+                self._progress = None
+            else:
+                progress.remove_task(bar)
+
+    @staticmethod
+    def _new_display() -> Progress:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+            console=RichConsole(stderr=True),
+            transient=True,
+        )
+
+    def note(self, message: str) -> None:
+        """Print a note, unless quiet."""
+        if not self.quiet:
+            self._print(message)
+
+    def detail(self, message: str) -> None:
+        """Print what only ``--verbose`` asks for."""
+        if self.verbose:
+            self._print(message)
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        self._print(f"warning: {message}")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print a small table in aligned columns, unless quiet."""
+        if self.quiet:
+            return
+        text = [[str(value) for value in row] for row in (header, *rows)]
+        widths = [max(len(row[i]) for row in text) for i in range(len(header))]
+        for row in text:
+            self._print(
+                "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+            )
+
+    def _print(self, message: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(message, file=sys.stderr)

@@ -1,0 +1,76 @@
+"""Options that several commands share, written once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffchrom.commands.console import Console
+from diffchrom.config import DEVICES, available_threads, default_store
+from diffchrom.errors import UsageError
+
+StoreOption = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        default_factory=default_store,
+        show_default="diffchrom.h5 or $DIFFCHROM_STORE",
+        help="The store.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write here instead of stdout; NAME.gz is gzipped.")
+]
+PairOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pair", metavar="A,B", help="The two cells; may be left out where the store has just two."
+    ),
+]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Name of a split in the store.")]
+UnitOption = Annotated[
+    str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")
+]
+MarksOption = Annotated[
+    str | None, typer.Option("--marks", metavar="M1,M2,...", help="Marks to use, in this order; default all.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where to compute.")]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        "--threads", min=1, default_factory=available_threads, show_default="all cores", help="Cores to use."
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
+
+
+def split_names(value: str | None) -> tuple[str, ...] | None:
+    """Turn ``a,b,c`` into a tuple; None stays None."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names or len(set(names)) != len(names):
+        raise UsageError(f"{value!r}: give names with commas between them, each once")
+    return names
+
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return `value`, or raise UsageError with the choices there are."""
+    if value not in choices:
+        raise UsageError(f"{option} {value}: unknown; choose one of {', '.join(choices)}")
+    return value
+
+
+def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:
+    """Set the number of threads of everything imported later, and return the console to report to."""
+    if threads is not None:
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[variable] = str(threads)
+    return Console(quiet=quiet, verbose=verbose)

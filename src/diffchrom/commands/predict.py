@@ -1,0 +1,48 @@
+"""``diffchrom predict``: a run's predictions as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffchrom.commands import options
+from diffchrom.config import DEVICES
+
+PARTS = ("train", "valid", "test", "all")
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `diffchrom train`.")],
+    store: options.StoreOption,
+    threads: options.ThreadsOption,
+    pair: Annotated[
+        str | None, typer.Option(metavar="C,D", help="Another pair of cells.", show_default="the run's own")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="|".join(PARTS), help="Genes of this part of the run's split only.")
+    ] = "all",
+    genes: Annotated[
+        Path | None, typer.Option(help="Only the genes of this file: ids or names in its first column.")
+    ] = None,
+    output: options.OutputOption = None,
+    device: options.DeviceOption = "auto",
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Predict log2 fold changes (B over A) with a trained run."""
+    options.check_choice("--split", split, PARTS)
+    options.check_choice("--device", device, DEVICES)
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.files import output_text
+    from diffchrom.inference import predict_run
+    from diffchrom.runs import Run
+    from diffchrom.selection import select_rows
+    from diffchrom.store import Store
+    from diffchrom.tables import write_table
+
+    data, columns = predict_run(Run.open(run), Store(store), pair=pair, device=device, reporter=console)
+    rows = select_rows(data, part=split, genes=genes, reporter=console)
+    with output_text(output) as stream:
+        write_table(stream, {name: column[rows] for name, column in columns.items()})

@@ -1,0 +1,96 @@
+"""``diffchrom train``: one model, one run folder, one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffchrom.commands import options
+from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
+from diffchrom.variants import VARIANTS
+
+_PRESET = PRESETS["default"]
+
+
+def train(
+    store: options.StoreOption,
+    threads: options.ThreadsOption,
+    variant: Annotated[
+        str, typer.Option(metavar="|".join(VARIANTS), help="The model; see docs/methods.md.")
+    ] = DEFAULT_VARIANT,
+    pair: options.PairOption = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(PRESETS), help="Hyper-parameters: ours, or those of the authors' code."
+        ),
+    ] = "default",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Most epochs.", show_default=f"{_PRESET.epochs}, by preset")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Genes a batch.", show_default=f"{_PRESET.batch_size}, by preset"),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate.", show_default=f"{_PRESET.lr}, by preset")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stop after so many epochs without a better validation r.",
+            show_default=f"{_PRESET.patience}, by preset",
+        ),
+    ] = None,
+    aux_task: Annotated[
+        str | None, typer.Option(metavar="|".join(AUX_TASKS), help="What the auxiliary heads predict.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="|".join(PRECISIONS), help="bfloat16: mixed precision, for CUDA.")
+    ] = None,
+    marks: options.MarksOption = None,
+    split: options.SplitOption = None,
+    unit: options.UnitOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.", show_default="runs/A-B.VARIANT.PRESET.seedN")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is in --out already.")] = False,
+    device: options.DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Train one model on one pair of cells; prints its accuracy on the test genes."""
+    for option, value, choices in (
+        ("--device", device, DEVICES),
+        ("--aux-task", aux_task, AUX_TASKS),
+        ("--precision", precision, PRECISIONS),
+    ):
+        if value is not None:
+            options.check_choice(option, value, choices)
+    settings = hyperparameters(
+        preset,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        patience=patience,
+        aux_task=aux_task,
+        precision=precision,
+    )
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.runs import SUMMARY_COLUMNS
+    from diffchrom.tables import format_row
+    from diffchrom.training import TrainingJob
+    from diffchrom.training import train as train_run
+
+    job = TrainingJob(
+        store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device
+    )
+    run = train_run(job, out, resume=resume, force=force, reporter=console)
+    print(format_row(SUMMARY_COLUMNS), format_row(run.summary()), sep="\n")

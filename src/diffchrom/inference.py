@@ -1,0 +1,173 @@
+"""Predictions of a trained run, for its own pair or any other whose marks a store has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from diffchrom.checkpoint import load_weights
+from diffchrom.config import Hyperparameters
+from diffchrom.dataset import PairData, load_pair, resolve_pair
+from diffchrom.errors import RunError, StoreError, UsageError
+from diffchrom.model import DeepDiff, Output
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import MODEL, Run, prediction_columns
+from diffchrom.store import Store
+from diffchrom.transform import Transform
+from diffchrom.variants import get_variant
+
+INFERENCE_BATCH = 256
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto takes CUDA where there is one."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("--device cuda: no CUDA device is usable here; use --device cpu or auto")
+    return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
+
+
+def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:
+    """Make the model of a variant with random weights."""
+    outputs = 2 if settings.aux_task == "classification" else 1
+    return DeepDiff(get_variant(variant), n_marks, settings.hidden, settings.dropout, outputs)
+
+
+def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
+    """Read a run's model, in evaluation mode."""
+    if run.config.kind != "deepdiff":
+        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
+    try:
+        settings = Hyperparameters(**run.config.hyperparameters)
+        model = build_model(run.config.variant, len(run.config.marks), settings)
+    except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
+        raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error
+    load_weights(run.path / MODEL, model)
+    return model.to(device or torch.device("cpu")).eval()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for some genes.
+
+    Attributes
+    ----------
+    log2fc : float32 [n_genes]
+    expression : dict of cell (A, B) to float32 [n_genes]
+        log2(expression + 1), or the probability of the upper class; empty without auxiliary tasks.
+    """
+
+    log2fc: npt.NDArray[np.float32]
+    expression: dict[str, npt.NDArray[np.float32]]
+
+
+def forward_batches(
+    model: DeepDiff, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH
+) -> Iterator[Output]:
+    """Yield the model's outputs batch by batch, without gradients; the model's mode is left as it was."""
+    training = model.training
+    model.eval()
+    try:
+        for first in range(0, len(a), batch_size):
+            with torch.inference_mode():
+                yield model(a[first : first + batch_size], b[first : first + batch_size])
+    finally:
+        model.train(training)
+
+
+def predict_tensors(model: DeepDiff, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH) -> Predictions:
+    """Predict from transformed signal, each [n_genes, n_marks, n_bins] on the model's device."""
+    log2fc: list[Tensor] = []
+    expression: dict[str, list[Tensor]] = {}
+    for output in forward_batches(model, a, b, batch_size):
+        log2fc.append(output.log2fc)
+        for block, values in output.expression.items():
+            predicted = values.softmax(1)[:, 1] if values.shape[1] == 2 else values[:, 0]
+            expression.setdefault(block, []).append(predicted)
+    return Predictions(_array(log2fc), {block: _array(parts) for block, parts in expression.items()})
+
+
+def _array(parts: list[Tensor]) -> npt.NDArray[np.float32]:
+    return np.asarray(torch.cat(parts).float().cpu().numpy()) if parts else np.empty(0, np.float32)
+
+
+def predict_pair(
+    model: DeepDiff, data: PairData, transform: Transform, reporter: Reporter = SILENT
+) -> Predictions:
+    """Predict every gene of `data`, transforming its signal a piece at a time."""
+    device = next(model.parameters()).device
+    pieces: list[Predictions] = []
+    step = 16 * INFERENCE_BATCH
+    with reporter.task("predicting", len(data)) as task:
+        for first in range(0, len(data), step):
+            a, b = (
+                torch.from_numpy(transform.apply(signal[first : first + step])).to(device)
+                for signal in (data.signal_a, data.signal_b)
+            )
+            pieces.append(predict_tensors(model, a, b))
+            task.advance(len(a))
+    blocks = pieces[0].expression if pieces else {}
+    return Predictions(
+        np.concatenate([piece.log2fc for piece in pieces]) if pieces else np.empty(0, np.float32),
+        {block: np.concatenate([piece.expression[block] for piece in pieces]) for block in blocks},
+    )
+
+
+def load_run_data(run: Run, store: Store, pair: str | None = None) -> PairData:
+    """Read what `run` needs from `store`: its marks in its order, for its own pair unless another is named.
+
+    Raises
+    ------
+    StoreError, RunError
+        When the store's bins or orientation are not the run's, or cells or marks are missing.
+    """
+    config = run.config
+    cells = resolve_pair(store, pair or ",".join(config.pair))
+    if store.window != config.window:
+        raise RunError(
+            f"{run.path}: was trained on windows {_window_text(config.window)}, "
+            f"{store.path} has {_window_text(store.window)}; prepare a store with the run's settings"
+        )
+    split = config.split if config.split in store.splits() else None
+    try:
+        return load_pair(
+            store,
+            cells,
+            marks=config.marks,
+            split=split,
+            unit=_unit(store, cells, config.unit),
+            labels="optional",
+        )
+    except StoreError as error:
+        raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
+
+
+def _unit(store: Store, cells: tuple[str, str], unit: str) -> str | None:
+    held = [store.expression_units(cell) for cell in cells]
+    return unit if unit and all(unit in units for units in held) else None
+
+
+def _window_text(window: Any) -> str:
+    return f"+/-{window.flank} bp in bins of {window.bin_size} bp, {window.orient} orientation"
+
+
+def predict_run(
+    run: Run, store: Store, *, pair: str | None = None, device: str = "auto", reporter: Reporter = SILENT
+) -> tuple[PairData, dict[str, npt.NDArray[Any]]]:
+    """Predict all genes of a store with a run.
+
+    Returns
+    -------
+    data : the genes, with labels where the store has them.
+    columns : the predictions table, one row a gene (`runs.prediction_columns`).
+    """
+    data = load_run_data(run, store, pair)
+    model = load_model(run, resolve_device(device))
+    predicted = predict_pair(model, data, Transform.from_dict(dict(run.config.transform)), reporter)
+    return data, prediction_columns(data, predicted.log2fc, predicted.expression)

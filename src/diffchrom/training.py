@@ -1,0 +1,345 @@
+"""Training one run: from a store and a job description to a run folder."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffchrom.checkpoint import RESUME, TrainingState, load_training, save_training, save_weights
+from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
+from diffchrom.dataset import PairData, load_pair, resolve_pair, resolve_split
+from diffchrom.errors import RunError, StoreError
+from diffchrom.files import output_text, remove_folder
+from diffchrom.inference import build_model, predict_pair, predict_tensors, resolve_device
+from diffchrom.loss import Targets, median_classes, total_loss
+from diffchrom.metrics import evaluate, mse, pearson
+from diffchrom.model import CELL_A, CELL_B, DeepDiff, initialise
+from diffchrom.reporting import SILENT, Reporter, Task
+from diffchrom.runs import (
+    FINISHED,
+    HISTORY,
+    MODEL,
+    Run,
+    RunConfig,
+    describe_store,
+    library_versions,
+    new_run_folder,
+    prediction_columns,
+)
+from diffchrom.store import Store
+from diffchrom.tables import write_table
+from diffchrom.transform import Transform
+from diffchrom.variants import get_variant
+
+#: A checkpoint is written when at least this many times its own cost has passed since the last one.
+CHECKPOINT_EVERY = 60
+#: Fewest genes with labels that make a training or validation set.
+MIN_GENES = 2
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What to train on what; together with the store's content it decides the result.
+
+    Attributes
+    ----------
+    store : path of the store.
+    variant, preset : names in `variants.VARIANTS` and `config.PRESETS`.
+    settings : hyper-parameters (the preset's, with the user's changes).
+    pair : ``A,B``; None where the store has just two cells.
+    marks : in the model's order; None is all marks of the pair.
+    split, unit : names in the store; None is the default one.
+    seed : of initial weights, shuffling and dropout.
+    device : ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    store: Path
+    variant: str = DEFAULT_VARIANT
+    preset: str = "default"
+    settings: Hyperparameters = PRESETS["default"]
+    pair: str | None = None
+    marks: tuple[str, ...] | None = None
+    split: str | None = None
+    unit: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Genes as tensors: transformed signal [n, n_marks, n_bins] of A and B, and their labels."""
+
+    a: Tensor
+    b: Tensor
+    targets: Targets
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def batch(self, index: Tensor) -> Examples:
+        """Return the genes at `index`."""
+        expression = {block: values[index] for block, values in self.targets.expression.items()}
+        return Examples(self.a[index], self.b[index], Targets(self.targets.log2fc[index], expression))
+
+
+def examples_of(
+    data: PairData,
+    part: str,
+    transform: Transform,
+    settings: Hyperparameters,
+    medians: dict[str, float],
+    device: torch.device,
+) -> Examples:
+    """Make one part of the split into tensors; its signal is copied once and is contiguous."""
+    rows = data.rows(part)
+    expression = {
+        CELL_A: torch.from_numpy(data.expr_a[rows]).float(),
+        CELL_B: torch.from_numpy(data.expr_b[rows]).float(),
+    }
+    if settings.aux_task == "classification":
+        expression = {block: median_classes(values, medians[block]) for block, values in expression.items()}
+    return Examples(
+        torch.from_numpy(transform.apply(data.signal_a[rows])).to(device),
+        torch.from_numpy(transform.apply(data.signal_b[rows])).to(device),
+        Targets(
+            torch.from_numpy(data.log2fc[rows]).float().to(device),
+            {block: values.to(device) for block, values in expression.items()},
+        ),
+    )
+
+
+def train(
+    job: TrainingJob,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter = SILENT,
+) -> Run:
+    """Train one model and write its run folder.
+
+    Parameters
+    ----------
+    job : what to train.
+    out : the run folder; None is ``runs/`` and a name made of the job.
+    resume : go on from the last checkpoint in `out` (or start, where there is none); a finished run is
+        returned as it is.
+    force : replace a run that is already in `out`.
+    reporter : where progress goes.
+
+    Returns
+    -------
+    Run
+        With metrics of train, valid and test genes in its configuration.
+    """
+    variant = get_variant(job.variant)
+    store = Store(job.store)
+    pair = resolve_pair(store, job.pair)
+    split = resolve_split(store, job.split)
+    device = resolve_device(job.device)
+    data = load_pair(store, pair, marks=job.marks, split=split, unit=job.unit)
+    for part in ("train", "valid"):
+        if len(data.rows(part)) < MIN_GENES:
+            raise StoreError(
+                f"{store.path}: split {split} has {len(data.rows(part))} {part} genes with known expression "
+                f"in {pair[0]} and {pair[1]}; choose another split with --split"
+            )
+    rows = data.rows("train")
+    transform = Transform.fit(
+        job.settings.transform, job.settings.standardise, data.signal_a[rows], data.signal_b[rows]
+    )
+    medians = {CELL_A: float(np.median(data.expr_a[rows])), CELL_B: float(np.median(data.expr_b[rows]))}
+    config = RunConfig(
+        kind="deepdiff",
+        variant=variant.name,
+        preset=job.preset,
+        pair=pair,
+        marks=data.marks,
+        window=store.window,
+        split=split,
+        unit=data.unit,
+        seed=job.seed,
+        hyperparameters=job.settings.to_dict(),
+        store=describe_store(store, pair),
+        transform=transform.to_dict(),
+        details={"device": device.type, "class_medians": medians},
+        versions=library_versions("torch", "safetensors"),
+    )
+    run = _open_folder(config, out, resume=resume, force=force)
+    if run.config.status == FINISHED:
+        return run
+    train_set, valid_set = (
+        examples_of(data, part, transform, job.settings, medians, device) for part in ("train", "valid")
+    )
+    try:
+        model, state = _fit(run, train_set, valid_set, job, device, reporter)
+    except BaseException:
+        if not (run.path / RESUME).exists():
+            remove_folder(run.path)
+        raise
+    return _finish(run, model, state, data, transform, reporter)
+
+
+def _open_folder(config: RunConfig, out: str | Path | None, *, resume: bool, force: bool) -> Run:
+    """Make the run folder, or find the one to go on with."""
+    name = f"{config.pair[0]}-{config.pair[1]}.{config.variant}.{config.preset}.seed{config.seed}"
+    path = Path(out) if out else Path("runs") / name.replace(":", "-")
+    if resume and (path / "config.json").exists():
+        run = Run.open(path, unfinished=True)
+        compared = ("variant", "pair", "marks", "split", "seed", "hyperparameters", "store")
+        differing = [key for key in compared if getattr(run.config, key) != _as_json(config)[key]]
+        if differing:
+            raise RunError(
+                f"{path}: was trained with other {', '.join(differing)}; give the same options to go on, "
+                "or choose another --out"
+            )
+        return run
+    if not (resume and path.is_dir()):
+        path = new_run_folder(out, name, force=force)
+    run = Run(path, config)
+    run.save_config()
+    return run
+
+
+def _as_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration after a trip through JSON, so that tuples and numbers compare equal."""
+    return vars(RunConfig.from_json(config.to_json()))
+
+
+def _fit(
+    run: Run,
+    train_set: Examples,
+    valid_set: Examples,
+    job: TrainingJob,
+    device: torch.device,
+    reporter: Reporter,
+) -> tuple[DeepDiff, TrainingState]:
+    """Train until patience or epochs run out; returns the model with the best epoch's weights."""
+    settings = job.settings
+    torch.manual_seed(job.seed)
+    model = build_model(job.variant, train_set.a.shape[1], settings)
+    if settings.init_range is not None:
+        initialise(model, settings.init_range)
+    model.to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+    checkpoint = run.path / RESUME
+    state = TrainingState()
+    if checkpoint.exists():
+        state = load_training(checkpoint, model, optimiser, device)
+        reporter.note(f"{run.path}: going on after epoch {state.epoch}")
+    n_batches = math.ceil(len(train_set) / settings.batch_size)
+    saved_at, cost = time.monotonic(), 0.0
+    with reporter.task("training", settings.epochs * n_batches) as task:
+        task.advance(state.epoch * n_batches)
+        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+            loss = _epoch(model, optimiser, train_set, settings, job.seed + 7919 * state.epoch, task)
+            predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
+            _record(run, state, model, loss, predicted, valid_set.targets.log2fc.cpu().numpy())
+            task.advance(
+                0, f"epoch {state.epoch}, loss {loss:.3f}, valid r {state.history['valid_pearson'][-1]:.3f}"
+            )
+            if time.monotonic() - saved_at >= CHECKPOINT_EVERY * cost:
+                started = time.monotonic()
+                save_training(checkpoint, state, model, optimiser)
+                saved_at = time.monotonic()
+                cost = saved_at - started
+    model.load_state_dict(state.best)
+    return model, state
+
+
+def _epoch(
+    model: DeepDiff,
+    optimiser: torch.optim.Optimizer,
+    examples: Examples,
+    settings: Hyperparameters,
+    seed: int,
+    task: Task,
+) -> float:
+    """One pass over the training genes; returns the mean loss.
+
+    The random numbers of an epoch depend on the seed and the epoch alone, so that going on after a
+    checkpoint needs no generator's state.
+    """
+    model.train()
+    torch.manual_seed(seed)
+    device = examples.a.device
+    order = torch.randperm(len(examples)).to(device)
+    losses = []
+    batches = torch.split(order, settings.batch_size)
+    shown = max(1, len(batches) // 20)
+    for number, index in enumerate(batches, 1):
+        batch = examples.batch(index)
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm, foreach=True)
+        optimiser.step()
+        losses.append(loss.detach())
+        if number % shown == 0:
+            task.advance(shown)
+    task.advance(len(batches) % shown)
+    return float(torch.stack(losses).mean())
+
+
+def _record(
+    run: Run,
+    state: TrainingState,
+    model: DeepDiff,
+    loss: float,
+    predicted: np.ndarray[Any, Any],
+    truth: np.ndarray[Any, Any],
+) -> None:
+    """Note an epoch's figures and keep its weights when its validation r is the best so far."""
+    state.epoch += 1
+    if not math.isfinite(loss):
+        raise RunError(f"{run.path}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
+    score = pearson(truth, predicted)
+    row = {
+        "epoch": state.epoch,
+        "train_loss": loss,
+        "valid_pearson": score,
+        "valid_mse": mse(truth, predicted),
+    }
+    for name, value in row.items():
+        state.history.setdefault(name, []).append(value)
+    # A constant prediction has no r; it is kept only until there is anything better.
+    score = score if math.isfinite(score) else -math.inf
+    if score >= state.best_score or not state.best:
+        improved = score > state.best_score or not state.best
+        state.best_score = score
+        state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        state.best_epoch = state.epoch if improved else state.best_epoch
+
+
+def _finish(
+    run: Run,
+    model: DeepDiff,
+    state: TrainingState,
+    data: PairData,
+    transform: Transform,
+    reporter: Reporter,
+) -> Run:
+    """Write the trained model, its history and predictions, and mark the run as finished."""
+    predicted = predict_pair(model, data, transform, reporter)
+    metrics: dict[str, dict[str, float | None]] = {}
+    for part in ("train", "valid", "test"):
+        rows = data.rows(part)
+        metrics[part] = {"n": len(rows), **evaluate(data.log2fc[rows], predicted.log2fc[rows])}
+    save_weights(run.path / MODEL, model.state_dict())
+    with output_text(run.path / HISTORY) as stream:
+        columns = {name: np.asarray(values) for name, values in state.history.items()}
+        write_table(stream, columns | {"epoch": columns["epoch"].astype(np.int64)})
+    run.save_predictions(prediction_columns(data, predicted.log2fc, predicted.expression))
+    details = dict(run.config.details) | {"epochs": state.epoch, "best_epoch": state.best_epoch}
+    finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
+    finished.save_config()
+    (run.path / RESUME).unlink(missing_ok=True)
+    return finished
