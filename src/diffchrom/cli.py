@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Which genes change expression between two cell types, and which histone marks say so.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help in plain text: importing rich would double the time it takes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

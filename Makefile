@@ -1,0 +1,37 @@
+# Two commands for a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint format bench fuzz clean
+
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard setup.py src/diffchrom/_kernel/*)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,dask]'
+	touch $@
+
+demo: $(INSTALLED)  ## make a small data set with known answers and run every step on it
+	$(BIN)/diffchrom demo
+
+test: $(INSTALLED)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## timings, as in docs/performance.md; minutes to an hour
+	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+fuzz: $(INSTALLED)  ## corrupted input in large numbers
+	DIFFCHROM_FUZZ=1000 $(BIN)/python -m pytest tests -k fuzz --timeout=3600
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
