@@ -16,6 +16,9 @@ StringArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
+#: Chromosome of a gene whose coordinates are unknown, as in the published DeepDiff format.
+UNKNOWN_CHROM = "NA"
+
 
 @dataclass(frozen=True)
 class Genes:
@@ -26,7 +29,7 @@ class Genes:
     id, name, chrom : object array [n_genes]
         Stable identifier (unique), symbol, chromosome as the annotation names it.
     strand : object array [n_genes]
-        ``+`` or ``-``.
+        ``+`` or ``-`` (``.`` only where coordinates are unknown, see `located`).
     start, end : int64 array [n_genes]
         The gene's extent, 0-based, half-open.
     tss : int64 array [n_genes]
@@ -50,6 +53,11 @@ class Genes:
     def take(self, index: npt.NDArray[Any]) -> Genes:
         """Return the genes at `index` (positions or a boolean mask), in that order."""
         return Genes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+    @property
+    def located(self) -> npt.NDArray[np.bool_]:
+        """True where coordinates are known; other genes have chrom ``NA``, strand ``.`` and positions -1."""
+        return np.asarray(self.chrom != UNKNOWN_CHROM, dtype=bool)
 
     @property
     def minus(self) -> npt.NDArray[np.bool_]:
