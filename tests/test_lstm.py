@@ -1,9 +1,51 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from diffchrom.lstm import LSTMBank, attention_pool
+from diffchrom import _kernel
+from diffchrom.errors import UsageError
+from diffchrom.lstm import (
+    LSTMBank,
+    attention_pool,
+    backend_name,
+    kernel_unavailable_reason,
+    lstm_bank,
+    set_backend,
+    use_backend,
+)
+
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+needs_kernel = pytest.mark.skipif(
+    kernel_unavailable_reason() is not None, reason=kernel_unavailable_reason() or ""
+)
+BACKENDS = ["torch", pytest.param("fused", marks=needs_kernel)]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every back end in turn, for what must hold for all of them."""
+    with use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["avx512", "avx2", "baseline"])
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every instruction set that the kernel holds and this processor runs."""
+    kernel = _kernel.library()
+    if kernel is None or request.param not in kernel.instruction_sets:
+        pytest.skip(f"no kernel for {request.param} runs here")
+    kernel.use_instruction_set(request.param)
+    yield request.param
+    kernel.use_instruction_set(None)
 
 
 def torch_lstm(bank: LSTMBank, sequence: int) -> torch.nn.LSTM:
@@ -11,18 +53,140 @@ def torch_lstm(bank: LSTMBank, sequence: int) -> torch.nn.LSTM:
     lstm = torch.nn.LSTM(bank.input_size, bank.hidden_size, batch_first=True, bidirectional=True)
     with torch.no_grad():
         for direction, suffix in enumerate(("", "_reverse")):
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            for name in PARAMETERS:
                 getattr(lstm, f"{name}_l0{suffix}").copy_(getattr(bank, name)[sequence, direction])
     return lstm
 
 
-def test_each_sequence_of_a_bank_is_a_torch_lstm_with_its_own_weights() -> None:
-    torch.manual_seed(0)
-    bank = LSTMBank(n_sequences=3, input_size=2, hidden_size=5)
-    x = torch.randn(3, 4, 7, 2)
+def run(
+    x: torch.Tensor, bank: LSTMBank, grad: torch.Tensor, backend: Any, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
+    """Hidden states, and the gradients of everything for the gradient `grad` of the hidden states."""
+    leaves = {"x": x, **{name: getattr(bank, name) for name in PARAMETERS}}
+    leaves = {name: leaf.detach().to(dtype).requires_grad_() for name, leaf in leaves.items()}
+    hidden = lstm_bank(*leaves.values(), backend=backend)
+    hidden.backward(grad.to(dtype))
+    gradients = {f"grad of {name}": leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    assert len(gradients) == len(leaves)
+    return {"hidden": hidden.detach(), **gradients}
+
+
+def worst_error(result: dict[str, torch.Tensor], reference: dict[str, torch.Tensor]) -> float:
+    """Largest difference of any entry, relative to the largest entry of its tensor (at least 1)."""
+    return max(
+        float((result[name] - reference[name]).abs().max() / reference[name].abs().max().clamp(min=1))
+        for name in reference
+    )
+
+
+def example_of(n_sequences: int, batch: int, steps: int, inputs: int, hidden: int, seed: int = 0) -> tuple:
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    bank = LSTMBank(n_sequences, inputs, hidden)
+    x = torch.randn(n_sequences, batch, steps, inputs, generator=generator)
+    grad = torch.randn(n_sequences, batch, steps, 2 * hidden, generator=generator)
+    return bank, x, grad
+
+
+def test_each_sequence_of_a_bank_is_a_torch_lstm_with_its_own_weights(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=3, batch=4, steps=7, inputs=2, hidden=5)
     hidden = bank(x)
     for sequence in range(3):
         torch.testing.assert_close(hidden[sequence], torch_lstm(bank, sequence)(x[sequence])[0])
+
+
+@needs_kernel
+@given(
+    n_sequences=st.integers(1, 3),
+    batch=st.integers(1, 15),
+    steps=st.integers(1, 30),
+    inputs=st.integers(1, 20),
+    hidden=st.integers(1, 40),
+    seed=st.integers(0, 2**31),
+)
+@example(n_sequences=5, batch=10, steps=200, inputs=1, hidden=32, seed=1)  # Level I
+@example(n_sequences=1, batch=10, steps=5, inputs=64, hidden=16, seed=1)  # Level II
+@example(n_sequences=1, batch=1, steps=1, inputs=1, hidden=1, seed=1)
+@settings(deadline=None, max_examples=60)
+def test_fused_equals_float64_in_values_and_all_gradients(
+    n_sequences: int, batch: int, steps: int, inputs: int, hidden: int, seed: int
+) -> None:
+    bank, x, grad = example_of(n_sequences, batch, steps, inputs, hidden, seed)
+    reference = run(x, bank, grad, "torch", torch.float64)
+    assert worst_error(run(x, bank, grad, "fused"), reference) < 5e-6
+
+
+@pytest.mark.parametrize("sizes", [(2, 7, 20, 1, 32), (1, 3, 5, 64, 16), (1, 8, 9, 5, 37), (2, 1, 1, 1, 3)])
+def test_every_instruction_set_equals_float64(instruction_set: str, sizes: tuple[int, ...]) -> None:
+    bank, x, grad = example_of(*sizes)
+    reference = run(x, bank, grad, "torch", torch.float64)
+    assert worst_error(run(x, bank, grad, "fused"), reference) < 5e-6
+
+
+def test_torch_path_passes_gradcheck_in_float64() -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=2, steps=3, inputs=2, hidden=3)
+    leaves = [t.detach().double().requires_grad_() for t in (x, *(getattr(bank, n) for n in PARAMETERS))]
+    assert torch.autograd.gradcheck(lstm_bank, leaves)
+
+
+@needs_kernel
+@pytest.mark.parametrize("sizes", [(5, 10, 40, 1, 32), (1, 70, 12, 6, 16)])
+def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...]) -> None:
+    bank, x, grad = example_of(*sizes)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(run(x, bank, grad, "fused"))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(results[0][name], other[name]) for name in other)
+
+
+def test_without_gradients_the_values_are_the_same(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=11, steps=9, inputs=1, hidden=8)
+    with torch.no_grad():
+        inferred = bank(x)
+    torch.testing.assert_close(inferred, bank(x).detach(), rtol=0, atol=0)
+
+
+def test_weights_learn_where_inputs_need_no_gradient(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=3, steps=4, inputs=1, hidden=8)
+    bank(x).sum().backward()
+    assert x.grad is None
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in bank.parameters())
+
+
+def test_views_that_are_not_contiguous_count_as_their_values(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=3, steps=4, inputs=5, hidden=8)
+    view = x.transpose(2, 3).contiguous().transpose(2, 3)
+    assert not view.is_contiguous()
+    torch.testing.assert_close(bank(view), bank(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+def test_nan_spreads_to_its_own_gene_only_and_infinity_saturates(backend: str, poison: float) -> None:
+    bank, x, _ = example_of(n_sequences=1, batch=9, steps=6, inputs=1, hidden=5)
+    x[0, 4, 3] = poison
+    hidden, expected = bank(x).detach(), torch_lstm(bank, 0)(x[0])[0].detach()
+    torch.testing.assert_close(hidden[0], expected, equal_nan=True)
+    assert torch.isnan(hidden[0, 4]).any() == (poison != poison)
+    assert torch.isfinite(hidden[0, [0, 3, 5, 8]]).all()
+
+
+def test_nan_in_one_gene_leaves_the_input_gradients_of_others_alone(backend: str) -> None:
+    bank, x, grad = example_of(n_sequences=1, batch=9, steps=6, inputs=2, hidden=5)
+    clean = run(x, bank, grad, backend)["grad of x"]
+    x[0, 4, 3] = float("nan")
+    others = [0, 1, 2, 3, 5, 6, 7, 8]
+    torch.testing.assert_close(run(x, bank, grad, backend)["grad of x"][0, others], clean[0, others])
+
+
+def test_large_values_saturate(backend: str) -> None:
+    bank, x, grad = example_of(n_sequences=1, batch=4, steps=10, inputs=1, hidden=6)
+    result = run(x * 1e6, bank, grad, backend)
+    assert worst_error(result, run(x * 1e6, bank, grad, "torch", torch.float64)) < 1e-5
+    assert result["hidden"].abs().max() <= 1
 
 
 def test_attention_weighs_the_step_that_matches_its_context_most() -> None:
@@ -32,11 +196,81 @@ def test_attention_weighs_the_step_that_matches_its_context_most() -> None:
     torch.testing.assert_close(embedding, torch.tensor([[[100.0, 1.0]]]))
 
 
+def test_a_bank_starts_within_the_bounds_of_torch_lstm() -> None:
+    bank = LSTMBank(4, 3, 25)
+    for parameter in bank.parameters():
+        assert 0.19 < parameter.abs().max() <= 0.2  # 1 / sqrt(25)
+
+
 def test_sizes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         LSTMBank(0, 1, 32)
 
 
-def test_weights_of_another_bank_are_refused_by_name() -> None:
+def test_weights_of_another_bank_are_refused_by_name(backend: str) -> None:
     with pytest.raises(ValueError, match="weight_ih must be"):
         LSTMBank(2, 1, 4)(torch.zeros(3, 1, 5, 1))
+
+
+def test_empty_batches_are_refused(backend: str) -> None:
+    with pytest.raises(ValueError, match="non-empty"):
+        LSTMBank(1, 1, 4)(torch.zeros(1, 0, 5, 1))
+
+
+@needs_kernel
+def test_float64_goes_to_torch_unless_the_kernel_is_forced() -> None:
+    bank, x, _ = example_of(1, 2, 3, 1, 4)
+    assert (backend_name(), backend_name(dtype=torch.float64)) == ("fused", "torch")
+    assert bank.double()(x.double()).dtype == torch.float64
+    with use_backend("fused"), pytest.raises(UsageError, match="float32 tensors on the CPU, got float64"):
+        bank(x.double())
+
+
+def test_unknown_backends_are_refused() -> None:
+    with pytest.raises(ValueError, match="'numba'"):
+        set_backend("numba")  # type: ignore[arg-type]
+
+
+@needs_kernel
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes_what_its_parent_does() -> None:
+    script = """
+import os, warnings, torch
+warnings.simplefilter("ignore")
+from diffchrom.lstm import LSTMBank
+torch.set_num_threads(2)
+torch.manual_seed(0)
+bank, x = LSTMBank(6, 1, 32), torch.randn(6, 10, 200, 1)
+with torch.no_grad():
+    before = bank(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(before, bank(x)) else 3)
+    _, status = os.waitpid(child, 0)
+    assert torch.equal(before, bank(x))
+print(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
+
+
+def test_without_the_built_kernel_torch_serves_and_says_why() -> None:
+    script = """
+import sys
+sys.modules["diffchrom._kernel._lstm"] = None  # as where nothing was built
+import torch
+from diffchrom.errors import UsageError
+from diffchrom.lstm import LSTMBank, backend_name, kernel_unavailable_reason, use_backend
+bank, x = LSTMBank(2, 1, 4), torch.randn(2, 3, 5, 1)
+bank(x).sum().backward()
+print(backend_name(), "|", kernel_unavailable_reason())
+with use_backend("fused"):
+    try:
+        bank(x)
+    except UsageError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    served, refused = done.stdout.splitlines()
+    assert served.startswith("torch | the fused LSTM kernel was not built")
+    assert refused.endswith("use the torch back end")

@@ -15,6 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffchrom import _kernel
+from diffchrom.errors import UsageError
+from diffchrom.fused_lstm import FusedBank
+
 Backend = Literal["fused", "torch"]
 
 _forced: Backend | None = None
@@ -41,12 +45,15 @@ def use_backend(backend: Backend | None) -> Iterator[None]:
 
 def backend_name(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Backend:
     """Name of the back end that serves tensors of this device and dtype."""
-    return _forced or "torch"
+    if _forced is not None:
+        return _forced
+    served = torch.device(device).type == "cpu" and dtype == torch.float32
+    return "fused" if served and kernel_unavailable_reason() is None else "torch"
 
 
 def kernel_unavailable_reason() -> str | None:
     """Why the fused kernel can't be used here, as one line; None where it can."""
-    return "the fused LSTM kernel is not built"
+    return _kernel.unavailable_reason()
 
 
 def lstm_bank(
@@ -82,8 +89,14 @@ def lstm_bank(
     ------
     ValueError
         When the shapes don't belong together or a size is 0.
+    UsageError
+        When the fused back end is asked for where it can't serve.
     """
     _check_shapes(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    if (backend or backend_name(x.device, x.dtype)) == "fused":
+        _check_fused(x, weight_ih, weight_hh, bias_ih, bias_hh)
+        states: Tensor = FusedBank.apply(x, weight_ih, weight_hh, bias_ih, bias_hh)  # type: ignore[no-untyped-call]
+        return states
     return _torch_bank(x, weight_ih, weight_hh, bias_ih, bias_hh)
 
 
@@ -193,6 +206,18 @@ def _check_shapes(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
             raise ValueError(
                 f"{name} must be {list(shape)} for x {list(x.shape)} and hidden {hidden}, "
                 f"got {list(tensor.shape)}"
+            )
+
+
+def _check_fused(*tensors: Tensor) -> None:
+    reason = kernel_unavailable_reason()
+    if reason is not None:
+        raise UsageError(f"{reason}; use the torch back end")
+    for tensor in tensors:
+        if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+            raise UsageError(
+                "the fused LSTM back end takes float32 tensors on the CPU, "
+                f"got {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}; use the torch back end"
             )
 
 

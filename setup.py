@@ -1,0 +1,30 @@
+"""The one part of the build that pyproject.toml can't express: the optional C kernel.
+
+For work in the source tree: ``python setup.py build_ext --inplace`` (or ``pip install -e .``).
+"""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "diffchrom._kernel._lstm",
+            sources=["src/diffchrom/_kernel/lstm.c"],
+            depends=[f"src/diffchrom/_kernel/{name}.h" for name in ("job", "lstm_isa", "threads")],
+            # No -march=native: lstm.c holds code for each instruction set and chooses at run time.
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O3",
+                "-fno-math-errno",
+                "-fvisibility=hidden",
+                "-pthread",
+                "-Wno-psabi",
+            ],
+            extra_link_args=["-pthread"],
+            libraries=["m"],
+            py_limited_api=True,  # loaded with ctypes: one build serves every Python
+            optional=True,  # torch.nn.LSTM serves where this fails
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -1,0 +1,255 @@
+/* Fused bidirectional LSTMs with attention pooling, forward and backward: entry points, dispatch and threads.
+ *
+ * Plain C with the vector extensions of GCC and Clang, no dependency on torch or Python: Python loads this library
+ * with ctypes (which releases the GIL around calls) and hands over a `struct job`. The arithmetic is in lstm_isa.h,
+ * compiled for several instruction sets and chosen at run time.
+ */
+#define _GNU_SOURCE
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job.h"
+#include "threads.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline, unused))
+#define UNROLL _Pragma("GCC unroll 32")
+#define PASTE_(a, b) a##_##b
+#define PASTE(a, b) PASTE_(a, b)
+#define EXPORT __attribute__((visibility("default")))
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#define X86 1
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+/* begin/end of code for one instruction set */
+#if defined(__clang__)
+#define TARGET_BEGIN_(features) _Pragma(#features)
+#define TARGET_BEGIN(features) TARGET_BEGIN_(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define TARGET_END _Pragma("clang attribute pop")
+#else
+#define TARGET_BEGIN_(features) _Pragma(#features)
+#define TARGET_BEGIN(features) _Pragma("GCC push_options") TARGET_BEGIN_(GCC target(features))
+#define TARGET_END _Pragma("GCC pop_options")
+#endif
+
+/* What lstm_isa.h gives for one instruction set. Tasks are numbered by (sequence, direction). */
+struct isa {
+    const char *name;
+    int64_t (*saved_size)(const struct job *);
+    int64_t (*forward_scratch)(const struct job *);
+    void (*forward)(const struct job *, int64_t which, int64_t first, int64_t count, float *scratch);
+    int64_t (*backward_scratch)(const struct job *);
+    void (*backward)(const struct job *, int64_t which, float *scratch);
+};
+
+#define ROWS_1_TO_3(do) do(1) do(2) do(3)
+#define ROWS_1_TO_6(do) ROWS_1_TO_3(do) do(4) do(5) do(6)
+
+#ifdef X86
+TARGET_BEGIN("avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")
+#define ISA(name) PASTE(name, avx512)
+#define ISA_NAME "avx512"
+#define VW 16
+#define LEAST _mm512_min_ps
+#define GREATEST _mm512_max_ps
+#define MR 6
+#define FOR_EACH_ROW_COUNT ROWS_1_TO_6
+#include "lstm_isa.h"
+TARGET_END
+
+TARGET_BEGIN("avx2,fma")
+#define ISA(name) PASTE(name, avx2)
+#define ISA_NAME "avx2"
+#define VW 8
+#define LEAST _mm256_min_ps
+#define GREATEST _mm256_max_ps
+#define MR 3
+#define FOR_EACH_ROW_COUNT ROWS_1_TO_3
+#include "lstm_isa.h"
+TARGET_END
+#endif
+
+/* What every processor of this architecture has: SSE2, NEON, ... */
+#define ISA(name) PASTE(name, baseline)
+#define ISA_NAME "baseline"
+#define VW 4
+#if defined(X86)
+#define LEAST _mm_min_ps
+#define GREATEST _mm_max_ps
+#elif defined(__aarch64__)
+#define LEAST vminq_f32
+#define GREATEST vmaxq_f32
+#else
+#define LEAST(a, b) select_lanes((a) < (b), (a), (b))
+#define GREATEST(a, b) select_lanes((a) > (b), (a), (b))
+typedef float float4 __attribute__((vector_size(16), may_alias));
+typedef int32_t int4 __attribute__((vector_size(16)));
+static ALWAYS_INLINE float4 select_lanes(int4 mask, float4 yes, float4 no)
+{
+    return (float4)((mask & (int4)yes) | (~mask & (int4)no));
+}
+#endif
+#ifdef __aarch64__ /* 32 vector registers */
+#define MR 6
+#define FOR_EACH_ROW_COUNT ROWS_1_TO_6
+#else
+#define MR 3
+#define FOR_EACH_ROW_COUNT ROWS_1_TO_3
+#endif
+#include "lstm_isa.h"
+
+static const struct isa *const known[] = {
+#ifdef X86
+    &table_avx512,
+    &table_avx2,
+#endif
+    &table_baseline,
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+static bool runs_here(const struct isa *isa)
+{
+#ifdef X86
+    if (isa == &table_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    if (isa == &table_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return true;
+}
+
+static const struct isa *chosen;
+
+static const struct isa *isa_in_use(void)
+{
+    if (!chosen)
+        for (int k = KNOWN - 1; k >= 0; k--) /* best last; racing threads choose the same */
+            if (runs_here(known[k])) chosen = known[k];
+    return chosen;
+}
+
+/* Name of the k-th instruction set this processor runs, best first; NULL past the last. */
+EXPORT const char *lstm_isa(int k)
+{
+    for (int at = 0; at < KNOWN; at++)
+        if (runs_here(known[at]) && k-- == 0) return known[at]->name;
+    return NULL;
+}
+
+/* Computes with the instruction set of that name from now on; NULL for the best. False where it can't. */
+EXPORT bool lstm_use_isa(const char *name)
+{
+    chosen = NULL;
+    if (!name) return true;
+    for (int k = 0; k < KNOWN; k++)
+        if (!strcmp(known[k]->name, name) && runs_here(known[k])) chosen = known[k];
+    return chosen != NULL;
+}
+
+/* Scratch memory of a thread, kept from task to task and call to call. */
+static pthread_key_t scratch_key;
+static __thread float *scratch;
+static __thread size_t scratch_bytes;
+
+__attribute__((constructor)) static void make_scratch_key(void) { pthread_key_create(&scratch_key, free); }
+
+static float *get_scratch(int64_t floats)
+{
+    const size_t bytes = ((size_t)floats * sizeof(float) + 4095) / 4096 * 4096;
+    if (bytes > scratch_bytes) {
+        free(scratch);
+        scratch_bytes = 0;
+        scratch = aligned_alloc(4096, bytes);
+        pthread_setspecific(scratch_key, scratch);
+        if (scratch) scratch_bytes = bytes;
+    }
+    return scratch;
+}
+
+/* Gradients that fade over many steps end in subnormal numbers, which take 100 times as long as zeros. */
+static unsigned long flush_subnormals(void)
+{
+#if defined(X86)
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+#elif defined(__aarch64__)
+    unsigned long before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" ::"r"(before | 1ul << 24));
+#else
+    const unsigned before = 0;
+#endif
+    return before;
+}
+
+static void restore_subnormals(unsigned long before)
+{
+#if defined(X86)
+    _mm_setcsr((unsigned)before);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" ::"r"(before));
+#else
+    (void)before;
+#endif
+}
+
+struct call {
+    const struct job *job;
+    const struct isa *isa;
+    int64_t blocks; /* blocks of genes of a (sequence, direction) */
+    atomic_bool failed;
+};
+
+static void forward_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    const int64_t which = task / call->blocks, block = task % call->blocks;
+    const int64_t first = call->job->batch * block / call->blocks;
+    const int64_t end = call->job->batch * (block + 1) / call->blocks;
+    float *memory = get_scratch(call->isa->forward_scratch(call->job));
+    if (!memory) {
+        atomic_store(&call->failed, true);
+        return;
+    }
+    const unsigned long mode = flush_subnormals();
+    call->isa->forward(call->job, which, first, end - first, memory);
+    restore_subnormals(mode);
+}
+
+static void backward_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    float *memory = get_scratch(call->isa->backward_scratch(call->job));
+    if (!memory) {
+        atomic_store(&call->failed, true);
+        return;
+    }
+    const unsigned long mode = flush_subnormals();
+    call->isa->backward(call->job, task, memory);
+    restore_subnormals(mode);
+}
+
+/* Floats that forward needs in job->saved where a backward pass is to follow. */
+EXPORT int64_t lstm_saved_size(const struct job *job) { return isa_in_use()->saved_size(job); }
+
+/* 0, or -1 where memory ran out. */
+EXPORT int lstm_forward(const struct job *job)
+{
+    struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
+    run_tasks(forward_task, &call, job->n_sequences * 2 * call.blocks, job->threads);
+    return atomic_load(&call.failed) ? -1 : 0;
+}
+
+EXPORT int lstm_backward(const struct job *job)
+{
+    struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
+    run_tasks(backward_task, &call, job->n_sequences * 2, job->threads);
+    return atomic_load(&call.failed) ? -1 : 0;
+}
