@@ -1,0 +1,216 @@
+"""Genes dealt to training, validation and test, and to the folds of a cross-validation.
+
+Windows of neighbouring genes overlap, so that genes dealt at random share much of their input across the
+split. `chromosome_split` therefore moves whole chromosomes, and with them the alternative haplotypes and
+unplaced contigs that repeat their sequence (``chr6_ssto_hap7`` goes where ``chr6`` goes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.errors import UsageError
+from diffchrom.gene_ids import unversioned
+from diffchrom.genes import Genes
+
+Split = npt.NDArray[np.int8]
+
+TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
+PARTS = ("train", "valid", "test")
+#: Shares of the genes that train, valid and test get.
+SHARES = (0.70, 0.15, 0.15)
+#: The DeepDiff authors dealt 18,460 genes, sorted by Ensembl id: these many, in this order, and the rest.
+PUBLISHED_SIZES = ((TEST, 6_100), (TRAIN, 10_000), (VALID, 2_360))
+
+_CONTIG = re.compile(r"^(chr[^_]+)_.+$")
+
+
+def _whole_chromosome(name: str) -> str:
+    """Return the chromosome that an alternative or unlocalised contig of UCSC's naming belongs to."""
+    match = _CONTIG.match(name)
+    return match[1] if match and match[1] != "chrUn" else name
+
+
+def _by_size(genes: Genes, purpose: str) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.int64]]:
+    """Chromosome of each gene (as a number), names, and gene counts; the largest chromosome first."""
+    if not genes.located.all():
+        raise UsageError(
+            f"{purpose}: the chromosomes of {int((~genes.located).sum())} genes are not known (the published "
+            "DeepDiff format does not give them); use its own split published, or --split random"
+        )
+    names, codes = np.unique([_whole_chromosome(str(chrom)) for chrom in genes.chrom], return_inverse=True)
+    counts = np.bincount(codes, minlength=len(names))
+    # Equal counts are taken in the order of names, so that the result depends on the genes alone.
+    order = np.lexsort((names, -counts))
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[codes], [str(names[i]) for i in order], counts[order].astype(np.int64)
+
+
+def _deal(counts: npt.NDArray[np.int64], shares: Sequence[float]) -> npt.NDArray[np.int8]:
+    """Deal chromosomes, the largest first, each to the part that lacks most; no part stays empty."""
+    lacking = np.array(shares) * counts.sum()
+    empty = set(range(len(shares)))
+    dealt = np.empty(len(counts), dtype=np.int8)
+    for i, count in enumerate(counts):
+        left = len(counts) - i
+        open_parts = sorted(empty) if left <= len(empty) else range(len(shares))
+        part = max(open_parts, key=lambda p: (lacking[p], -p))
+        dealt[i] = part
+        lacking[part] -= count
+        empty.discard(part)
+    return dealt
+
+
+def chromosome_split(genes: Genes, seed: int = 0) -> Split:
+    """Deal whole chromosomes to train, valid and test, near 70, 15 and 15% of the genes; `seed` is not used.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        0 train, 1 valid, 2 test. The same genes give the same split, in whatever order they stand.
+
+    Raises
+    ------
+    UsageError
+        When the genes lie on fewer than three chromosomes, or chromosomes are unknown.
+    """
+    codes, names, counts = _by_size(genes, "--split chromosome")
+    if len(names) < len(PARTS):
+        raise UsageError(
+            f"--split chromosome: the genes lie on {len(names)} chromosomes ({', '.join(names)}), train, "
+            "valid and test need three; use --split random"
+        )
+    return np.asarray(_deal(counts, SHARES)[codes], dtype=np.int8)
+
+
+def published_split(genes: Genes, seed: int = 0) -> Split:
+    """Deal genes as the DeepDiff authors did: sorted by Ensembl id, 6100 test, 10000 train, the rest valid.
+
+    With fewer genes than the authors' 18,460, the three parts shrink in proportion. Validation and test genes
+    differ systematically here (old ids belong to well-studied, highly expressed genes); `seed` is not used.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        0 train, 1 valid, 2 test.
+    """
+    n_genes = len(genes)
+    total = sum(size for _, size in PUBLISHED_SIZES)
+    scale = min(1.0, n_genes / total)
+    split = np.full(n_genes, PUBLISHED_SIZES[-1][0], dtype=np.int8)
+    order = np.argsort(np.array([unversioned(str(gene)) for gene in genes.id]), kind="stable")
+    first = 0
+    for part, size in PUBLISHED_SIZES[:-1]:
+        last = first + round(size * scale)
+        split[order[first:last]] = part
+        first = last
+    return _require_parts(split, "published")
+
+
+def random_split(genes: Genes, seed: int = 0) -> Split:
+    """Deal genes at random, 70, 15 and 15%; windows of neighbours then overlap across the split.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        0 train, 1 valid, 2 test. The same ids and seed give the same split, in whatever order they stand.
+    """
+    order = np.argsort(genes.id.astype(str), kind="stable")
+    shuffled = order[np.random.default_rng(seed).permutation(len(genes))]
+    n_valid, n_test = (round(share * len(genes)) for share in SHARES[1:])
+    split = np.full(len(genes), TRAIN, dtype=np.int8)
+    split[shuffled[:n_valid]] = VALID
+    split[shuffled[n_valid : n_valid + n_test]] = TEST
+    return _require_parts(split, "random")
+
+
+def _require_parts(split: Split, name: str) -> Split:
+    for part, number in zip(PARTS, (TRAIN, VALID, TEST), strict=True):
+        if not (split == number).any():
+            raise UsageError(f"--split {name}: {len(split)} genes are too few, {part} would be empty")
+    return split
+
+
+#: Splits that can be made for any genes, by the name under which a store keeps them.
+SPLITS: dict[str, Callable[[Genes, int], Split]] = {
+    "chromosome": chromosome_split,
+    "published": published_split,
+    "random": random_split,
+}
+
+
+def make_split(name: str, genes: Genes, seed: int = 0) -> Split:
+    """Return the split called `name`; int8 [n_genes]: 0 train, 1 valid, 2 test.
+
+    Raises
+    ------
+    UsageError
+        When there is no such split, or the genes cannot be split so.
+    """
+    if name not in SPLITS:
+        raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
+    return SPLITS[name](genes, seed)
+
+
+def chromosome_folds(genes: Genes, k: int) -> Split:
+    """Deal whole chromosomes to `k` folds of about as many genes.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        Fold of each gene, 0 to k - 1.
+
+    Raises
+    ------
+    UsageError
+        When there are fewer chromosomes than folds, or chromosomes are unknown.
+    """
+    if not 2 <= k <= np.iinfo(np.int8).max:
+        raise UsageError(f"{k} folds: give a number from 2 to {np.iinfo(np.int8).max}")
+    codes, names, counts = _by_size(genes, f"{k} chromosome folds")
+    if len(names) < k:
+        raise UsageError(
+            f"{k} folds of whole chromosomes: the genes lie on {len(names)} ({', '.join(names)}); ask for "
+            "fewer folds"
+        )
+    return np.asarray(_deal(counts, [1 / k] * k)[codes], dtype=np.int8)
+
+
+def fold_split(folds: Split, fold: int) -> Split:
+    """Return the split that tests on `fold`, validates on the next one and trains on the others.
+
+    Parameters
+    ----------
+    folds : int8 [n_genes] from `chromosome_folds`, of at least three folds.
+    """
+    k = int(folds.max()) + 1
+    if k < len(PARTS) or not 0 <= fold < k:
+        raise UsageError(f"fold {fold} of {k}: train, valid and test need three folds, numbered from 0")
+    split = np.full(len(folds), TRAIN, dtype=np.int8)
+    split[folds == (fold + 1) % k] = VALID
+    split[folds == fold] = TEST
+    split[folds < 0] = UNUSED
+    return split
+
+
+def describe_split(split: Split, genes: Genes) -> str:
+    """Say in a line how many genes each part has, and, where they are its own, which chromosomes."""
+    parts = []
+    chroms = [set(genes.chrom[(split == number) & genes.located]) for number in (TRAIN, VALID, TEST)]
+    whole = genes.located.all() and sum(map(len, chroms)) == len(set().union(*chroms))
+    for part, number, held in zip(PARTS, (TRAIN, VALID, TEST), chroms, strict=True):
+        count = int((split == number).sum())
+        named = f" ({', '.join(sorted(held, key=_natural))})" if whole and 0 < len(held) <= 8 else ""
+        parts.append(f"{part} {count}{named}")
+    return ", ".join(parts)
+
+
+def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts chr2 before chr10."""
+    pieces = re.findall(r"\d+|\D+", str(name))
+    return tuple((0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces)

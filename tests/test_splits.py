@@ -1,0 +1,135 @@
+"""Splits: whole chromosomes stay together, parts have the right sizes, and nothing depends on order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffchrom.annotation import read_annotation
+from diffchrom.deepdiff_format import unlocated_genes
+from diffchrom.errors import UsageError
+from diffchrom.genes import Genes
+from diffchrom.splits import (
+    SHARES,
+    SPLITS,
+    chromosome_folds,
+    chromosome_split,
+    describe_split,
+    fold_split,
+    make_split,
+    published_split,
+    random_split,
+)
+
+
+def genes_on(chroms: list[str]) -> Genes:
+    n = len(chroms)
+    position = np.arange(n, dtype=np.int64) * 1000
+    return Genes(
+        id=np.array([f"ENSG{i:011d}" for i in range(n)], dtype=object),
+        name=np.array([f"N{i}" for i in range(n)], dtype=object),
+        chrom=np.array(chroms, dtype=object),
+        strand=np.full(n, "+", dtype=object),
+        start=position,
+        end=position + 500,
+        tss=position,
+        tes=position + 499,
+    )
+
+
+def test_real_genes_are_dealt_70_15_15_by_chromosome(shared_data: Path) -> None:
+    genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
+    split = chromosome_split(genes)
+    shares = np.bincount(split, minlength=3) / len(genes)
+    np.testing.assert_allclose(shares, SHARES, atol=0.01)
+    for chrom in set(genes.chrom):
+        assert len(set(split[genes.chrom == chrom])) == 1
+
+
+counts = st.lists(st.integers(1, 30), min_size=3, max_size=12)
+
+
+@given(counts, st.randoms(use_true_random=False))
+def test_a_chromosome_is_never_divided_and_order_does_not_matter(sizes: list[int], random: object) -> None:
+    genes = genes_on([f"chr{i}" for i, size in enumerate(sizes) for _ in range(size)])
+    shuffled = list(range(len(genes)))
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for split_of in (chromosome_split, lambda g: chromosome_folds(g, 3)):
+        split = split_of(genes)
+        assert set(split) == {0, 1, 2}
+        for chrom in set(genes.chrom):
+            assert len(set(split[genes.chrom == chrom])) == 1
+        np.testing.assert_array_equal(split_of(genes.take(np.array(shuffled))), split[shuffled])
+
+
+@given(st.integers(10, 300), st.integers(0, 5), st.randoms(use_true_random=False))
+def test_random_and_published_follow_the_ids_not_the_order(n: int, seed: int, random: object) -> None:
+    genes = genes_on(["chr1"] * n)
+    shuffled = list(range(n))
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for name in ("random", "published"):
+        split = make_split(name, genes, seed)
+        again = make_split(name, genes.take(np.array(shuffled)), seed)
+        np.testing.assert_array_equal(again, split[shuffled])
+
+
+def test_haplotypes_go_where_their_chromosome_goes() -> None:
+    chroms = ["chr1"] * 9 + ["chr6"] * 5 + ["chr6_ssto_hap7"] + ["chr6_GL000256v2_alt"] + ["chr2"] * 3
+    genes = genes_on(chroms)
+    split = chromosome_split(genes)
+    assert len({int(s) for s, c in zip(split, chroms, strict=True) if c.startswith("chr6")}) == 1
+
+
+def test_published_deals_6100_test_10000_train_and_the_rest_valid() -> None:
+    genes = genes_on(["chr1"] * 19_000)
+    split = published_split(genes)
+    assert (split[:6100] == 2).all()
+    assert (split[6100:16100] == 0).all()
+    assert (split[16100:] == 1).all()
+    # 1846 genes are a tenth of the authors' 18,460.
+    assert np.bincount(published_split(genes_on(["chr1"] * 1846))).tolist() == [1000, 236, 610]
+
+
+def test_random_splits_differ_by_seed_only() -> None:
+    genes = genes_on(["chr1"] * 200)
+    assert np.bincount(random_split(genes)).tolist() == [140, 30, 30]
+    np.testing.assert_array_equal(random_split(genes, 1), random_split(genes, 1))
+    assert (random_split(genes, 1) != random_split(genes, 2)).any()
+
+
+def test_four_equal_chromosomes_leave_no_part_empty() -> None:
+    split = chromosome_split(genes_on([f"chr{i % 4}" for i in range(40)]))
+    assert np.bincount(split).tolist() == [20, 10, 10]
+
+
+def test_every_gene_is_tested_once_over_the_folds() -> None:
+    genes = genes_on([f"chr{i % 7}" for i in range(70)])
+    folds = chromosome_folds(genes, 5)
+    splits = [fold_split(folds, fold) for fold in range(5)]
+    assert (sum((split == 2).astype(int) for split in splits) == 1).all()
+    assert (sum((split == 1).astype(int) for split in splits) == 1).all()
+
+
+def test_what_cannot_be_split_is_refused_with_another_way() -> None:
+    with pytest.raises(UsageError, match=r"2 chromosomes .* --split random"):
+        chromosome_split(genes_on(["chr1", "chr2", "chr2"]))
+    unknown = unlocated_genes([f"G{i}" for i in range(30)], ["x"] * 30)
+    with pytest.raises(UsageError, match=r"are not known .* --split random"):
+        chromosome_split(unknown)
+    assert random_split(unknown).max() == 2
+    with pytest.raises(UsageError, match="too few"):
+        random_split(genes_on(["chr1"] * 2))
+    with pytest.raises(UsageError, match=f"choose one of {', '.join(SPLITS)}"):
+        make_split("chromosomes", unknown)
+    with pytest.raises(UsageError, match="ask for fewer folds"):
+        chromosome_folds(genes_on(["chr1", "chr2", "chr2"]), 3)
+
+
+def test_a_split_is_described_with_its_chromosomes() -> None:
+    genes = genes_on(["chr10"] * 5 + ["chr2"] * 3 + ["chr1"] * 20)
+    assert describe_split(chromosome_split(genes), genes) == "train 20 (chr1), valid 5 (chr10), test 3 (chr2)"
+    assert describe_split(random_split(genes), genes) == "train 20, valid 4, test 4"
