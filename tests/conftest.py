@@ -3,7 +3,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from diffchrom.genes import Genes, Window
+from diffchrom.store import Store, create
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -15,3 +19,58 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder} (set DIFFCHROM_SHARED_DATA)")
     return folder
+
+
+def make_genes(n: int, *, n_chroms: int = 4) -> Genes:
+    """Genes 30 kb apart, on alternating strands, spread over chromosomes in turn."""
+    number = np.arange(n)
+    tss = 30_000 * (1 + number // n_chroms)
+    strand = np.where(number % 2 == 0, "+", "-").astype(object)
+    start = np.where(strand == "+", tss, tss - 999)
+    end = np.where(strand == "+", tss + 1000, tss + 1)
+    return Genes(
+        id=np.array([f"ENSG{i:011d}" for i in number], dtype=object),
+        name=np.array([f"GENE{i}" for i in number], dtype=object),
+        chrom=np.array([f"chr{i % n_chroms + 1}" for i in number], dtype=object),
+        strand=strand,
+        start=start,
+        end=end,
+        tss=tss,
+        tes=np.where(strand == "+", end - 1, start),
+    )
+
+
+def make_store(
+    path: Path,
+    *,
+    n_genes: int = 60,
+    cells: tuple[str, ...] = ("A1", "B2"),
+    marks: tuple[str, ...] = ("H3K4me3", "H3K27me3"),
+    window: Window = Window(flank=1000, bin_size=100),  # noqa: B008
+    seed: int = 0,
+) -> Store:
+    """A small store in which the first mark around the TSS drives expression up, the second down."""
+    random = np.random.default_rng(seed)
+    genes = make_genes(n_genes)
+    store = create(path, genes, window, chrom_sizes={chrom: 10**7 for chrom in sorted(set(genes.chrom))})
+    middle = window.n_bins // 2
+    with store.edit() as editor:
+        for cell in cells:
+            log2 = np.full(n_genes, 6.0)
+            for j, mark in enumerate(marks):
+                strength = random.beta(0.5, 0.5, n_genes)
+                signal = random.gamma(4.0, 0.25, (n_genes, window.n_bins))
+                signal[:, middle - 2 : middle + 2] += 8 * strength[:, None]
+                editor.add_signal(cell, mark, signal.astype(np.float32), {"unit": "coverage", "source": mark})
+                log2 += (3.0, -3.0)[j % 2] * strength
+            counts = np.round(np.exp2(log2 + random.normal(0, 0.3, n_genes)))
+            editor.add_expression(cell, "counts", counts)
+        parts = np.choose(np.arange(n_genes) % 5, [0, 0, 0, 1, 2]).astype(np.int8)
+        editor.add_split("chromosome", parts)
+    return store
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """60 genes, 20 bins, two marks, two cells, a split; read-only."""
+    return make_store(tmp_path_factory.mktemp("toy") / "toy.h5")

@@ -1,0 +1,36 @@
+"""Write the golden store of the current format version; run once a version, then keep the file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from diffchrom.genes import Genes, Window
+from diffchrom.store import FORMAT_VERSION, create
+
+
+def column(*values: str) -> np.ndarray:
+    return np.array(values, dtype=object)
+
+
+if __name__ == "__main__":
+    start, end = np.array([1000, 5000, 20000]), np.array([3000, 9000, 21000])
+    genes = Genes(
+        id=column("ENSG01", "ENSG02", "ENSG03"),
+        name=column("ALPHA", "BETA", "γ"),
+        chrom=column("chr1", "chr1", "chr2"),
+        strand=column("+", "-", "+"),
+        start=start,
+        end=end,
+        tss=np.array([1000, 8999, 20000]),
+        tes=np.array([2999, 5000, 20999]),
+    )
+    path = Path(__file__).parent / f"store-v{FORMAT_VERSION}.h5"
+    path.unlink(missing_ok=True)
+    store = create(path, genes, Window(200, 100), chrom_sizes={"chr1": 10**5, "chr2": 10**5})
+    with store.edit() as editor:
+        for c, cell in enumerate(("E116", "E123")):
+            for m, mark in enumerate(("H3K4me3", "H3K27me3")):
+                values = np.arange(12, dtype=np.float32).reshape(3, 4) + 100 * c + 10 * m
+                editor.add_signal(cell, mark, values, {"unit": "coverage", "source": f"{cell}-{mark}.bw"})
+            editor.add_expression(cell, "counts", np.array([7.0, 0.0, np.nan]) * (c + 1))
+        editor.add_split("chromosome", np.array([0, 1, 2], np.int8))
