@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from diffchrom._version import __version__
+from diffchrom.commands.baseline import baseline
 from diffchrom.commands.predict import predict
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
@@ -77,7 +78,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (train, predict):
+for _command in (train, predict, baseline):
     app.command()(guarded(_command))
 
 

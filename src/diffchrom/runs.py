@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom._version import __version__
-from diffchrom.dataset import PART_NAMES, PairData
+from diffchrom.dataset import PART_NAMES, SPLIT_PARTS, PairData
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files import output_text, write_text
 from diffchrom.genes import Genes, Window
+from diffchrom.metrics import bootstrap, evaluate
 from diffchrom.store import Store
 from diffchrom.tables import write_table
 
@@ -179,7 +180,7 @@ class Run:
             ) from error
         if config.status != FINISHED and not unfinished:
             raise RunError(
-                f"{path}: training has not ended; go on with `diffchrom train --resume --out {path}`"
+                f"{path}: has not ended; go on with the command that made it, --resume and --out {path}"
             )
         return cls(path, config)
 
@@ -231,6 +232,67 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
     return path
+
+
+#: What must agree for an interrupted run to go on.
+_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters", "store")
+
+
+def open_run_folder(
+    config: RunConfig, out: str | Path | None, default_name: str, *, resume: bool = False, force: bool = False
+) -> Run:
+    """Make the folder of a new run, or find the one to go on with.
+
+    Parameters
+    ----------
+    config : of the run that is to be made.
+    out : the folder; None is ``runs/`` and `default_name`.
+    resume : take an existing run of the same configuration as it is, finished or not.
+    force : replace a run that is already in `out`.
+
+    Raises
+    ------
+    RunError
+        When the run to resume was made with other options or another store.
+    OutputError
+        When `out` is taken.
+    """
+    path = Path(out) if out else Path("runs") / default_name.replace(":", "-")
+    if resume and (path / CONFIG).exists():
+        run = Run.open(path, unfinished=True)
+        # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
+        wanted = RunConfig.from_json(config.to_json())
+        differing = [name for name in _RESUMED if getattr(run.config, name) != getattr(wanted, name)]
+        if differing:
+            raise RunError(
+                f"{path}: was made with other {', '.join(differing)}; give the same options to go on, "
+                "or choose another --out"
+            )
+        return run
+    if not (resume and path.is_dir()):
+        path = new_run_folder(out, default_name, force=force)
+    run = Run(path, config)
+    run.save_config()
+    return run
+
+
+def part_metrics(
+    data: PairData, log2fc_pred: npt.NDArray[Any]
+) -> tuple[dict[str, dict[str, float | None]], dict[str, list[float]]]:
+    """Metrics of a prediction of all genes, for ``config.json``.
+
+    Returns
+    -------
+    metrics : part of the split (train, valid, test) to metric (and ``n``) to value.
+    test_intervals : metric to the ends of its 95% gene-bootstrap interval on the test genes.
+    """
+    metrics: dict[str, dict[str, float | None]] = {}
+    for part in SPLIT_PARTS:
+        rows = data.rows(part)
+        metrics[part] = {"n": len(rows), **evaluate(data.log2fc[rows], log2fc_pred[rows])}
+    test = data.rows("test")
+    intervals = bootstrap(data.log2fc[test], log2fc_pred[test])
+    return metrics, {name: [interval.low, interval.high] for name, interval in intervals.items()}
 
 
 def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:

@@ -19,7 +19,7 @@ from diffchrom.errors import RunError, StoreError
 from diffchrom.files import output_text, remove_folder
 from diffchrom.inference import build_model, predict_pair, predict_tensors, resolve_device
 from diffchrom.loss import Targets, median_classes, total_loss
-from diffchrom.metrics import evaluate, mse, pearson
+from diffchrom.metrics import mse, pearson
 from diffchrom.model import CELL_A, CELL_B, DeepDiff, initialise
 from diffchrom.reporting import SILENT, Reporter, Task
 from diffchrom.runs import (
@@ -30,7 +30,8 @@ from diffchrom.runs import (
     RunConfig,
     describe_store,
     library_versions,
-    new_run_folder,
+    open_run_folder,
+    part_metrics,
     prediction_columns,
 )
 from diffchrom.store import Store
@@ -172,7 +173,8 @@ def train(
         details={"device": device.type, "class_medians": medians},
         versions=library_versions("torch", "safetensors"),
     )
-    run = _open_folder(config, out, resume=resume, force=force)
+    name = f"{pair[0]}-{pair[1]}.{variant.name}.{job.preset}.seed{job.seed}"
+    run = open_run_folder(config, out, name, resume=resume, force=force)
     if run.config.status == FINISHED:
         return run
     train_set, valid_set = (
@@ -185,32 +187,6 @@ def train(
             remove_folder(run.path)
         raise
     return _finish(run, model, state, data, transform, reporter)
-
-
-def _open_folder(config: RunConfig, out: str | Path | None, *, resume: bool, force: bool) -> Run:
-    """Make the run folder, or find the one to go on with."""
-    name = f"{config.pair[0]}-{config.pair[1]}.{config.variant}.{config.preset}.seed{config.seed}"
-    path = Path(out) if out else Path("runs") / name.replace(":", "-")
-    if resume and (path / "config.json").exists():
-        run = Run.open(path, unfinished=True)
-        compared = ("variant", "pair", "marks", "split", "seed", "hyperparameters", "store")
-        differing = [key for key in compared if getattr(run.config, key) != _as_json(config)[key]]
-        if differing:
-            raise RunError(
-                f"{path}: was trained with other {', '.join(differing)}; give the same options to go on, "
-                "or choose another --out"
-            )
-        return run
-    if not (resume and path.is_dir()):
-        path = new_run_folder(out, name, force=force)
-    run = Run(path, config)
-    run.save_config()
-    return run
-
-
-def _as_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration after a trip through JSON, so that tuples and numbers compare equal."""
-    return vars(RunConfig.from_json(config.to_json()))
 
 
 def _fit(
@@ -329,16 +305,17 @@ def _finish(
 ) -> Run:
     """Write the trained model, its history and predictions, and mark the run as finished."""
     predicted = predict_pair(model, data, transform, reporter)
-    metrics: dict[str, dict[str, float | None]] = {}
-    for part in ("train", "valid", "test"):
-        rows = data.rows(part)
-        metrics[part] = {"n": len(rows), **evaluate(data.log2fc[rows], predicted.log2fc[rows])}
+    metrics, intervals = part_metrics(data, predicted.log2fc)
     save_weights(run.path / MODEL, model.state_dict())
     with output_text(run.path / HISTORY) as stream:
         columns = {name: np.asarray(values) for name, values in state.history.items()}
         write_table(stream, columns | {"epoch": columns["epoch"].astype(np.int64)})
     run.save_predictions(prediction_columns(data, predicted.log2fc, predicted.expression))
-    details = dict(run.config.details) | {"epochs": state.epoch, "best_epoch": state.best_epoch}
+    details = dict(run.config.details) | {
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "test_intervals": intervals,
+    }
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()
     (run.path / RESUME).unlink(missing_ok=True)

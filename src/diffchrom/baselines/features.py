@@ -1,0 +1,54 @@
+"""From binned signal to the feature matrices of methods that know no sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffchrom.baselines.method import Examples, Matrix, Signal, Vector
+
+
+def log2_merged(signal: Signal, merge: int) -> Signal:
+    """Average `merge` neighbouring bins, then log2(x + 1); float32 [n_genes, n_marks * merged bins].
+
+    Where `merge` does not divide the bins, the last merged bin is narrower. Negative signal (a log ratio)
+    keeps its sign.
+    """
+    n_bins = signal.shape[2]
+    starts = np.arange(0, n_bins, merge)
+    merged = np.add.reduceat(signal, starts, axis=2) if merge > 1 else signal
+    merged = merged / np.diff(np.append(starts, n_bins)).astype(np.float32)
+    result = np.copysign(np.log2(np.abs(merged) + 1), merged)
+    return np.asarray(result.reshape(len(signal), -1), dtype=np.float32)
+
+
+def both_and_difference(genes: Examples, merge: int) -> Signal:
+    """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * merged bins]."""
+    a, b = log2_merged(genes.signal_a, merge), log2_merged(genes.signal_b, merge)
+    return np.concatenate([a, b, b - a], axis=1)
+
+
+def merges(n_bins: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of the wanted numbers of neighbouring bins that a window of `n_bins` allows; at least one."""
+    return tuple(merge for merge in wanted if merge <= n_bins) or (1,)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and standard deviation of every feature over the training genes; constant features become 0."""
+
+    mean: Vector
+    scale: Vector
+
+    @classmethod
+    def fit(cls, features: Matrix | Signal) -> Scaler:
+        """Fit on the training genes' features [n_genes, n_features]."""
+        mean = features.mean(axis=0, dtype=np.float64)
+        deviation = features.std(axis=0, dtype=np.float64)
+        constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+        return cls(mean, np.where(constant, np.inf, deviation))
+
+    def apply(self, features: Matrix | Signal) -> Matrix:
+        """Return the scaled features, float64."""
+        return np.asarray((features - self.mean) / self.scale, dtype=np.float64)

@@ -1,0 +1,66 @@
+"""Baselines that never look at chromatin: what they reach is memory of genes, not knowledge of marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, require_genes
+from diffchrom.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Mean:
+    """One number for all genes."""
+
+    value: float
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The mean itself."""
+        return {"mean": self.value}
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict the training mean."""
+        return Prediction(np.full(len(genes), self.value))
+
+
+def mean(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Take the mean log2fc of the training genes: MSE to beat; r is undefined."""
+    require_genes(train, 1, "mean")
+    return Mean(float(train.log2fc.mean()))
+
+
+@dataclass(frozen=True)
+class CellMean:
+    """A gene's mean change from A to the store's further cells; the training mean where none is known."""
+
+    fallback: float
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """What serves where no further cell knows the gene."""
+        return {"fallback": self.fallback}
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict from the same genes in other pairs."""
+        assert genes.change_elsewhere is not None
+        known = np.isfinite(genes.change_elsewhere)
+        return Prediction(np.where(known, genes.change_elsewhere, self.fallback))
+
+
+def cell_mean(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Predict B by the gene's mean over all cells but A and B: mean over C of log2fc(A, C).
+
+    That is what a model trained on several pairs with A could remember about a gene; it needs no mark of B.
+    """
+    require_genes(train, 1, "cell-mean")
+    if train.change_elsewhere is None:
+        raise StoreError(
+            "cell-mean needs the expression of a third cell, in the same unit; "
+            "add one with `diffchrom prepare --expression`"
+        )
+    return CellMean(float(train.log2fc.mean()))

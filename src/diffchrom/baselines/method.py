@@ -1,0 +1,138 @@
+"""What every baseline is made of: the genes it sees, what it gives back, and the row that describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.errors import StoreError
+from diffchrom.reporting import SILENT, Reporter
+
+Signal = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Genes as a baseline sees them: those of one part of the split, or all of them without labels.
+
+    Attributes
+    ----------
+    marks : names, in the order of axis 1 of the signal.
+    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
+        Binned signal around the TSS, neither transformed nor scaled.
+    log2fc, expr_a, expr_b : float64 [n_genes]
+        Labels as in `PairData`; NaN in what `predict` gets.
+    tes_a, tes_b : float32 [n_genes, n_marks, n_bins] or None
+        Binned signal around the transcript's end, for methods that ask for it and stores that have it.
+    change_elsewhere : float64 [n_genes] or None
+        Mean log2fc of the gene from A to the store's further cells, for methods that ask for it.
+    """
+
+    marks: tuple[str, ...]
+    signal_a: Signal
+    signal_b: Signal
+    log2fc: Vector
+    expr_a: Vector
+    expr_b: Vector
+    tes_a: Signal | None = None
+    tes_b: Signal | None = None
+    change_elsewhere: Vector | None = None
+
+    def __len__(self) -> int:
+        return len(self.signal_a)
+
+    def take(self, index: npt.NDArray[Any] | slice) -> Examples:
+        """Return the genes at `index`."""
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        taken = {
+            name: value if name == "marks" or value is None else value[index]
+            for name, value in values.items()
+        }
+        return Examples(**taken)
+
+    def without_labels(self) -> Examples:
+        """Return the same genes with every label NaN: predicting can't peek."""
+        unknown = np.full(len(self), np.nan)
+        return replace(self, log2fc=unknown, expr_a=unknown, expr_b=unknown)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted log2fc [n_genes] and, by cell (A, B), what a single-cell model predicts for it [n_genes]."""
+
+    log2fc: Vector
+    expression: Mapping[str, Vector] = field(default_factory=dict)
+
+
+class Predictor(Protocol):
+    """A fitted baseline."""
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """Hyper-parameters that were selected, for ``config.json``."""
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict genes whose labels are NaN."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What surrounds a fit.
+
+    Attributes
+    ----------
+    seed : of every random number.
+    threads : cores to use.
+    reporter : where progress and notes go.
+    folder : where finished pieces are kept, so that a killed fit goes on; None keeps nothing.
+    """
+
+    seed: int = 0
+    threads: int = 1
+    reporter: Reporter = SILENT
+    folder: Path | None = None
+
+
+Grid = Mapping[str, tuple[Any, ...]]
+Fit = Callable[[Examples, Examples, Grid, Context], Predictor]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One baseline.
+
+    Attributes
+    ----------
+    name : as after ``--method``.
+    summary : one line for ``--help`` and tables.
+    reference : the paper, or why it is here.
+    fit : ``(train, valid, grid, context) -> Predictor``.
+    grid : hyper-parameters among which `fit` chooses.
+    selection : what the choice is made on: ``none``, ``training`` (cross-validation, leave-one-out, out of
+        bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
+    needs : optional contents of a store: ``tes`` (used where present), ``other cells`` (required).
+    """
+
+    name: str
+    summary: str
+    reference: str
+    fit: Fit
+    grid: Grid = field(default_factory=dict)
+    selection: str = "none"
+    needs: tuple[str, ...] = ()
+
+
+def require_genes(examples: Examples, least: int, what: str) -> None:
+    """Raise StoreError when there are fewer than `least` genes."""
+    if len(examples) < least:
+        raise StoreError(
+            f"{what} needs at least {least} genes with known expression, the split gives {len(examples)}; "
+            "choose another --split, or add expression with `diffchrom prepare`"
+        )

@@ -1,0 +1,84 @@
+"""The baselines as a table; nothing else in diffchrom knows a method by name."""
+
+from __future__ import annotations
+
+from diffchrom.baselines.linear import ridge
+from diffchrom.baselines.memory import cell_mean, mean
+from diffchrom.baselines.method import Method
+from diffchrom.baselines.trees import gradient_boosting, random_forest
+from diffchrom.errors import UsageError
+
+#: Bins of 100 bp averaged into one feature: 100 bp to 5 kb.
+_MERGE = (1, 2, 5, 10, 20, 50)
+_PENALTIES = tuple(10.0 ** (exponent / 4) for exponent in range(-4, 29))
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "mean",
+            "mean log2fc of the training genes",
+            "the least a model must beat; what it explains is nothing",
+            mean,
+        ),
+        Method(
+            "cell-mean",
+            "the gene's mean over the store's other cells (needs a third cell's expression)",
+            "exposes memory of genes in evaluations over several pairs",
+            cell_mean,
+            needs=("other cells",),
+        ),
+        Method(
+            "ridge",
+            "linear, on log2 binned signal of both cells and their difference",
+            "Hoerl and Kennard, Technometrics 1970",
+            ridge,
+            {"merge": _MERGE, "alpha": _PENALTIES},
+            "training",
+        ),
+        Method(
+            "random-forest",
+            "on the same features as ridge, 1 kb bins",
+            "Breiman, Machine Learning 2001",
+            random_forest,
+            {
+                "merge": (10,),
+                "n_estimators": (200,),
+                "max_features": (0.1,),
+                "min_samples_leaf": (1, 3, 10),
+            },
+            "training",
+        ),
+        Method(
+            "gradient-boosting",
+            "histogram trees on the same features, stopped on the validation genes",
+            "Friedman, Annals of Statistics 2001; Ke et al., NeurIPS 2017",
+            gradient_boosting,
+            {
+                "merge": (10,),
+                "max_iter": (400,),
+                "learning_rate": (0.05,),
+                "max_features": (0.3,),
+                "max_leaf_nodes": (8, 32),
+            },
+            "validation",
+        ),
+    )
+}
+
+ALL = "all"
+
+
+def get_method(name: str) -> Method:
+    """Return the method called `name`; UsageError lists the known ones."""
+    if name not in METHODS:
+        raise UsageError(f"--method {name}: unknown; choose from {', '.join(METHODS)}, or all")
+    return METHODS[name]
+
+
+def parse_methods(text: str) -> tuple[Method, ...]:
+    """Turn ``NAME``, ``NAME,NAME`` or ``all`` into methods, each once, in the order given."""
+    names = [name.strip() for name in text.split(",")]
+    if ALL in names:
+        return tuple(METHODS.values())
+    return tuple(get_method(name) for name in dict.fromkeys(names))

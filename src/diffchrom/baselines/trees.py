@@ -1,0 +1,117 @@
+"""Random forest and gradient boosting on log2 binned signal of both cells and their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+
+from diffchrom.baselines.features import both_and_difference, merges
+from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, require_genes
+from diffchrom.metrics import mse
+
+#: Below this many genes a second thread costs boosting more than it brings.
+GENES_A_THREAD = 2000
+
+
+def combinations(grid: Grid) -> list[dict[str, Any]]:
+    """Every combination of a grid's values, by name."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A fitted random forest."""
+
+    model: Any
+    merge: int
+    chosen: Mapping[str, Any]
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict log2fc."""
+        return Prediction(np.asarray(self.model.predict(both_and_difference(genes, self.merge))))
+
+
+def random_forest(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Fit a forest for each point of the grid; the least out-of-bag error wins."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    require_genes(train, 3, "random-forest")
+    candidates = combinations(grid)
+    best: Forest | None = None
+    with context.reporter.task("random forest", len(candidates)) as task:
+        for candidate in candidates:
+            (merge,) = merges(train.signal_a.shape[2], (candidate["merge"],))
+            parameters = {name: value for name, value in candidate.items() if name != "merge"}
+            model = RandomForestRegressor(
+                **parameters, bootstrap=True, random_state=context.seed, n_jobs=context.threads
+            )
+            model.fit(both_and_difference(train, merge), train.log2fc)
+            model.n_jobs = 1  # threads would add the trees up in another order each time
+            error = _out_of_bag_mse(model, both_and_difference(train, merge), train.log2fc)
+            if best is None or error < best.chosen["out_of_bag_mse"]:
+                best = Forest(model, merge, candidate | {"merge": merge, "out_of_bag_mse": error})
+            task.advance(1, f"out-of-bag MSE {error:.4g}")
+    assert best is not None
+    return best
+
+
+def _out_of_bag_mse(model: Any, features: Any, labels: Any) -> float:
+    """Error of every gene's prediction by the trees that did not draw it; genes drawn by all are left out."""
+    total, count = np.zeros(len(labels)), np.zeros(len(labels))
+    for tree, drawn in zip(model.estimators_, model.estimators_samples_, strict=True):
+        outside = np.ones(len(labels), dtype=bool)
+        outside[drawn] = False
+        total[outside] += tree.predict(features[outside])
+        count[outside] += 1
+    seen = count > 0
+    return mse(labels[seen], total[seen] / count[seen])
+
+
+@dataclass(frozen=True)
+class Boosting:
+    """Gradient boosting, stopped after the iteration that validation preferred."""
+
+    model: Any
+    merge: int
+    chosen: Mapping[str, Any]
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict log2fc with the first ``chosen["iterations"]`` trees."""
+        stages = self.model.staged_predict(both_and_difference(genes, self.merge))
+        return Prediction(np.asarray(next(islice(stages, self.chosen["iterations"] - 1, None))))
+
+
+def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Boost histogram trees; the least validation error chooses the point of the grid and how many."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    require_genes(train, 3, "gradient-boosting")
+    require_genes(valid, 2, "gradient-boosting's validation")
+    candidates = combinations(grid)
+    best: Boosting | None = None
+    threads = max(1, min(context.threads, len(train) // GENES_A_THREAD))
+    with (
+        context.reporter.task("gradient boosting", len(candidates)) as task,
+        threadpool_limits(limits=threads),
+    ):
+        for candidate in candidates:
+            (merge,) = merges(train.signal_a.shape[2], (candidate["merge"],))
+            parameters = {name: value for name, value in candidate.items() if name != "merge"}
+            model = HistGradientBoostingRegressor(
+                **parameters, early_stopping=False, random_state=context.seed
+            )
+            model.fit(both_and_difference(train, merge), train.log2fc)
+            stages = model.staged_predict(both_and_difference(valid, merge))
+            errors = [mse(valid.log2fc, stage) for stage in stages]
+            error = min(errors)
+            if best is None or error < best.chosen["valid_mse"]:
+                chosen = {"merge": merge, "iterations": errors.index(error) + 1, "valid_mse": error}
+                best = Boosting(model, merge, candidate | chosen)
+            task.advance(1, f"validation MSE {error:.4g}")
+    assert best is not None
+    return best

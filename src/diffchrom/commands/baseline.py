@@ -1,0 +1,62 @@
+"""``diffchrom baseline``: what a model has to beat, one run folder and one line a method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffchrom.baselines.methods import ALL, METHODS, parse_methods
+from diffchrom.commands import options
+
+_METHODS = "; ".join(f"{method.name}: {method.summary}" for method in METHODS.values())
+
+
+def baseline(
+    store: options.StoreOption,
+    threads: options.ThreadsOption,
+    method: Annotated[
+        str, typer.Option(metavar="NAME[,NAME...]|all", help=f"What to fit. {_METHODS}.")
+    ] = "ridge",
+    pair: options.PairOption = None,
+    marks: options.MarksOption = None,
+    split: options.SplitOption = None,
+    unit: options.UnitOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder; with several methods, the folder of their run folders.",
+            show_default="runs/A-B.METHOD.seedN",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what was interrupted; finished runs stay.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is already in --out.")] = False,
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Fit baselines with the store, pair, split, metrics and columns of `train`."""
+    methods = parse_methods(method)
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.baselines.fitting import BaselineJob, fit_baseline
+    from diffchrom.errors import StoreError
+    from diffchrom.runs import SUMMARY_COLUMNS
+    from diffchrom.tables import format_row
+
+    print("\t".join(SUMMARY_COLUMNS), flush=True)
+    for one in methods:
+        folder = out / one.name if out is not None and len(methods) > 1 else out
+        job = BaselineJob(
+            store, one.name, pair, options.split_names(marks), split=split, unit=unit, seed=seed
+        )
+        try:
+            run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)
+        except StoreError as error:
+            if method != ALL or "other cells" not in one.needs:
+                raise
+            console.warn(f"{one.name} is left out: {error}")
+            continue
+        print(format_row(run.summary()), flush=True)

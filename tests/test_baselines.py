@@ -1,0 +1,288 @@
+"""Every baseline keeps the same promises; ridge equals scikit-learn's; nothing leaks from held-out genes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.linear_model import RidgeCV
+from typer.testing import CliRunner
+
+from diffchrom import store as stores
+from diffchrom.baselines.features import Scaler, both_and_difference, log2_merged
+from diffchrom.baselines.fitting import BaselineJob, fit_and_predict, fit_baseline
+from diffchrom.baselines.linear import PairFeatures, fit_ridge
+from diffchrom.baselines.method import Context, Examples, Method
+from diffchrom.baselines.methods import METHODS, get_method, parse_methods
+from diffchrom.cli import app
+from diffchrom.dataset import load_pair
+from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, UsageError
+from diffchrom.genes import Genes, Window
+from diffchrom.runs import Run
+from diffchrom.store import Store
+
+MARKS = ("H3K4me3", "H3K27me3", "H3K9me3")
+N_GENES, N_BINS = 150, 20
+
+#: Grids small enough for a test; the code that walks over them is the same.
+SMALL = {
+    "random-forest": {
+        "merge": (5,),
+        "n_estimators": (30,),
+        "max_features": (0.5,),
+        "min_samples_leaf": (1, 3),
+    },
+    "gradient-boosting": {"merge": (5,), "max_iter": (40,), "learning_rate": (0.1,), "max_leaf_nodes": (4,)},
+}
+#: Methods whose prediction must follow the signal of these data (the others don't look at it).
+BLIND = ("mean", "cell-mean")
+
+
+def small(name: str) -> Method:
+    method = get_method(name)
+    return replace(method, grid=SMALL.get(name, method.grid))
+
+
+def make_store(path, *, n_genes=N_GENES, cells=("A", "B", "C"), unit="tpm", seed=0) -> Store:
+    """Expression of every cell rises with H3K4me3 and falls with H3K27me3 in the middle of the window."""
+    rng = np.random.default_rng(seed)
+    text = np.array([f"gene{i}" for i in range(n_genes)], dtype=object)
+    start = np.arange(n_genes, dtype=np.int64) * 5000 + 5000
+    strand = np.where(np.arange(n_genes) % 2 == 0, "+", "-").astype(object)
+    minus = strand == "-"
+    genes = Genes(
+        text,
+        text,
+        np.full(n_genes, "chr1", dtype=object),
+        strand,
+        start,
+        start + 1000,
+        np.where(minus, start + 999, start),
+        np.where(minus, start, start + 999),
+    )
+    store = stores.create(path, genes, Window(1000, 100))
+    with store.edit() as editor:
+        for cell in cells:
+            level = rng.gamma(1.0, 2.0, size=(n_genes, len(MARKS), 1))
+            signal = rng.poisson(level * np.ones(N_BINS)).astype(np.float32)
+            drive = 2 * np.log2(level[:, 0, 0] + 1) - np.log2(level[:, 1, 0] + 1)
+            expression = np.maximum(2 ** (drive + rng.normal(size=n_genes) * 0.3 + 3) - 1, 0)
+            for j, mark in enumerate(MARKS):
+                editor.add_signal(cell, mark, signal[:, j])
+            editor.add_expression(cell, unit, expression)
+        editor.add_split("random", rng.permutation(np.repeat([0, 1, 2], n_genes // 3)).astype(np.int8))
+    return store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return make_store(tmp_path_factory.mktemp("baselines") / "store.h5")
+
+
+@pytest.fixture(scope="module")
+def data(store):
+    return load_pair(store, ("A", "B"))
+
+
+def examples(data, **changes) -> Examples:
+    values = {
+        "marks": data.marks,
+        "signal_a": data.signal_a,
+        "signal_b": data.signal_b,
+        "log2fc": data.log2fc,
+        "expr_a": data.expr_a,
+        "expr_b": data.expr_b,
+        "change_elsewhere": np.zeros(len(data)),
+    }
+    return Examples(**(values | changes))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_baseline_predicts_every_gene_and_learns_what_the_signal_says(name, data):
+    prediction, chosen = fit_and_predict(small(name), examples(data), data, Context())
+    assert prediction.log2fc.shape == (N_GENES,)
+    assert np.isfinite(prediction.log2fc).all()
+    json.dumps(chosen, allow_nan=False)
+    if name not in BLIND:
+        test = data.rows("test")
+        assert np.corrcoef(prediction.log2fc[test], data.log2fc[test])[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_same_prediction_whatever_the_threads(name, data):
+    first, _ = fit_and_predict(small(name), examples(data), data, Context(seed=3, threads=1))
+    second, _ = fit_and_predict(small(name), examples(data), data, Context(seed=3, threads=2))
+    np.testing.assert_array_equal(first.log2fc, second.log2fc)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_of_held_out_genes_do_not_reach_the_fit(name, data):
+    method = small(name)
+    before, chosen_before = fit_and_predict(method, examples(data), data, Context())
+    hidden = ["test"] if method.selection == "validation" else ["test", "valid"]
+    rows = np.concatenate([data.rows(part) for part in hidden])
+    shuffled = {name: getattr(data, name).copy() for name in ("log2fc", "expr_a", "expr_b")}
+    for values in shuffled.values():
+        values[rows] = np.random.default_rng(1).permutation(values[rows]) + 5
+    data = replace(data, **shuffled)
+    after, chosen_after = fit_and_predict(method, examples(data), data, Context())
+    np.testing.assert_array_equal(before.log2fc, after.log2fc)
+    assert chosen_before == chosen_after
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_signal_of_test_genes_does_not_change_the_other_predictions(name, data):
+    method = small(name)
+    before, _ = fit_and_predict(method, examples(data), data, Context())
+    signal = data.signal_a.copy()
+    signal[data.rows("test")] *= 100
+    after, _ = fit_and_predict(method, examples(data, signal_a=signal), data, Context())
+    kept = data.rows("train")
+    np.testing.assert_allclose(before.log2fc[kept], after.log2fc[kept], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_constant_features_and_a_mark_that_is_all_zero_do_no_harm(name, data):
+    a, b = data.signal_a.copy(), data.signal_b.copy()
+    a[:, 2] = b[:, 2] = 0
+    a[:, 1, 3:5] = 7
+    data = replace(data, signal_a=a, signal_b=b)
+    prediction, _ = fit_and_predict(small(name), examples(data), data, Context())
+    assert np.isfinite(prediction.log2fc).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_too_few_genes_are_refused_with_a_remedy_or_served(name, data):
+    few = replace(data, split=np.full(N_GENES, 2, dtype=np.int8))
+    few.split[:2] = 0
+    few.split[2:6] = 1
+    try:
+        prediction, _ = fit_and_predict(small(name), examples(few), few, Context())
+    except StoreError as error:
+        assert "genes with known expression" in str(error)  # noqa: PT017
+    else:
+        assert np.isfinite(prediction.log2fc).all()
+
+
+def test_without_training_genes_every_method_says_so(data):
+    empty = replace(data, split=np.full(N_GENES, 2, dtype=np.int8))
+    with pytest.raises(StoreError, match="no train genes"):
+        fit_and_predict(small("mean"), examples(empty), empty, Context())
+
+
+def test_ridge_on_two_blocks_is_ridge_on_three(data):
+    genes = examples(data)
+    train, test = (genes.take(data.rows(part)) for part in ("train", "test"))
+    x = both_and_difference(train, 2)
+    scaler = Scaler.fit(x)
+    expected = SklearnRidge(alpha=30.0).fit(scaler.apply(x), train.log2fc)
+    features = PairFeatures.fit(train, 2)
+    ours = fit_ridge(features.apply(train), train.log2fc, (30.0,))
+    np.testing.assert_allclose(
+        features.apply(test) @ ours.coefficients + ours.intercept,
+        expected.predict(scaler.apply(both_and_difference(test, 2))),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("shape", [(60, 7), (12, 40), (20, 20)])
+def test_leave_one_out_ridge_equals_sklearns(shape):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape) + 3
+    y = x[:, :3].sum(axis=1) + rng.normal(size=shape[0])
+    alphas = (0.1, 1.0, 10.0, 100.0)
+    ours = fit_ridge(x, y, alphas)
+    expected = RidgeCV(alphas).fit(x, y)
+    assert ours.alpha == expected.alpha_
+    np.testing.assert_allclose(ours.coefficients, expected.coef_, rtol=1e-6, atol=1e-9)
+    assert ours.intercept == pytest.approx(expected.intercept_)
+    assert ours.error == pytest.approx(-expected.best_score_)
+
+
+def test_merging_averages_neighbouring_bins_mark_by_mark():
+    signal = np.array([[[1, 3, 5, 7, 9], [0, 0, 0, 2, -3]]], dtype=np.float32)
+    np.testing.assert_allclose(
+        log2_merged(signal, 2), [[np.log2(3), np.log2(7), np.log2(10), 0, 1, -2]], rtol=1e-6
+    )
+    assert log2_merged(signal, 5).shape == (1, 2)
+
+
+def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
+    run = fit_baseline(BaselineJob(store.path, "cell-mean", "A,B"), tmp_path / "run")
+    assert run.config.metrics["test"]["n"] == N_GENES // 3
+    lines = (tmp_path / "run" / "predictions.tsv").read_text().splitlines()
+    expected = np.log2(store.expression("C", "tpm") + 1) - np.log2(store.expression("A", "tpm") + 1)
+    column = lines[0].split("\t").index("log2fc_pred")
+    predicted = [float(line.split("\t")[column]) for line in lines[1:]]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+def test_cell_mean_without_a_third_cell_says_what_to_add(tmp_path):
+    store = make_store(tmp_path / "two.h5", cells=("A", "B"))
+    with pytest.raises(StoreError, match=r"third cell.*prepare --expression"):
+        fit_baseline(BaselineJob(store.path, "cell-mean"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_is_like_that_of_train(store, tmp_path):
+    run = fit_baseline(BaselineJob(store.path, "ridge", "A,B", seed=7), tmp_path / "run")
+    config = Run.open(tmp_path / "run").config
+    assert config == run.config or config.to_json() == run.config.to_json()
+    assert (config.kind, config.variant, config.pair, config.seed) == ("baseline", "ridge", ("A", "B"), 7)
+    assert config.details["chosen"]["alpha"] in config.hyperparameters["grid"]["alpha"]
+    low, high = config.details["test_intervals"]["pearson"]
+    assert low <= config.metrics["test"]["pearson"] <= high
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "predictions.tsv"]
+    header, *rows = (tmp_path / "run" / "predictions.tsv").read_text().splitlines()
+    assert header.split("\t")[6:] == ["split", "log2fc_pred", "log2fc"]
+    assert len(rows) == N_GENES
+
+
+def test_a_taken_folder_is_kept_unless_forced_and_resume_returns_the_finished_run(store, tmp_path):
+    job = BaselineJob(store.path, "ridge", "A,B")
+    first = fit_baseline(job, tmp_path / "run")
+    with pytest.raises(OutputError, match="exists already"):
+        fit_baseline(job, tmp_path / "run")
+    assert fit_baseline(job, tmp_path / "run", resume=True).config.metrics == first.config.metrics
+    with pytest.raises(RunError, match="made with other seed"):
+        fit_baseline(replace(job, seed=1), tmp_path / "run", resume=True)
+    fit_baseline(replace(job, seed=1), tmp_path / "run", force=True)
+
+
+def test_names_of_methods_are_checked():
+    assert [method.name for method in parse_methods("ridge, mean,ridge")] == ["ridge", "mean"]
+    assert len(parse_methods("all")) == len(METHODS)
+    with pytest.raises(UsageError, match="ridgee: unknown"):
+        parse_methods("ridgee")
+
+
+def test_the_command_prints_one_line_a_method(store, tmp_path):
+    out = tmp_path / "runs"
+    result = CliRunner().invoke(
+        app,
+        [
+            "baseline",
+            "--store",
+            str(store.path),
+            "--pair",
+            "A,B",
+            "--method",
+            "mean,ridge",
+            "--out",
+            str(out),
+        ],
+    )
+    assert result.exit_code == 0, result.stderr
+    header, mean, ridge = result.stdout.splitlines()
+    assert header.split("\t") == ["run", "variant", "pair", "split", "n", "pearson", "spearman", "mse"]
+    assert mean.split("\t")[:6] == [str(out / "mean"), "mean", "A,B", "test", "50", "NA"]
+    assert float(ridge.split("\t")[5]) > 0.5
+
+
+def test_a_mark_the_store_lacks_is_named(store, tmp_path):
+    with pytest.raises(DiffchromError, match="lacks H3K36me3"):
+        fit_baseline(BaselineJob(store.path, "ridge", "A,B", marks=("H3K36me3",)), tmp_path / "run")
