@@ -13,6 +13,7 @@ import typer
 from diffchrom._version import __version__
 from diffchrom.commands.baseline import baseline
 from diffchrom.commands.predict import predict
+from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
 
@@ -78,6 +79,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+app.command(cls=PrepareCommand)(guarded(prepare))
 for _command in (train, predict, baseline):
     app.command()(guarded(_command))
 

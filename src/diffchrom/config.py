@@ -103,3 +103,52 @@ def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
     return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class PrepareDefaults:
+    """What `prepare` does unless told otherwise.
+
+    Attributes
+    ----------
+    flank, bin_size : int
+        Bases on each side of the anchor; bases a bin.
+    orient : str
+        ``transcription`` or ``genome``.
+    around : str
+        ``tss`` or ``tes``.
+    biotype : str
+        Genes kept, where the annotation names biotypes.
+    min_coverage : float
+        Share of a window's bases that must have data in a dense track for the gene to be kept.
+    dense_share : float
+        A track is dense when at least this share of the windows it touches have that much data.
+    control : str
+        ``subtract`` or ``log-ratio``.
+    count : str
+        ``overlap`` (a read counts in each bin it overlaps) or ``start`` (in the bin of its 5' end).
+    extend : int
+        Bases that each read is extended to from its 5' end; 0 leaves it as aligned.
+    min_mapq : int
+        Reads of lower mapping quality are left out.
+    time_limit : float
+        Seconds one track may take.
+    """
+
+    flank: int = 10_000
+    bin_size: int = 100
+    orient: str = "transcription"
+    around: str = "tss"
+    biotype: str = "protein_coding"
+    split: str = DEFAULT_SPLIT
+    min_coverage: float = 0.9
+    dense_share: float = 0.5
+    control: str = "subtract"
+    count: str = "overlap"
+    extend: int = 0
+    min_mapq: int = 1
+    blacklist_mode: str = "mask"
+    time_limit: float = 1800.0
+
+
+PREPARE = PrepareDefaults()

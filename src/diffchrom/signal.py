@@ -31,7 +31,7 @@ class BinnedSignal:
     values : float32 array [n_windows, n_bins]
         Mean signal a bin, in genome order.
     coverage : float32 array [n_windows]
-        Share of the window's bases that have data (of all its bases, also those beyond a chromosome's end).
+        Share of the window's bases on the chromosome that have data; 0 where it lies wholly beyond its end.
     clipped : bool array [n_windows]
         True where the window runs over an end of its chromosome; those bases count as 0.
     absent : bool array [n_windows]
@@ -183,5 +183,5 @@ def bin_track(
     values = np.zeros((len(absent), n_bins), dtype=np.float32)
     values[order] = sums / bin_size
     coverage = np.zeros(len(absent), dtype=np.float32)
-    coverage[order] = covered / (n_bins * bin_size)
+    coverage[order] = covered / (high - low)
     return BinnedSignal(values, coverage, clipped, absent)

@@ -37,6 +37,8 @@ CHUNK_GENES = 32
 MAX_GENES = 50_000_000
 MAX_BINS = 1_000_000
 _COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+#: Of parts whose rows are still to be chosen: written and read once, on the same machine.
+_DRAFT_COMPRESSION = {"compression": "lzf", "shuffle": True, "fletcher32": True}
 # deflate cannot shrink data more than about 1030 times; a dataset that claims more is no honest one.
 _MAX_DEFLATE_RATIO = 1100
 
@@ -89,6 +91,43 @@ def _read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> np
     return np.asarray(values)
 
 
+def signal_chunks(n_genes: int, n_bins: int) -> tuple[int, int]:
+    """Chunk shape of a track: few genes, so that reading random genes inflates little."""
+    return min(CHUNK_GENES, n_genes), n_bins
+
+
+def write_part(
+    path: Path,
+    values: Signal,
+    attrs: Mapping[str, Any],
+    extra: Mapping[str, npt.NDArray[Any]],
+    *,
+    draft: bool = False,
+) -> None:
+    """Write one track as it will stand in a store, for `StoreEditor.add_part`; whole or not at all.
+
+    Parameters
+    ----------
+    path : the part's file.
+    values : float32 [n_genes, n_bins].
+    attrs : of the track.
+    extra : further arrays that stay in the part (coverage).
+    """
+    with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        dataset = file.create_dataset(
+            "values", data=values, chunks=signal_chunks(*values.shape), **_COMPRESSION
+        )
+        dataset.attrs.update({**attrs, "values_sha256": _digest(values)})
+        for name, array in extra.items():
+            file[name] = array
+
+
+def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """Read an array of a part and the track's attributes; StoreError when the part is broken."""
+    with _reading(path) as file:
+        return file[name][:], dict(file["values"].attrs)
+
+
 def _check_size(dataset: h5py.Dataset) -> None:
     claimed = int(np.prod(dataset.shape, dtype=np.float64)) * dataset.dtype.itemsize
     if claimed > _MAX_DEFLATE_RATIO * (dataset.id.get_storage_size() + 64):
@@ -103,7 +142,22 @@ def create(
     chrom_sizes: Mapping[str, int] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Make a store without tracks, replacing nothing.
+    """Make a store without tracks, replacing nothing; see `creating`."""
+    with creating(path, genes, window, chrom_sizes=chrom_sizes, attrs=attrs):
+        pass
+    return Store(path)
+
+
+@contextlib.contextmanager
+def creating(
+    path: str | Path,
+    genes: Genes,
+    window: Window,
+    *,
+    chrom_sizes: Mapping[str, int] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> Iterator[StoreEditor]:
+    """Make a store, replacing nothing; it appears with all that is added when the block ends well.
 
     Parameters
     ----------
@@ -147,7 +201,7 @@ def create(
             sizes.create_dataset("length", data=lengths, chunks=(len(lengths),), **_COMPRESSION)
         file.create_group("cells", track_order=True)
         file.create_group("splits", track_order=True)
-    return Store(path)
+        yield StoreEditor(file, path, len(genes), window)
 
 
 class Store:
@@ -325,7 +379,7 @@ class Store:
         with staged(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
             with h5py.File(temporary, "r+", libver=("v110", "v110")) as file:
-                yield StoreEditor(file, self)
+                yield StoreEditor(file, self.path, self.n_genes, self.window)
         for name in ("genes", "chrom_sizes"):
             self.__dict__.pop(name, None)
         self.attrs = Store(self.path).attrs
@@ -334,9 +388,17 @@ class Store:
 class StoreEditor:
     """What can be added to a store inside `Store.edit`; every method refuses to overwrite unless told to."""
 
-    def __init__(self, file: h5py.File, store: Store) -> None:
+    def __init__(self, file: h5py.File, path: Path, n_genes: int, window: Window) -> None:
         self._file = file
-        self._store = store
+        self.path = path
+        self.n_genes = n_genes
+        self.window = window
+
+    def _make_room(self, group: h5py.Group, name: str, replace: bool) -> None:
+        if name in group:
+            if not replace:
+                raise StoreError(f"{self.path}: {group.name}/{name} exists; use --replace to renew it")
+            del group[name]
 
     def _put(
         self,
@@ -347,10 +409,7 @@ class StoreEditor:
         attrs: Mapping[str, Any] | None,
         replace: bool,
     ) -> None:
-        if name in group:
-            if not replace:
-                raise StoreError(f"{self._store.path}: {group.name}/{name} exists; use --replace to renew it")
-            del group[name]
+        self._make_room(group, name, replace)
         dataset = group.create_dataset(name, data=values, chunks=chunks, **_COMPRESSION)
         dataset.attrs.update(dict(attrs or {}))
         dataset.attrs["values_sha256"] = _digest(values)
@@ -372,14 +431,31 @@ class StoreEditor:
         replace: bool = False,
     ) -> None:
         """Add one track; `values` is float32 [n_genes, n_bins], finite."""
-        shape = (self._store.n_genes, self._store.window.n_bins)
+        shape = (self.n_genes, self.window.n_bins)
         if values.shape != shape:
             raise ValueError(f"signal of {cell} {mark} is {values.shape}, not {shape}")
         if not np.isfinite(values).all():
             raise StoreError(f"signal of {cell} {mark} has values that are not finite numbers")
         group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
-        chunks = (min(CHUNK_GENES, shape[0]), shape[1])
-        self._put(group, _check_name("mark", mark), np.asarray(values, np.float32), chunks, attrs, replace)
+        values = np.asarray(values, np.float32)
+        self._put(group, _check_name("mark", mark), values, signal_chunks(*shape), attrs, replace)
+
+    def add_part(
+        self,
+        cell: str,
+        mark: str,
+        part: Path,
+        *,
+        around: str = "tss",
+        replace: bool = False,
+    ) -> None:
+        """Add a track from a file that `write_part` made, without compressing it again."""
+        group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
+        self._make_room(group, _check_name("mark", mark), replace)
+        with _reading(part) as source:
+            if source["values"].shape != (self.n_genes, self.window.n_bins):
+                raise ValueError(f"{part} is {source['values'].shape}")
+            source.copy("values", group, name=mark)
 
     def add_expression(
         self,
@@ -391,12 +467,12 @@ class StoreEditor:
         replace: bool = False,
     ) -> None:
         """Add a cell's expression; `values` is float64 [n_genes], not negative, NaN where unknown."""
-        if values.shape != (self._store.n_genes,):
+        if values.shape != (self.n_genes,):
             raise ValueError(f"expression of {cell} is {values.shape}")
         if np.isinf(values).any() or (values < 0).any():
             raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
         group = self._group("cells", _check_name("cell", cell), "expression")
-        chunks = (self._store.n_genes,)
+        chunks = (self.n_genes,)
         self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
 
     def add_split(
@@ -408,10 +484,10 @@ class StoreEditor:
         replace: bool = False,
     ) -> None:
         """Add a split; `values` is int8 [n_genes]: 0 train, 1 valid, 2 test, -1 unused."""
-        if values.shape != (self._store.n_genes,) or not np.isin(values, (-1, 0, 1, 2)).all():
-            raise ValueError(f"split {name} must be {self._store.n_genes} values of -1, 0, 1, 2")
+        if values.shape != (self.n_genes,) or not np.isin(values, (-1, 0, 1, 2)).all():
+            raise ValueError(f"split {name} must be {self.n_genes} values of -1, 0, 1, 2")
         group = self._group("splits")
-        chunks = (self._store.n_genes,)
+        chunks = (self.n_genes,)
         self._put(group, _check_name("split", name), np.asarray(values, np.int8), chunks, attrs, replace)
 
     def set_attrs(self, attrs: Mapping[str, Any]) -> None:

@@ -1,0 +1,124 @@
+"""``diffchrom prepare``: from annotation, tracks and expression to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from diffchrom.commands import options
+from diffchrom.commands.greedy import greedy_command
+from diffchrom.config import PREPARE
+from diffchrom.genes import ORIENTATIONS
+
+PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression")
+
+Files = list[Path] | None
+ANCHORS = ("tss", "tes")
+BLACKLIST_MODES = ("mask", "drop")
+
+
+def _new_store(help_text: str, default: Any) -> Any:
+    """An option that decides the rows of a new store; an existing store keeps its own."""
+    return typer.Option(help=help_text, show_default=str(default), rich_help_panel="Genes and windows")
+
+
+def _tracks(help_text: str, **more: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Tracks", **more)
+
+
+def _expression(help_text: str, **more: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Expression", **more)
+
+
+def prepare(
+    store: options.StoreOption,
+    threads: options.ThreadsOption,
+    gtf: Annotated[
+        Path | None,
+        typer.Option(
+            help="Genes: GTF, GFF3 or BED6; needed for a new store.", rich_help_panel="Genes and windows"
+        ),
+    ] = None,
+    bigwigs: Annotated[
+        Files, _tracks("bigWigs; cell and mark come from the paths.", metavar="FILE...")
+    ] = None,
+    reads: Annotated[Files, _tracks("BAM, tagAlign or BED to count reads in.", metavar="FILE...")] = None,
+    samples: Annotated[Path | None, _tracks("Table: cell mark path [replicate scale control unit].")] = None,
+    unit: Annotated[str, _tracks("Unit of all tracks.", show_default="from the file names")] = "",
+    control: Annotated[
+        str, _tracks("How a control is used.", metavar="subtract|log-ratio")
+    ] = PREPARE.control,
+    count: Annotated[
+        str, _tracks("A read counts in every bin it overlaps, or at its 5' end.", metavar="overlap|start")
+    ] = PREPARE.count,
+    extend: Annotated[int, _tracks("Extend reads to so many bases.", min=0)] = PREPARE.extend,
+    min_mapq: Annotated[int, _tracks("Leave out reads of lower quality.", min=0)] = PREPARE.min_mapq,
+    expression: Annotated[
+        list[str] | None, _expression("Matrix, or one cell's table.", metavar="FILE|CELL=FILE...")
+    ] = None,
+    expression_unit: Annotated[str | None, _expression("Unit of a matrix or two columns.")] = None,
+    strandedness: Annotated[str | None, _expression("Which of STAR's columns.")] = None,
+    tx2gene: Annotated[Path | None, _expression("Transcript and gene ids.")] = None,
+    deepdiff: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder in the published DeepDiff format, alone.")
+    ] = None,
+    flank: Annotated[int | None, _new_store("Bases on each side.", PREPARE.flank)] = None,
+    bin_size: Annotated[int | None, _new_store("Bases a bin.", PREPARE.bin_size)] = None,
+    orient: Annotated[str | None, _new_store("transcription or genome.", PREPARE.orient)] = None,
+    around: Annotated[
+        str, typer.Option(help="Lay windows around tss or tes.", metavar="tss|tes")
+    ] = PREPARE.around,
+    biotype: Annotated[str | None, _new_store("Names with commas, or any.", PREPARE.biotype)] = None,
+    genes: Annotated[Path | None, _new_store("Only these genes: ids or symbols.", "all")] = None,
+    exclude_chroms: Annotated[str | None, _new_store("Names with commas.", "none")] = None,
+    min_coverage: Annotated[
+        float, _new_store("Share of a window that must have data.", PREPARE.min_coverage)
+    ] = PREPARE.min_coverage,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Split to store; may be repeated.")
+    ] = None,
+    seed: options.SeedOption = 0,
+    replace: Annotated[bool, typer.Option("--replace", help="Renew what the store has already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on where inputs contradict each other.")] = False,
+    time_limit: Annotated[float, _tracks("Seconds a track may take.", min=1)] = PREPARE.time_limit,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Build a store, or add cells, marks, expression and splits to it."""
+    options.check_choice("--around", around, ANCHORS)
+    if orient is not None:
+        options.check_choice("--orient", orient, ORIENTATIONS)
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.prepare import PrepareRequest
+    from diffchrom.prepare import prepare as prepare_store
+    from diffchrom.prepare_expression import ExpressionOptions
+    from diffchrom.prepare_tracks import TrackOptions
+    from diffchrom.track_reading import ReadSettings
+
+    request = PrepareRequest(
+        store=store,
+        gtf=gtf,
+        bigwigs=tuple(bigwigs or ()),
+        reads=tuple(reads or ()),
+        samples=samples,
+        expression=tuple(expression or ()),
+        deepdiff=deepdiff,
+        flank=flank,
+        bin_size=bin_size,
+        orient=orient,
+        biotype=biotype,
+        around=around,
+        genes=genes,
+        exclude_chroms=options.split_names(exclude_chroms) or (),
+        min_coverage=min_coverage,
+        splits=tuple(split or ()),
+        seed=seed,
+        replace=replace,
+        force=force,
+        threads=threads,
+        track_options=TrackOptions(unit, ReadSettings(control, count, extend, min_mapq), time_limit),
+        expression_options=ExpressionOptions(expression_unit, strandedness, tx2gene),
+    )
+    prepare_store(request, console)

@@ -1,0 +1,31 @@
+"""What a `prepare` understood, dropped, renamed or guessed: told as it happens, and kept for the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from diffchrom.reporting import Reporter
+
+
+@dataclass
+class Summary:
+    """Notes and warnings, in order.
+
+    Attributes
+    ----------
+    reporter : where they are shown.
+    lines : all that was said.
+    """
+
+    reporter: Reporter
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, message: str) -> None:
+        """Tell and keep what was understood, dropped, renamed or guessed."""
+        self.lines.append(message)
+        self.reporter.note(message)
+
+    def warn(self, message: str) -> None:
+        """Tell and keep what the user should look at."""
+        self.lines.append(f"warning: {message}")
+        self.reporter.warn(message)

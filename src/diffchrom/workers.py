@@ -1,0 +1,234 @@
+"""Tasks in worker processes: a crash or a hang costs one error that names the task, never the run.
+
+Workers are fresh interpreters started by `subprocess`, not forks: nothing that is open or threaded here
+(HDF5 files, torch) reaches them, and a caller's script needs no ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import pickle
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from diffchrom.errors import DiffchromError, InputError
+
+_LENGTH = struct.Struct("<Q")
+_START = "import sys; sys.path[:] = {path!r}; from diffchrom.workers import serve; serve()"
+#: Numeric libraries in a worker get one thread each: there is a worker for every core.
+_SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One call in a worker.
+
+    Attributes
+    ----------
+    label : str
+        What an error message names: the track's file.
+    function : str
+        ``module:function``.
+    arguments : dict
+        Keyword arguments; must be picklable.
+    """
+
+    label: str
+    function: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a work item: its value, or the error that it ended in."""
+
+    index: int
+    value: Any = None
+    error: DiffchromError | None = None
+
+
+def _send(stream: IO[bytes], message: Any) -> None:
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> Any:
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    data = stream.read(_LENGTH.unpack(head)[0])
+    # Both ends are this program: nothing from outside is ever unpickled.
+    return pickle.loads(data)
+
+
+def serve() -> None:
+    """Run in a worker: read calls from stdin and write results to stdout until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the replies
+    calls = os.fdopen(os.dup(0), "rb")
+    while True:
+        try:
+            function, arguments = _receive(calls)
+        except EOFError:
+            return
+        module, _, name = function.partition(":")
+        try:
+            reply = (True, getattr(importlib.import_module(module), name)(**arguments))
+        except DiffchromError as error:
+            reply = (False, error)
+        except MemoryError:
+            reply = (False, InputError("not enough memory; use fewer --threads"))
+        except Exception as error:
+            reply = (False, InputError(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"))
+        with contextlib.suppress(BrokenPipeError):
+            _send(replies, reply)
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    index: int = -1
+    deadline: float = 0.0
+    received: io.BytesIO = field(default_factory=io.BytesIO)
+
+    @classmethod
+    def start(cls) -> _Worker:
+        code = _START.format(path=[entry or str(Path.cwd()) for entry in sys.path])
+        # Its own process group: a terminal's Ctrl-C must not reach workers before the parent decides.
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            env=os.environ | _SINGLE_THREADED,
+        )
+        return cls(process)
+
+    def give(self, index: int, item: WorkItem, time_limit: float) -> None:
+        self.index, self.deadline = index, time.monotonic() + time_limit
+        self.received = io.BytesIO()
+        with contextlib.suppress(BrokenPipeError):  # seen as a crash when its stdout ends
+            assert self.process.stdin is not None
+            data = pickle.dumps((item.function, item.arguments), protocol=pickle.HIGHEST_PROTOCOL)
+            view = memoryview(_LENGTH.pack(len(data)) + data)
+            while view:
+                view = view[self.process.stdin.write(view) :]
+
+    def take(self) -> tuple[bool, Any] | None:
+        """Read what has arrived; the whole reply, or None while it is incomplete; EOFError after a crash."""
+        assert self.process.stdout is not None
+        data = os.read(self.process.stdout.fileno(), 1 << 20)
+        if not data:
+            raise EOFError
+        self.received.write(data)
+        whole = self.received.getbuffer()
+        if len(whole) < _LENGTH.size or len(whole) < _LENGTH.size + _LENGTH.unpack(whole[:8])[0]:
+            return None
+        reply: tuple[bool, Any] = pickle.loads(whole[8:])
+        return reply
+
+    def stop(self) -> int:
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        return self.process.wait()
+
+
+def _crashed(label: str, worker: _Worker) -> InputError:
+    code = worker.process.wait()
+    reason = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    advice = "out of memory? use fewer --threads" if code == -signal.SIGKILL else "is the file damaged?"
+    return InputError(f"{label}: reading it crashed its worker process ({reason}); {advice}")
+
+
+def run_in_workers(
+    items: Sequence[WorkItem], *, threads: int, time_limit: float = 3600.0
+) -> Iterator[Outcome]:
+    """Run every item in one of `threads` worker processes and yield outcomes as they come.
+
+    Parameters
+    ----------
+    items : sequence of WorkItem
+    threads : int
+        Most workers at a time.
+    time_limit : float
+        Seconds an item may take; its worker is then killed and the item ends in an InputError.
+
+    Yields
+    ------
+    Outcome
+        In order of completion. When the caller stops early or is interrupted, all workers are killed.
+    """
+    waiting = list(range(len(items)))[::-1]
+    workers: list[_Worker] = []
+    selector = selectors.DefaultSelector()
+
+    def engage(worker: _Worker) -> None:
+        index = waiting.pop()
+        worker.give(index, items[index], time_limit)
+
+    def hire() -> None:
+        worker = _Worker.start()
+        workers.append(worker)
+        selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+        engage(worker)
+
+    def dismiss(worker: _Worker) -> None:
+        selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+        workers.remove(worker)
+        worker.stop()
+
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < max(1, threads):
+                hire()
+            patience = max(0.0, min(worker.deadline for worker in workers) - time.monotonic())
+            for key, _ in selector.select(min(patience, 60.0)):
+                worker: _Worker = key.data
+                item = items[worker.index]
+                try:
+                    reply = worker.take()
+                except EOFError:
+                    index, error = worker.index, _crashed(item.label, worker)
+                    dismiss(worker)
+                    yield Outcome(index, error=error)
+                    continue
+                if reply is None:
+                    continue
+                index, (good, value) = worker.index, reply
+                if waiting:
+                    engage(worker)
+                else:
+                    dismiss(worker)
+                yield Outcome(index, value) if good else Outcome(index, error=_named(value, item.label))
+            for worker in [worker for worker in workers if worker.deadline <= time.monotonic()]:
+                index = worker.index
+                dismiss(worker)
+                message = f"{items[index].label}: not read within {time_limit:.0f} s; is the file damaged?"
+                yield Outcome(index, error=InputError(message))
+    finally:
+        for worker in workers:
+            worker.stop()
+        selector.close()
+
+
+def _named(error: DiffchromError, label: str) -> DiffchromError:
+    """Put the track's name in front of a message that lacks it."""
+    return error if label in str(error) else type(error)(f"{label}: {error}")

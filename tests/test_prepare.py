@@ -1,0 +1,357 @@
+"""`prepare` from the first file to the store: what it understands, refuses, skips and leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+import pytest
+
+from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
+from diffchrom.prepare import PrepareRequest, prepare
+from diffchrom.prepare_genes import assayed, is_dense
+from diffchrom.store import Store
+
+SIZES = {"chr1": 40_000, "chr2": 30_000}
+#: id, chrom, start, end (1-based, closed, as in GTF), strand
+GENES = [
+    ("ENSG00000000001", "chr1", 10_001, 12_000, "+"),
+    ("ENSG00000000002", "chr1", 18_001, 20_000, "-"),
+    ("ENSG00000000003", "chr2", 501, 900, "+"),
+    ("ENSG00000000004", "chr2", 15_001, 16_000, "-"),
+]
+
+
+def write_gtf(path: Path, genes: list[tuple[str, str, int, int, str]] = GENES) -> Path:
+    lines = [
+        f'{chrom}\tx\tgene\t{start}\t{end}\t.\t{strand}\t.\tgene_id "{gene}"; gene_name "N{gene[-1]}"; '
+        'gene_type "protein_coding";\n'
+        for gene, chrom, start, end, strand in genes
+    ]
+    path.write_text("".join(lines))
+    return path
+
+
+def write_bigwig(path: Path, seed: int, sizes: dict[str, int] = SIZES, step: int = 50) -> Path:
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pyBigWig.open(str(path), "w") as track:
+        track.addHeader(list(sizes.items()))
+        for chrom, size in sizes.items():
+            values = rng.integers(1, 100, size // step).astype(float)
+            track.addEntries(chrom, 0, values=values, span=step, step=step)
+    return path
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> PrepareRequest:
+    """Two cells x two marks, four genes, a matrix of expression."""
+    names = ("E1-H3K4me3", "E1-H3K27me3", "E2-H3K4me3", "E2-H3K27me3")
+    tracks = tuple(write_bigwig(tmp_path / f"{name}.bw", seed) for seed, name in enumerate(names))
+    expression = tmp_path / "rpkm.tsv"
+    rows = [f"{gene[0]}\t{i}.5\t{2 * i}.25\n" for i, gene in enumerate(GENES)]
+    expression.write_text("gene_id\tE1\tE2\n" + "".join(rows))
+    return PrepareRequest(
+        store=tmp_path / "s.h5",
+        gtf=write_gtf(tmp_path / "genes.gtf"),
+        bigwigs=tracks,
+        expression=(str(expression),),
+        flank=1000,
+        threads=2,
+    )
+
+
+def window_values(path: Path, chrom: str, first: int, n_bins: int, bin_size: int) -> np.ndarray:
+    """One window through pyBigWig, base by base, zeros beyond the ends."""
+    with pyBigWig.open(str(path)) as track:
+        base = np.zeros(n_bins * bin_size)
+        low, high = max(first, 0), min(first + len(base), track.chroms(chrom))
+        base[low - first : high - first] = np.nan_to_num(track.values(chrom, low, high, numpy=True))
+    return base.reshape(n_bins, bin_size).mean(axis=1).astype(np.float32)
+
+
+def leftovers(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
+
+
+def test_signal_stands_by_hand_computed_windows_and_strands(inputs: PrepareRequest) -> None:
+    store = prepare(inputs).store
+    assert store.cells() == ("E1", "E2")
+    assert store.marks("E1") == ("H3K4me3", "H3K27me3")
+    signal = store.signal("E2", ["H3K27me3"])[:, 0]
+    path = inputs.bigwigs[3]
+    # + strand, first base (0-based) 10,000: window 9,000 to 11,000.
+    np.testing.assert_array_equal(signal[0], window_values(path, "chr1", 9_000, 20, 100))
+    # - strand, last base (0-based) 19,999: its 5' edge is 20,000; bin 1 is upstream, so it is flipped.
+    np.testing.assert_array_equal(signal[1], window_values(path, "chr1", 19_000, 20, 100)[::-1])
+    # The window begins 500 bases before the chromosome.
+    np.testing.assert_array_equal(signal[2], window_values(path, "chr2", -500, 20, 100))
+    assert (signal[2, :5] == 0).all()
+
+
+def test_genome_orientation_flips_nothing(inputs: PrepareRequest) -> None:
+    store = prepare(replace(inputs, orient="genome")).store
+    signal = store.signal("E1", ["H3K4me3"])[1, 0]
+    np.testing.assert_array_equal(signal, window_values(inputs.bigwigs[0], "chr1", 19_000, 20, 100))
+
+
+def test_expression_is_joined_and_attributes_tell_where_all_came_from(inputs: PrepareRequest) -> None:
+    result = prepare(inputs)
+    np.testing.assert_array_equal(result.store.expression("E2", "rpkm"), [0.25, 2.25, 4.25, 6.25])
+    attrs = result.store.signal_attrs("E1", "H3K4me3")
+    assert attrs["source"] == str(inputs.bigwigs[0])
+    assert attrs["source_size"] == inputs.bigwigs[0].stat().st_size
+    assert json.loads(result.store.attrs["notes"]) == list(result.notes)
+    assert leftovers(inputs.store.parent) == set()
+
+
+def test_a_second_run_reads_nothing_again(inputs: PrepareRequest) -> None:
+    prepare(inputs)
+    before = inputs.store.read_bytes()
+    again = prepare(inputs)
+    assert len(again.unchanged) == 4
+    assert again.added == ()
+    assert inputs.store.read_bytes() == before
+
+
+def test_cells_marks_and_labels_can_be_added_later(inputs: PrepareRequest, tmp_path: Path) -> None:
+    whole = prepare(replace(inputs, store=tmp_path / "whole.h5")).store
+    prepare(replace(inputs, bigwigs=inputs.bigwigs[:1], expression=()))
+    prepare(PrepareRequest(store=inputs.store, bigwigs=inputs.bigwigs[1:], threads=1))
+    grown = prepare(PrepareRequest(store=inputs.store, expression=inputs.expression)).store
+    for cell in whole.cells():
+        marks = whole.marks(cell)
+        np.testing.assert_array_equal(grown.signal(cell, marks), whole.signal(cell, marks))
+        np.testing.assert_array_equal(grown.expression(cell, "rpkm"), whole.expression(cell, "rpkm"))
+
+
+def test_a_changed_file_is_refused_until_replace_is_given(inputs: PrepareRequest) -> None:
+    prepare(inputs)
+    write_bigwig(inputs.bigwigs[0], seed=99)
+    with pytest.raises(StoreError, match=r"has H3K4me3 of E1 already.*--replace"):
+        prepare(inputs)
+    result = prepare(replace(inputs, replace=True))
+    assert result.added == (("E1", "H3K4me3"),)
+    signal = result.store.signal("E1", ["H3K4me3"])[0, 0]
+    np.testing.assert_array_equal(signal, window_values(inputs.bigwigs[0], "chr1", 9_000, 20, 100))
+
+
+def test_tes_windows_stand_beside_tss_windows(inputs: PrepareRequest) -> None:
+    prepare(inputs)
+    store = prepare(replace(inputs, around="tes")).store
+    signal = store.signal("E1", ["H3K4me3"], around="tes")[:, 0]
+    # + strand, last base 11,999; its 5' edge is 11,999.
+    np.testing.assert_array_equal(signal[0], window_values(inputs.bigwigs[0], "chr1", 10_999, 20, 100))
+
+
+def test_replicates_are_scaled_and_averaged(inputs: PrepareRequest, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.tsv"
+    one, two = inputs.bigwigs[0].name, inputs.bigwigs[1].name
+    sheet.write_text(
+        f"cell\tmark\tpath\treplicate\tscale\nA\tH3K4me3\t{one}\t1\t2\nA\tH3K4me3\t{two}\t2\t0.5\n"
+    )
+    store = prepare(replace(inputs, bigwigs=(), expression=(), samples=sheet)).store
+    want = (
+        2 * window_values(inputs.bigwigs[0], "chr1", 9_000, 20, 100)
+        + 0.5 * window_values(inputs.bigwigs[1], "chr1", 9_000, 20, 100)
+    ) / 2
+    np.testing.assert_allclose(store.signal("A", ["H3K4me3"])[0, 0], want, rtol=1e-6)
+    attrs = store.signal_attrs("A", "H3K4me3")
+    assert attrs["source"].count("\n") == 1
+    assert attrs["scale"].tolist() == [2, 0.5]
+
+
+@pytest.mark.parametrize("mode", ["subtract", "log-ratio"])
+def test_a_control_is_subtracted_or_divided_by(inputs: PrepareRequest, tmp_path: Path, mode: str) -> None:
+    sheet = tmp_path / "sheet.tsv"
+    one, two = inputs.bigwigs[0].name, inputs.bigwigs[1].name
+    sheet.write_text(f"cell\tmark\tpath\tcontrol\nA\tH3K4me3\t{one}\t{two}\n")
+    options = inputs.track_options
+    options = replace(options, settings=replace(options.settings, control=mode))
+    store = prepare(replace(inputs, bigwigs=(), expression=(), samples=sheet, track_options=options)).store
+    signal, control = (
+        window_values(path, "chr1", 9_000, 20, 100).astype(float) for path in inputs.bigwigs[:2]
+    )
+    want = np.maximum(signal - control, 0) if mode == "subtract" else np.log2((signal + 1) / (control + 1))
+    np.testing.assert_allclose(store.signal("A", ["H3K4me3"])[0, 0], want, rtol=2e-6, atol=1e-6)
+
+
+def test_chromosome_names_with_and_without_chr_meet(inputs: PrepareRequest, tmp_path: Path) -> None:
+    plain = tuple(
+        write_bigwig(tmp_path / "plain" / path.name, seed, {"1": 40_000, "2": 30_000})
+        for seed, path in enumerate(inputs.bigwigs)
+    )
+    same = prepare(inputs).store
+    other = prepare(replace(inputs, bigwigs=plain, store=tmp_path / "plain.h5"))
+    np.testing.assert_array_equal(other.store.signal("E1", ["H3K4me3"]), same.signal("E1", ["H3K4me3"]))
+
+
+Change = Callable[[PrepareRequest], PrepareRequest]
+
+
+def no_track(request: PrepareRequest) -> PrepareRequest:
+    return replace(request, bigwigs=(*request.bigwigs, request.store.with_name("E3-H3K4me3.bw")))
+
+
+def text_track(request: PrepareRequest) -> PrepareRequest:
+    request.bigwigs[0].write_text("chr1\t0\t100\t5\n")
+    return request
+
+
+def truncated_track(request: PrepareRequest) -> PrepareRequest:
+    whole = request.bigwigs[0].read_bytes()
+    request.bigwigs[0].write_bytes(whole[: len(whole) // 2])
+    return request
+
+
+def broken_block(request: PrepareRequest) -> PrepareRequest:
+    whole = bytearray(request.bigwigs[2].read_bytes())
+    at = int.from_bytes(whole[16:24], "little") + 8
+    whole[at + 40 : at + 80] = bytes(40)
+    request.bigwigs[2].write_bytes(whole)
+    return request
+
+
+def empty_gtf(request: PrepareRequest) -> PrepareRequest:
+    assert request.gtf is not None
+    request.gtf.write_text("#!genome-build\n")
+    return request
+
+
+def foreign_chromosomes(request: PrepareRequest) -> PrepareRequest:
+    write_bigwig(request.bigwigs[0], 0, {"scaffold_9": 50_000})
+    return request
+
+
+def foreign_ids(request: PrepareRequest) -> PrepareRequest:
+    Path(request.expression[0]).write_text("gene_id\tE1\tE2\nFBgn0000001\t1\t2\n")
+    return request
+
+
+def two_files_for_one_track(request: PrepareRequest) -> PrepareRequest:
+    twin = request.bigwigs[0].with_name("E1_H3K4me3.bigwig")
+    twin.write_bytes(request.bigwigs[0].read_bytes())
+    return replace(request, bigwigs=(*request.bigwigs, twin))
+
+
+WRONG_INPUTS: list[tuple[Change, str]] = [
+    (no_track, r"E3-H3K4me3.bw: no such track"),
+    (text_track, r"E1-H3K4me3.bw: is text, not a bigWig"),
+    (truncated_track, r"E1-H3K4me3.bw: truncated or damaged"),
+    (broken_block, r"E2-H3K4me3.bw: truncated or damaged"),
+    (empty_gtf, r"genes.gtf: "),
+    (foreign_chromosomes, r"E1-H3K4me3.bw: .*scaffold_9"),
+    (foreign_ids, r"rpkm.tsv: none of its ids"),
+    (two_files_for_one_track, r"both are H3K4me3 of E1"),
+    (lambda request: replace(request, gtf=None), r"needs --gtf"),
+    (lambda request: replace(request, flank=1050, bin_size=200), r"whole number of bins"),
+    (lambda request: replace(request, bigwigs=(), expression=()), r"nothing to prepare"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_INPUTS, ids=[message for _, message in WRONG_INPUTS])
+def test_wrong_input_gets_one_line_and_makes_no_store(
+    inputs: PrepareRequest, change: Change, message: str
+) -> None:
+    with pytest.raises(DiffchromError, match=message) as caught:
+        prepare(change(inputs))
+    assert "\n" not in str(caught.value)
+    assert not inputs.store.exists()
+
+
+def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest) -> None:
+    good = inputs.bigwigs[2].read_bytes()
+    with pytest.raises(InputError, match="damaged"):
+        prepare(broken_block(inputs))
+    inputs.bigwigs[2].write_bytes(good)
+    result = prepare(inputs)
+    assert any("3 tracks were read by an earlier prepare" in note for note in result.notes)
+    assert leftovers(inputs.store.parent) == set()
+
+
+def test_an_existing_store_is_unchanged_by_a_failure(inputs: PrepareRequest) -> None:
+    prepare(replace(inputs, bigwigs=inputs.bigwigs[:2]))
+    before = inputs.store.read_bytes()
+    with pytest.raises(InputError):
+        prepare(broken_block(inputs))
+    assert inputs.store.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", [{"flank": 2000}, {"bin_size": 50}, {"orient": "genome"}])
+def test_a_store_keeps_its_windows(inputs: PrepareRequest, option: dict) -> None:
+    prepare(inputs)
+    with pytest.raises(UsageError, match="was made with"):
+        prepare(replace(inputs, **option))
+
+
+def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -> None:
+    prepare(inputs)
+    with pytest.raises(UsageError, match="was made with another file"):
+        prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
+
+
+def test_genes_outside_the_assayed_regions_are_left_out_and_counted(inputs: PrepareRequest) -> None:
+    for path in inputs.bigwigs:
+        with pyBigWig.open(str(path), "w") as track:
+            track.addHeader(list(SIZES.items()))
+            track.addEntries("chr1", 8_000, values=np.ones(260), span=50, step=50)  # 8,000 to 21,000
+    result = prepare(inputs)
+    assert result.store.genes.id.tolist() == ["ENSG00000000001", "ENSG00000000002"]
+    assert any("2 genes left out: no track has data over 90%" in note for note in result.notes)
+
+
+def test_sparse_tracks_lose_no_gene(inputs: PrepareRequest) -> None:
+    for path in inputs.bigwigs:
+        with pyBigWig.open(str(path), "w") as track:
+            track.addHeader(list(SIZES.items()))
+            track.addEntries(["chr1"], [10_100], ends=[10_300], values=[5.0])
+    assert prepare(inputs).store.n_genes == 4
+
+
+def test_density_decides_what_missing_data_means() -> None:
+    nowhere = np.zeros(4, bool)
+    dense = np.array([1, 1, 0.2, 0], np.float32)
+    sparse = np.array([0.3, 0.1, 1, 0], np.float32)
+    assert is_dense(dense, 0.9)
+    assert not is_dense(sparse, 0.9)
+    assert assayed(dense, nowhere, 0.9).tolist() == [True, True, False, False]
+    assert assayed(sparse, np.array([False, False, False, True]), 0.9).tolist() == [True, True, True, False]
+
+
+def test_the_pilot_tracks_give_the_genes_inside_the_regions(shared_data: Path, tmp_path: Path) -> None:
+    tracks = tuple(sorted((shared_data / "roadmap_pilot").glob("*.bigwig")))
+    result = prepare(
+        PrepareRequest(
+            store=tmp_path / "pilot.h5",
+            gtf=shared_data / "gtf/roadmap_genes_hg19.gtf.gz",
+            bigwigs=tracks,
+            expression=(str(shared_data / "expression/roadmap_rpkm.tsv.gz"),),
+            threads=2,
+        )
+    )
+    store = result.store
+    assert store.cells() == ("E003", "E116")
+    assert set(store.marks("E003")) == {"H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3"}
+    assert 350 <= store.n_genes <= 370
+    assert store.signal_attrs("E003", "H3K4me1")["unit"] == "pvalue"
+    genes = store.genes
+    starts = genes.window_starts(10_000)
+    signal = store.signal("E116", ["H3K4me3"])[:, 0]
+    path = shared_data / "roadmap_pilot/E116-H3K4me3.pilot.pval.bigwig"
+    for row in range(0, store.n_genes, 10):
+        want = window_values(path, genes.chrom[row], int(starts[row]), 200, 100)
+        np.testing.assert_allclose(signal[row], want[::-1] if genes.minus[row] else want, rtol=2e-7)
+
+
+def test_the_published_format_keeps_split_and_order(shared_data: Path, tmp_path: Path) -> None:
+    store = prepare(PrepareRequest(store=tmp_path / "s.h5", deepdiff=shared_data / "deepdiff_sample")).store
+    assert store.cells() == ("Cell1", "Cell2")
+    assert store.marks("Cell1") == ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3")
+    assert store.splits() == ("published",)
+    assert np.bincount(store.split("published")).tolist() == [240, 80, 80]
+    assert store.window.orient == "genome"
+    assert Store(store.path).n_genes == 400

@@ -1,0 +1,114 @@
+"""A worker that crashes, hangs or fails costs one error that names its track, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diffchrom.errors import InputError
+from diffchrom.workers import Outcome, WorkItem, run_in_workers
+
+
+# What the workers run; found by name in this module.
+def double(number: int) -> int:
+    return 2 * number
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def refuse() -> None:
+    raise InputError("x.bw: is empty, not a bigWig")
+
+
+def break_down() -> None:
+    raise ZeroDivisionError("by zero")
+
+
+def talk() -> str:
+    print("libraries print where they should not")
+    return "done"
+
+
+def large() -> bytes:
+    return bytes(10_000_000)
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def item(label: str, name: str, **arguments: int) -> WorkItem:
+    return WorkItem(label, f"test_workers:{name}", arguments)
+
+
+def run(items: list[WorkItem], **options: float) -> dict[int, Outcome]:
+    return {outcome.index: outcome for outcome in run_in_workers(items, threads=2, **options)}  # type: ignore[arg-type]
+
+
+def test_every_item_has_its_own_outcome() -> None:
+    outcomes = run([item(str(i), "double", number=i) for i in range(7)])
+    assert {index: outcome.value for index, outcome in outcomes.items()} == {i: 2 * i for i in range(7)}
+
+
+def test_a_crash_names_the_track_and_spares_the_others() -> None:
+    outcomes = run(
+        [item("a.bw", "double", number=1), item("bad.bw", "crash"), item("c.bw", "double", number=3)]
+    )
+    assert outcomes[0].value == 2
+    assert outcomes[2].value == 6
+    assert "bad.bw: reading it crashed its worker process (SIGSEGV)" in str(outcomes[1].error)
+
+
+def test_a_hang_ends_at_the_time_limit() -> None:
+    began = time.monotonic()
+    outcomes = run([item("slow.bw", "hang"), item("b.bw", "double", number=4)], time_limit=2.0)
+    assert time.monotonic() - began < 30
+    assert "slow.bw: not read within 2 s" in str(outcomes[0].error)
+    assert outcomes[1].value == 8
+
+
+def test_errors_arrive_as_they_were_raised_and_name_the_track() -> None:
+    outcomes = run([item("x.bw", "refuse"), item("y.bw", "break_down")])
+    assert str(outcomes[0].error) == "x.bw: is empty, not a bigWig"
+    assert str(outcomes[1].error) == "y.bw: unexpected ZeroDivisionError: by zero"
+
+
+def test_prints_of_libraries_do_not_disturb_and_replies_may_be_large() -> None:
+    outcomes = run([item("a", "talk"), item("b", "large")])
+    assert outcomes[0].value == "done"
+    assert len(outcomes[1].value) == 10_000_000
+
+
+def test_workers_are_gone_when_the_caller_stops_early() -> None:
+    outcomes = run_in_workers([item("a", "double", number=1), item("b", "hang")], threads=2)
+    assert next(outcomes).value == 2
+    outcomes.close()  # type: ignore[attr-defined]
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
+    )
+    assert "diffchrom.workers" not in children.stdout
+
+
+def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from diffchrom.workers import WorkItem, run_in_workers\n"
+        "items = [WorkItem(str(i), 'operator:neg', {}) for i in range(2)]\n"
+        "print(sorted(type(outcome.error).__name__ for outcome in run_in_workers(items, threads=2)))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "['InputError', 'InputError']\n"
+    assert done.stderr == ""
