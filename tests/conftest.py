@@ -52,7 +52,7 @@ def make_store(
     """A small store in which the first mark around the TSS drives expression up, the second down."""
     random = np.random.default_rng(seed)
     genes = make_genes(n_genes)
-    store = create(path, genes, window, chrom_sizes={chrom: 10**7 for chrom in sorted(set(genes.chrom))})
+    store = create(path, genes, window, chrom_sizes=dict.fromkeys(sorted(set(genes.chrom)), 10**7))
     middle = window.n_bins // 2
     with store.edit() as editor:
         for cell in cells:

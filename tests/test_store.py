@@ -10,8 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import make_genes, make_store
 
+from conftest import make_genes, make_store
 from diffchrom.errors import StoreError
 from diffchrom.genes import Window
 from diffchrom.store import Store, create

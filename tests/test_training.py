@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import make_store
+from diffchrom.config import PRESETS, hyperparameters
+from diffchrom.dataset import load_pair
+from diffchrom.errors import RunError, StoreError, UsageError
+from diffchrom.inference import load_model, predict_run
+from diffchrom.metrics import pearson
+from diffchrom.runs import Run
+from diffchrom.store import Store
+from diffchrom.training import TrainingJob, train
+from diffchrom.transform import Transform
+from diffchrom.variants import VARIANTS
+
+SMALL = hyperparameters("default", hidden=8, epochs=2, batch_size=16)
+
+
+def job(store: Store, **changes: object) -> TrainingJob:
+    return replace(TrainingJob(store.path, "raw:d", settings=SMALL, device="cpu"), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_trains_and_predicts_with_every_preset(
+    toy_store: Store, tmp_path: Path, variant: str, preset: str
+) -> None:
+    settings = hyperparameters(preset, hidden=8, epochs=2)
+    run = train(job(toy_store, variant=variant, preset=preset, settings=settings), tmp_path / "run")
+    files = {"config.json", "history.tsv", "model.safetensors", "predictions.tsv"}
+    assert set(os.listdir(run.path)) == files
+    table = pd.read_csv(run.path / "predictions.tsv", sep="\t")
+    columns = ["gene_id", "gene_name", "chrom", "start", "end", "strand", "split", "log2fc_pred", "log2fc"]
+    if VARIANTS[variant].auxiliary:
+        columns += ["expr_a_pred", "expr_b_pred"]
+    assert list(table.columns[: len(columns)]) == columns
+    again, _ = predict_run(Run.open(run.path), toy_store)
+    test = again.rows("test")
+    predicted = predict_run(Run.open(run.path), toy_store)[1]["log2fc_pred"]
+    np.testing.assert_allclose(table["log2fc_pred"], predicted, rtol=1e-6, atol=1e-6)
+    recorded = run.config.metrics["test"]["pearson"]
+    assert recorded == pytest.approx(pearson(again.log2fc[test], predicted[test]), abs=1e-6)
+
+
+def test_a_planted_rule_is_learnt(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=400)
+    settings = hyperparameters("default", hidden=8, epochs=25, batch_size=16, lr=5e-3)
+    run = train(job(store, settings=settings), tmp_path / "run")
+    assert run.config.metrics["test"]["pearson"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy_store: Store, tmp_path: Path) -> None:
+    runs = [
+        train(job(toy_store, variant="aux+siamese", seed=seed), tmp_path / name)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
+        first, second, other = ((run.path / file).read_bytes() for run in runs)
+        assert first == second
+        assert first != other
+
+
+def test_validation_and_test_genes_do_not_reach_training(tmp_path: Path) -> None:
+    """Whatever the test genes' tracks and labels, and the validation genes' tracks before selection."""
+    store = make_store(tmp_path / "a.h5")
+    first = train(job(store), tmp_path / "first")
+    parts = store.split("chromosome")
+    test = parts == 2
+    with store.edit() as editor:
+        for cell in store.cells():
+            for mark in store.marks(cell):
+                values = store.signal(cell, [mark])[:, 0]
+                values[test] = 1000
+                editor.add_signal(cell, mark, values, replace=True)
+            expression = store.expression(cell, "counts")
+            expression[test] = 7
+            editor.add_expression(cell, "counts", expression, replace=True)
+    second = train(job(store), tmp_path / "second")
+    model = [(run.path / "model.safetensors").read_bytes() for run in (first, second)]
+    assert model[0] == model[1]
+    assert first.config.transform == second.config.transform
+
+
+def test_scaling_is_fitted_on_training_genes(toy_store: Store) -> None:
+    data = load_pair(toy_store, ("A1", "B2"))
+    rows = data.rows("train")
+    transform = Transform.fit("log1p", True, data.signal_a[rows], data.signal_b[rows])
+    joined = np.log1p(np.concatenate([data.signal_a[rows], data.signal_b[rows]]).astype(np.float64))
+    np.testing.assert_allclose(transform.mean, joined.mean(axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(transform.scale, joined.std(axis=(0, 2)), rtol=1e-5)
+
+
+def test_log2fc_is_b_over_a(toy_store: Store) -> None:
+    data = load_pair(toy_store, ("A1", "B2"))
+    a, b = (toy_store.expression(cell, "counts") for cell in ("A1", "B2"))
+    np.testing.assert_allclose(data.log2fc, np.log2((b + 1) / (a + 1)))
+    swapped = load_pair(toy_store, ("B2", "A1"))
+    np.testing.assert_allclose(swapped.log2fc, -data.log2fc)
+
+
+def test_a_run_predicts_another_pair_and_needs_its_marks(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", cells=("A", "B", "C"))
+    with store.edit() as editor:
+        editor.add_signal("D", "H3K4me3", store.signal("A", ["H3K4me3"])[:, 0])
+    run = train(job(store, pair="A,B"), tmp_path / "run")
+    _, columns = predict_run(run, store)
+    other, others = predict_run(run, store, pair="A,C")
+    assert other.pair == ("A", "C")
+    assert not np.array_equal(columns["log2fc_pred"], others["log2fc_pred"])
+    with pytest.raises(StoreError, match="D lacks H3K27me3"):
+        predict_run(run, store, pair="A,D")
+
+
+def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path) -> None:
+    from diffchrom.genes import Window
+
+    run = train(job(toy_store), tmp_path / "run")
+    other = make_store(tmp_path / "b.h5", window=Window(2000, 100))
+    with pytest.raises(RunError, match=r"\+/-1000 bp"):
+        predict_run(run, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"pair": "A1,X"}, StoreError, "no cell named X"),
+        ({"pair": "A1"}, UsageError, "two cells"),
+        ({"pair": "A1,A1"}, UsageError, "the same"),
+        ({"split": "nonsense"}, StoreError, "no split named nonsense"),
+        ({"unit": "tpm"}, StoreError, "no common expression in tpm"),
+        ({"marks": ("H3K4me3", "H2A")}, StoreError, "lacks H2A"),
+        ({"variant": "raw:x"}, UsageError, "unknown"),
+    ],
+)
+def test_what_the_store_has_not_is_named(
+    toy_store: Store, tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(job(toy_store, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverging_training_says_so_and_leaves_nothing(toy_store: Store, tmp_path: Path) -> None:
+    settings = replace(SMALL, lr=1e30, epochs=5, clip_norm=1e30)
+    with pytest.raises(RunError, match="diverged.*lower --lr"):
+        train(job(toy_store, settings=settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from test_training import SMALL, job, replace
+from diffchrom.store import Store
+from diffchrom.training import train
+settings = replace(SMALL, epochs=60, patience=60)
+train(job(Store(sys.argv[1]), settings=settings, variant="aux"), sys.argv[2], resume=True)
+"""
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(toy_store: Store, tmp_path: Path) -> None:
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+        return subprocess.Popen([sys.executable, "-c", TRAIN, str(toy_store.path), str(out)], env=environment)
+
+    assert start(tmp_path / "whole").wait() == 0
+    killed = 0
+    broken = tmp_path / "broken"
+    checkpoint = broken / "resume.safetensors"
+    process = start(broken)
+    while process.poll() is None:
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        if before and killed < 2:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+            process = start(broken)
+            while process.poll() is None and checkpoint.exists() and checkpoint.stat().st_mtime_ns == before:
+                time.sleep(0.01)
+        time.sleep(0.001)
+    assert process.returncode == 0
+    assert killed > 0
+    for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
+        assert (broken / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert not checkpoint.exists()
+
+
+def test_resume_refuses_other_settings_and_returns_a_finished_run(toy_store: Store, tmp_path: Path) -> None:
+    first = train(job(toy_store), tmp_path / "run")
+    before = (first.path / "config.json").stat().st_mtime_ns
+    again = train(job(toy_store), tmp_path / "run", resume=True)
+    assert again.config == first.config or again.config.metrics == first.config.metrics
+    assert (first.path / "config.json").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="other seed"):
+        train(job(toy_store, seed=5), tmp_path / "run", resume=True)
+
+
+def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:
+    run = train(job(toy_store), tmp_path / "run")
+    config = run.path / "config.json"
+    whole = json.loads(config.read_text())
+
+    def refused(text: str, message: str) -> None:
+        config.write_text(text)
+        with pytest.raises(RunError, match=message):
+            load_model(Run.open(run.path))
+
+    refused("{", "not a diffchrom run's configuration")
+    refused("[]", "not a diffchrom run's configuration")
+    refused(json.dumps(whole | {"format_version": 2}), "upgrade diffchrom")
+    refused(json.dumps(whole | {"status": "training"}), "--resume")
+    refused(json.dumps(whole | {"variant": "raw"}), "does not fit")
+    refused(json.dumps(whole | {"hyperparameters": {"hidden": "many"}}), "describes no model")
+    config.write_text(json.dumps(whole))
+    weights = run.path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(RunError, match="damaged"):
+        load_model(Run.open(run.path))
+    with pytest.raises(RunError, match="no such run"):
+        Run.open(tmp_path / "nothing")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cuda_and_cpu_are_the_same_function(toy_store: Store, tmp_path: Path, variant: str) -> None:
+    run = train(job(toy_store, variant=variant, device="cuda"), tmp_path / "run")
+    on_gpu = predict_run(run, toy_store, device="cuda")[1]["log2fc_pred"]
+    on_cpu = predict_run(run, toy_store, device="cpu")[1]["log2fc_pred"]
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=2e-4)
+    settings = replace(SMALL, precision="bfloat16")
+    mixed = train(job(toy_store, variant=variant, device="cuda", settings=settings), tmp_path / "mixed")
+    assert np.isfinite(mixed.config.metrics["test"]["mse"])
