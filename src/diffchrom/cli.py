@@ -12,6 +12,7 @@ import typer
 
 from diffchrom._version import __version__
 from diffchrom.commands.baseline import baseline
+from diffchrom.commands.demo import demo
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.train import train
@@ -80,7 +81,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command(cls=PrepareCommand)(guarded(prepare))
-for _command in (train, predict, baseline):
+for _command in (train, predict, baseline, demo):
     app.command()(guarded(_command))
 
 

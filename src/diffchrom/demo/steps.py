@@ -1,0 +1,125 @@
+"""Run every step of diffchrom on simulated data, as a user would at the shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffchrom.baselines.fitting import BaselineJob, fit_baseline
+from diffchrom.config import DEFAULT_VARIANT, hyperparameters
+from diffchrom.demo.simulate import CELLS, RULE, DemoFiles, simulate
+from diffchrom.errors import OutputError
+from diffchrom.files import write_text
+from diffchrom.prepare import PrepareRequest, prepare
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import PREDICTIONS, Run
+from diffchrom.training import TrainingJob, train
+
+STORE = "diffchrom.h5"
+SUMMARY = "summary.txt"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Size of the demo: small enough for a laptop, large enough for the rule to be learnt."""
+
+    n_genes: int = 720
+    variants: tuple[str, ...] = ("raw:d", DEFAULT_VARIANT)
+    baselines: tuple[str, ...] = ("ridge",)
+    epochs: int = 15
+
+
+DEFAULT_SETTINGS = DemoSettings()
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made and found.
+
+    Attributes
+    ----------
+    folder : where everything lies.
+    files : the simulated input.
+    runs : one finished run a model and baseline.
+    """
+
+    folder: Path
+    files: DemoFiles
+    runs: tuple[Run, ...]
+
+    def summary(self) -> str:
+        """A few lines for the terminal and for ``summary.txt``."""
+        first = self.runs[0].config
+        rule = ", ".join(f"{domain.mark} {domain.effect:+g}" for domain in RULE)
+        lines = [
+            f"{first.store['n_genes']} simulated genes, cells {' and '.join(first.pair)}, "
+            f"{len(first.marks)} marks.",
+            f"The rule (change of log2 expression from no mark to full mark): {rule}.",
+            f"Pearson r of predicted and measured log2 fold change on test genes "
+            f"(noise allows {self.files.ceiling:.2f}):",
+        ]
+        for run in self.runs:
+            lines.append(f"  {run.config.variant:<16} {run.config.metrics['test']['pearson']:.2f}")
+        lines += [
+            "Go on in this folder, for instance:",
+            f"  cd {self.folder}",
+            f"  diffchrom predict {self.runs[0].path.relative_to(self.folder)} --split test | head",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def run_demo(
+    folder: Path,
+    settings: DemoSettings = DEFAULT_SETTINGS,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    reporter: Reporter = SILENT,
+) -> DemoResult:
+    """Simulate data into `folder`, prepare a store, train, fit baselines, predict.
+
+    Raises
+    ------
+    OutputError
+        When `folder` exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: exists already; remove it, or choose another --out")
+    data = folder / "data"
+    reporter.note(f"simulating {settings.n_genes} genes and {len(CELLS) * len(RULE)} tracks into {data}")
+    files = simulate(data, settings.n_genes, seed)
+    store = folder / STORE
+    reporter.note(
+        "\n$ diffchrom prepare --gtf data/genes.gtf --bigwigs data/*.bw --expression data/counts.tsv"
+    )
+    prepare(
+        PrepareRequest(
+            store=store,
+            gtf=files.gtf,
+            bigwigs=files.bigwigs,
+            expression=(str(files.expression),),
+            threads=threads,
+        ),
+        reporter,
+    )
+    runs = []
+    for variant in settings.variants:
+        reporter.note(f"\n$ diffchrom train --variant {variant} --epochs {settings.epochs}")
+        job = TrainingJob(
+            store, variant, settings=hyperparameters("default", epochs=settings.epochs), seed=seed
+        )
+        runs.append(train(job, folder / "runs" / variant.replace(":", "-"), reporter=reporter))
+        reporter.note(f"{runs[-1].path / PREDICTIONS}: predictions of all genes")
+    for method in settings.baselines:
+        reporter.note(f"\n$ diffchrom baseline --method {method}")
+        runs.append(
+            fit_baseline(
+                BaselineJob(store, method, seed=seed),
+                folder / "runs" / method,
+                threads=threads,
+                reporter=reporter,
+            )
+        )
+    result = DemoResult(folder, files, tuple(runs))
+    write_text(folder / SUMMARY, result.summary())
+    return result
