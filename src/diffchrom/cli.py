@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from diffchrom._version import __version__
+from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import baseline
 from diffchrom.commands.demo import demo
 from diffchrom.commands.predict import predict
@@ -81,7 +82,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command(cls=PrepareCommand)(guarded(prepare))
-for _command in (train, predict, baseline, demo):
+for _command in (train, predict, attend, baseline, demo):
     app.command()(guarded(_command))
 
 

@@ -157,6 +157,7 @@ def load_pair(
     split: str | None = None,
     unit: str | None = None,
     labels: str = "required",
+    signal: bool = True,
 ) -> PairData:
     """Read a pair of cells from a store.
 
@@ -168,6 +169,7 @@ def load_pair(
     split : name of a stored split; None is the only one, or the default one.
     unit : unit of expression; None is the preferred one that both cells have.
     labels : ``required`` raises StoreError where expression is missing, ``optional`` gives NaN.
+    signal : False leaves the signal out ([n_genes, n_marks, 0]), for callers that read it piece by piece.
 
     Raises
     ------
@@ -190,12 +192,13 @@ def load_pair(
         parts = store.split(resolve_split(store, split))
     else:
         parts = np.full(store.n_genes, -1, dtype=np.int8)
+    nothing = np.empty((store.n_genes, len(chosen_marks), 0), dtype=np.float32)
     return PairData(
         pair=pair,
         marks=chosen_marks,
         genes=store.genes,
-        signal_a=store.signal(pair[0], chosen_marks),
-        signal_b=store.signal(pair[1], chosen_marks),
+        signal_a=store.signal(pair[0], chosen_marks) if signal else nothing,
+        signal_b=store.signal(pair[1], chosen_marks) if signal else nothing,
         log2fc=log2_fold_change(expr_a, expr_b),
         expr_a=expr_a,
         expr_b=expr_b,

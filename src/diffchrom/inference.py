@@ -119,8 +119,10 @@ def predict_pair(
     )
 
 
-def load_run_data(run: Run, store: Store, pair: str | None = None) -> PairData:
+def load_run_data(run: Run, store: Store, pair: str | None = None, *, signal: bool = True) -> PairData:
     """Read what `run` needs from `store`: its marks in its order, for its own pair unless another is named.
+
+    Without `signal` only genes and labels are read (see `dataset.load_pair`).
 
     Raises
     ------
@@ -143,6 +145,7 @@ def load_run_data(run: Run, store: Store, pair: str | None = None) -> PairData:
             split=split,
             unit=_unit(store, cells, config.unit),
             labels="optional",
+            signal=signal,
         )
     except StoreError as error:
         raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
