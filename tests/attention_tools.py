@@ -1,0 +1,72 @@
+"""What the attention tests share: runs with random weights, and stores whose coordinates are known."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from diffchrom.attention import AttentionSource
+from diffchrom.config import hyperparameters
+from diffchrom.dataset import load_pair
+from diffchrom.genes import Genes, Window
+from diffchrom.inference import build_model
+from diffchrom.store import Store, create
+from diffchrom.transform import Transform
+
+
+def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> AttentionSource:
+    """A model with random weights, large enough for its attention to be far from uniform."""
+    cells = store.cells()
+    data = load_pair(store, (cells[0], cells[1]), labels="optional", signal=False)
+    torch.manual_seed(seed)
+    model = build_model(variant, len(data.marks), hyperparameters("default", hidden=4)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-1.5, 1.5)
+    return AttentionSource(model, data.marks, Transform("log1p", (0.0,) * 9, (1.0,) * 9), data, store)
+
+
+def genes_at(places: Iterable[tuple[str, int, str]]) -> Genes:
+    """Genes of 500 bases from (chrom, tss, strand)."""
+    table = [
+        (chrom, strand, tss if strand == "+" else tss - 499, tss + 500 if strand == "+" else tss + 1, tss)
+        for chrom, tss, strand in places
+    ]
+    chrom, strand, start, end, tss = (list(column) for column in zip(*table, strict=True))
+    ids = [f"G{i}" for i in range(len(table))]
+    tes = [last - 1 if sign == "+" else first for sign, first, last in zip(strand, start, end, strict=True)]
+    texts = (np.array(column, dtype=object) for column in (ids, ids, chrom, strand))
+    return Genes(*texts, *(np.array(column, dtype=np.int64) for column in (start, end, tss, tes)))
+
+
+def store_of(
+    path: Path,
+    genes: Genes,
+    window: Window,
+    sizes: dict[str, int],
+    marks: tuple[str, ...] = ("H3K4me3", "H3K27me3"),
+    seed: int = 0,
+    signal: np.ndarray | None = None,
+) -> Store:
+    """A store of two cells, A and B, with random signal (or `signal` [2, n_marks, n_genes, n_bins])."""
+    random = np.random.default_rng(seed)
+    if signal is None:
+        signal = random.gamma(1.0, 2.0, (2, len(marks), len(genes), window.n_bins))
+    store = create(path, genes, window, chrom_sizes=sizes)
+    with store.edit() as editor:
+        for i, cell in enumerate("AB"):
+            for j, mark in enumerate(marks):
+                editor.add_signal(cell, mark, signal[i, j].astype(np.float32))
+            editor.add_expression(cell, "counts", random.integers(0, 2000, len(genes)).astype(float))
+        editor.add_split("chromosome", (np.arange(len(genes)) % 3).astype(np.int8))
+    return store
+
+
+def table_of(pieces: Iterable[bytes]) -> pd.DataFrame:
+    """Read a TSV from the pieces of it."""
+    return pd.read_csv(io.BytesIO(b"".join(pieces)), sep="\t", na_values=["NA"], keep_default_na=False)
