@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from diffchrom.annotation import read_annotation
+from diffchrom.annotation import (
+    blacklisted_bins,
+    genes_from_records,
+    read_annotation,
+    read_gene_list,
+    shared_windows,
+)
+from diffchrom.annotation_formats import GeneRecord, read_transcripts
 from diffchrom.errors import InputError
+from diffchrom.genes import Window, bin_intervals
 
 # file, biotype -> (genes, dropped). Counted with awk, for example
 #   awk -F'\t' '$3=="gene" && /gene_biotype "protein_coding"/' ensembl_grch37.gtf | wc -l
@@ -104,7 +119,7 @@ def test_y_copies_are_dropped_and_versions_kept(tmp_path: Path) -> None:
         (line("gene", 0, 1, "+", 'gene_id "g";'), "a.gtf:1: start 0 and end 1"),
         (line("gene", 1, 9, "x", 'gene_id "g";'), "a.gtf:1: strand is 'x'"),
         (line("gene", 1, 9, "+", 'transcript_id "g";'), "a.gtf:1: the gene has no gene_id"),
-        (line("gene", 1, 9, "+", 'gene_id "g";') + "\ntorn", "a.gtf:2: 1 tab-separated columns"),
+        (line("gene", 1, 9, "+", 'gene_id "g";') + "\nchr1\ttest\tex", "a.gtf:2: 3 tab-separated"),
         (line("gene", 1, 9, ".", 'gene_id "g";'), "no gene is left (no strand: 1)"),
         (line("gene", 1, 9, "+", 'gene_id "g"; gene_type "miRNA";'), "it has miRNA (1)"),
     ],
@@ -115,3 +130,138 @@ def test_a_wrong_annotation_is_refused_with_its_line(tmp_path: Path, text: str, 
     with pytest.raises(InputError) as caught:
         read_annotation(path)
     assert message in str(caught.value)
+
+
+GFF3 = """##gff-version 3
+##sequence-region 1 1 249250621
+1\tensembl\tgene\t101\t200\t.\t-\t.\tID=gene:ENSG1;Name=AB%3BC;biotype=protein_coding;gene_id=ENSG1;version=4
+1\tensembl\tmRNA\t101\t200\t.\t-\t.\tID=transcript:ENST1;Parent=gene:ENSG1;biotype=protein_coding
+1\tensembl\tncRNA_gene\t301\t400\t.\t+\t.\tID=gene:ENSG2;biotype=lncRNA;gene_id=ENSG2
+1\tensembl\texon\t101\t200\t.\t-\t.\tID=exon1;Parent=transcript:ENST1
+1\tFlyBase\tpseudogene\t301\t400\t.\t+\t.\tID=FBtr1;Parent=FBgn1
+##FASTA
+>1
+ACGT
+"""
+
+
+def test_gff3_is_read_as_ensembl_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.gff3"
+    path.write_text(GFF3)
+    annotation = read_annotation(path, biotype="any")
+    genes = annotation.genes
+    assert annotation.format == "GFF3"
+    assert genes.id.tolist() == ["ENSG1", "ENSG2"]
+    assert genes.name.tolist() == ["AB;C", "ENSG2"]
+    assert genes.tss.tolist() == [199, 300]
+    assert read_transcripts(path) == {"ENST1": "ENSG1", "FBtr1": "FBgn1"}
+
+
+def test_gff3_is_read_as_refseq_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.gff3"
+    attributes = "ID=gene-TP53;Dbxref=GeneID:7157;Name=TP53;gbkey=Gene;gene=TP53;gene_biotype=protein_coding"
+    path.write_text(f"##gff-version 3\n{line('gene', 1, 9, '-', attributes, 'NC_000017.11')}\n")
+    annotation = read_annotation(path)
+    assert (annotation.genes.id[0], annotation.genes.name[0]) == ("TP53", "TP53")
+
+
+def test_a_bed_of_tsss_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "tss.bed"
+    path.write_text("track name=x\nchr1\t100\t101\tG1\t0\t+\nchr1\t500\t900\tG2\t0\t-\n")
+    annotation = read_annotation(path)
+    assert annotation.format == "BED"
+    assert annotation.genes.tss.tolist() == [100, 899]
+    path.write_text("chr1\t100\t101\n")
+    with pytest.raises(InputError, match=r"tss.bed:1: 3 columns; a BED of TSSs needs six"):
+        read_annotation(path)
+
+
+def test_genes_are_chosen_by_id_version_or_symbol_and_by_chromosome(tmp_path: Path) -> None:
+    path = gtf(
+        tmp_path / "a.gtf",
+        line("gene", 1, 9, "+", 'gene_id "ENSG00000000003.4"; gene_name "TSPAN6";'),
+        line("gene", 1, 9, "+", 'gene_id "ENSG00000000005.2"; gene_name "TNMD";'),
+        line("gene", 1, 9, "+", 'gene_id "ENSG00000000419.2"; gene_name "DPM1";', "chrY"),
+    )
+    listed = tmp_path / "list.txt"
+    listed.write_text("gene_id\nENSG00000000003.9\nTNMD # a symbol\nNOBODY\n")
+    annotation = read_annotation(path, genes=read_gene_list(listed), exclude_chroms=("Y",))
+    assert annotation.genes.name.tolist() == ["TSPAN6", "TNMD"]
+    assert annotation.dropped == {"on an excluded chromosome": 1}
+    assert any("NOBODY" in note for note in annotation.notes)
+
+
+def test_an_annotation_is_read_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = line("gene", 1, 9, "+", 'gene_id "G";') + "\n"
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert read_annotation(pipe).genes.id.tolist() == ["G"]
+    writer.join()
+
+
+WINDOW = Window(flank=50, bin_size=10, orient="transcription")
+
+
+def test_blacklisted_bins_are_those_that_share_a_base(tmp_path: Path) -> None:
+    # TSS 1000 on plus: window [950, 1050); on minus at 1999: window [1950, 2050), flipped.
+    path = gtf(
+        tmp_path / "a.gtf",
+        line("gene", 1001, 1500, "+", 'gene_id "plus";'),
+        line("gene", 1501, 2000, "-", 'gene_id "minus";'),
+    )
+    bed = tmp_path / "b.bed"
+    bed.write_text("1\t959\t961\n1\t2040\t2060\n1\t1050\t1950\nY\t1\t9\n")
+    genes = read_annotation(path).genes
+    masked = blacklisted_bins(genes, WINDOW, bed)
+    assert np.flatnonzero(masked[0]).tolist() == [0, 1]
+    assert np.flatnonzero(masked[1]).tolist() == [0]
+    genome = blacklisted_bins(genes, replace(WINDOW, orient="genome"), bed)
+    assert np.flatnonzero(genome[1]).tolist() == [9]
+    bed.write_text("chr9\t1\t2\n")
+    with pytest.raises(InputError, match=r"none of its chromosomes \(chr9\) has genes \(chr1\)"):
+        blacklisted_bins(genes, WINDOW, bed)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 60)), min_size=1, max_size=6), st.data())
+def test_blacklisted_bins_agree_with_a_count_base_by_base(
+    intervals: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    tss = data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=4))
+    strands = data.draw(st.lists(st.sampled_from("+-"), min_size=len(tss), max_size=len(tss)))
+    genes = genes_from_records(
+        [
+            GeneRecord(str(i), "", "chr1", s, t, t + 1, None, 1)
+            for i, (t, s) in enumerate(zip(tss, strands, strict=True))
+        ]
+    )
+    covered = np.zeros(1000, dtype=bool)
+    for start, width in intervals:
+        covered[start : start + width] = True
+    with tempfile.NamedTemporaryFile("w", suffix=".bed") as bed:
+        bed.write("".join(f"chr1\t{start}\t{start + width}\n" for start, width in intervals))
+        bed.flush()
+        masked = blacklisted_bins(genes, WINDOW, bed.name)
+    for i in range(len(genes)):
+        starts, ends = bin_intervals(genes, WINDOW, i)
+        wanted = [bool(covered[max(0, a) : max(0, b)].any()) for a, b in zip(starts, ends, strict=True)]
+        assert masked[i].tolist() == wanted
+
+
+def test_the_real_blacklist_masks_few_bins(shared_data: Path) -> None:
+    genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
+    masked = blacklisted_bins(genes, Window(), shared_data / "genome" / "hg19-blacklist.v2.bed.gz")
+    assert masked.shape == (19107, 200)
+    assert 0 < masked.mean() < 0.1
+
+
+def test_windows_shared_across_a_split_are_counted(tmp_path: Path) -> None:
+    path = gtf(
+        tmp_path / "a.gtf",
+        *(line("gene", tss, tss + 9, "+", f'gene_id "g{tss}";') for tss in (1000, 1099, 1300, 1400)),
+    )
+    genes = read_annotation(path).genes
+    # Windows [950, 1050) and [1049, 1149) share a base; [1250, 1350) and [1350, 1450) share none.
+    assert shared_windows(genes, WINDOW, np.array([0, 2, 0, 2], dtype=np.int8)) == 1
+    assert shared_windows(genes, WINDOW, np.array([-1, 2, 0, 2], dtype=np.int8)) == 0

@@ -8,8 +8,9 @@ for are dropped. Everything is counted.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.annotation_formats import GeneRecord, Records, read_bed, read_features, recognise
+from diffchrom.annotation_formats import GeneRecord, parse_interval, read_records
+from diffchrom.chromosomes import match_names
 from diffchrom.errors import InputError
 from diffchrom.files import require_file
 from diffchrom.gene_ids import examples, is_par_y, unversioned
-from diffchrom.genes import Genes
+from diffchrom.genes import Genes, Window
 from diffchrom.text_tables import numbered_lines
 
 DEFAULT_BIOTYPE = "protein_coding"
@@ -38,12 +40,14 @@ class Annotation:
     format : ``GTF``, ``GFF3`` or ``BED``.
     dropped : reason to number of genes left out.
     notes : what was guessed or needs saying, one sentence each.
+    assembly : what the file's header names (``hg19``, ...), or empty.
     """
 
     genes: Genes
     format: str
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    assembly: str = ""
 
 
 def genes_from_records(records: Sequence[GeneRecord]) -> Genes:
@@ -157,8 +161,7 @@ def read_annotation(
         When a line is malformed, or no gene is left.
     """
     path = require_file(path, "gene annotation")
-    dialect = recognise(path)
-    found: Records = read_bed(path) if dialect is None else read_features(path, dialect)
+    found, assembly = read_records(path)
     records, dropped, notes = found.genes, Counter(found.dropped), list(found.notes)
     if not records:
         raise InputError(f"{path}: holds no genes; give a gene annotation with --gtf")
@@ -178,13 +181,11 @@ def read_annotation(
     if not records:
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
         raise InputError(f"{path}: no gene is left ({why}); check --biotype, --genes and --exclude-chroms")
-    return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes))
+    return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes), assembly)
 
 
-def _ranges(chrom: Sequence[str], start: npt.NDArray[Any], end: npt.NDArray[Any]) -> Any:
+def _ranges(chrom: Iterable[str], start: npt.NDArray[Any], end: npt.NDArray[Any]) -> Any:
     """Intervals as a PyRanges; the row number is kept in the column Row."""
-    import warnings
-
     with warnings.catch_warnings():
         # pyranges 0.1 warns about pandas 3's future and about pkg_resources.
         warnings.simplefilter("ignore")
@@ -204,8 +205,6 @@ def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], 
     -------
     chrom, start, end : list [n], int64 arrays [n]
     """
-    from diffchrom.annotation_formats import _interval
-
     chrom: list[str] = []
     spans: list[tuple[int, int]] = []
     for number, line in numbered_lines(path, "BED"):
@@ -216,8 +215,83 @@ def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], 
         if len(fields) < 3:
             raise InputError(f"{path}:{number}: {len(fields)} columns; a BED needs chrom, start and end")
         chrom.append(fields[0])
-        spans.append(_interval(Path(path), number, fields[1], fields[2], 0))
+        spans.append(parse_interval(path, number, fields[1], fields[2], 0))
     if not chrom:
         raise InputError(f"{path}: holds no intervals")
     array = np.array(spans, dtype=np.int64)
     return chrom, array[:, 0], array[:, 1]
+
+
+def _overlaps(
+    genes: Genes, starts: npt.NDArray[np.int64], width: int, other: Any
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Windows and intervals that share a base: row, row of the interval, and its start and end."""
+    located = np.flatnonzero(genes.located)
+    windows = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = windows.join(other).df
+    if not len(pairs):
+        nothing = np.empty(0, dtype=np.int64)
+        return nothing, nothing, nothing, nothing
+    columns = [pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Row_b", "Start_b", "End_b")]
+    return located[columns[0]], columns[1], columns[2], columns[3]
+
+
+def blacklisted_bins(
+    genes: Genes, window: Window, blacklist: str | Path, *, around: str = "tss"
+) -> npt.NDArray[np.bool_]:
+    """Tell which bins share a base with an interval of a BED.
+
+    Parameters
+    ----------
+    blacklist : BED; its chromosome names are matched to the genes' (`chromosomes.match_names`).
+
+    Returns
+    -------
+    bool array [n_genes, n_bins]
+        In the order in which bins stand in the store: flipped for minus-strand genes where `window` is
+        oriented by transcription.
+
+    Raises
+    ------
+    InputError
+        When the BED has none of the genes' chromosomes.
+    """
+    chrom, start, end = read_intervals(blacklist)
+    names = match_names(dict.fromkeys(genes.chrom), dict.fromkeys(chrom, 0))
+    if not names:
+        raise InputError(
+            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(genes.chrom)})"
+        )
+    back = {theirs: mine for mine, theirs in names.items()}
+    listed = np.array([name in back for name in chrom])
+    intervals = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
+    starts = genes.window_starts(window.flank, around=around)
+    row, _, first, last = _overlaps(genes, starts, 2 * window.flank, intervals)
+    # +1 where an interval begins to cover a window's bins and -1 behind it; the running sum counts intervals.
+    steps = np.zeros((len(genes), window.n_bins + 1), dtype=np.int32)
+    begin = np.clip((first - starts[row]) // window.bin_size, 0, window.n_bins)
+    behind = np.clip(-(-(last - starts[row]) // window.bin_size), 0, window.n_bins)
+    np.add.at(steps, (row, begin), 1)
+    np.add.at(steps, (row, behind), -1)
+    masked = np.cumsum(steps[:, :-1], axis=1) > 0
+    if window.orient == "transcription":
+        masked[genes.minus] = masked[genes.minus, ::-1]
+    return masked
+
+
+def shared_windows(genes: Genes, window: Window, split: npt.NDArray[np.int8]) -> int:
+    """Count the test genes whose window shares a base with the window of a training or validation gene.
+
+    Parameters
+    ----------
+    split : int8 [n_genes]; 0 train, 1 valid, 2 test.
+    """
+    located = np.flatnonzero(genes.located)
+    starts = genes.window_starts(window.flank)
+    width = 2 * window.flank
+    everyone = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
+    row, other, _, _ = _overlaps(genes, starts, width, everyone)
+    learnt = np.isin(split[located[other]], (0, 1))
+    return len(np.unique(row[(split[row] == 2) & learnt]))

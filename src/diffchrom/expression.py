@@ -34,7 +34,7 @@ from diffchrom.expression_dialects import (
 from diffchrom.expression_samples import split_spec, understand_samples
 from diffchrom.files import require_file
 from diffchrom.gene_ids import examples
-from diffchrom.text_tables import first_lines, guess_delimiter, table_rows, words
+from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows, words
 from diffchrom.transcripts import sum_transcripts
 
 Values = npt.NDArray[np.float64]
@@ -103,9 +103,8 @@ class _Columns:
         self.lines = array("q", [self.lines[i] for i in rows])
 
 
-def _delimiter_and_skip(path: Path) -> tuple[str, int]:
+def _delimiter_and_start(path: Path, head: Sequence[tuple[int, str]]) -> tuple[str, int]:
     """Return the delimiter, and the number of the line on which the table starts."""
-    head = first_lines(path, "expression table", 200)
     if head and re.match(r"^#1\.[23]\s*$", head[0][1]):  # GCT: a version, the dimensions, then the header
         return "\t", 3
     data = [(number, line) for number, line in head if line.strip() and not line.startswith("#")]
@@ -186,8 +185,9 @@ def _header(path: Path, head: Sequence[tuple[int, list[str]]], has_header: bool)
 
 def _read_columns(path: Path) -> _Columns:
     """Read identifiers and numbers; the dialect is recognised on the way."""
-    delimiter, start = _delimiter_and_skip(path)
-    rows = ((n, fields) for n, fields in table_rows(path, "expression table", delimiter) if n >= start)
+    beginning, all_lines = peek_lines(path, "expression table")
+    delimiter, start = _delimiter_and_start(path, beginning)
+    rows = ((n, fields) for n, fields in table_rows(path, all_lines, delimiter) if n >= start)
     head = list(islice(rows, 2))
     dialect, has_header = recognise([fields for _, fields in head])
     if dialect.remedy:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diffchrom.errors import InputError
 from diffchrom.files import require_file
-from diffchrom.text_tables import first_lines, guess_delimiter, table_rows, words
+from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows, words
 
 SHEET_REQUIRED = ("cell", "mark", "path")
 SHEET_OPTIONAL = ("replicate", "scale", "control", "unit")
@@ -262,10 +262,10 @@ def read_sample_sheet(path: str | Path) -> tuple[Track, ...]:
     looked up from the sheet's folder. Empty cells and ``NA`` take the default.
     """
     sheet = require_file(path, "sample sheet")
-    head = [line for _, line in first_lines(sheet, "sample sheet", 5)]
+    head, lines = peek_lines(sheet, "sample sheet", 5)
     columns: list[str] = []
     tracks: list[Track] = []
-    for number, row in table_rows(sheet, "sample sheet", guess_delimiter(head)):
+    for number, row in table_rows(sheet, lines, guess_delimiter([line for _, line in head])):
         fields = [value.strip() for value in row]
         if fields[0].startswith("#") and not (
             not columns and fields[0].lstrip("# ").lower() in SHEET_REQUIRED

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from diffchrom.errors import InputError
@@ -20,53 +20,67 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def line_chunks(path: str | Path, what: str) -> Iterator[tuple[int, list[str]]]:
-    """Read a text file (gzipped or not) in chunks of whole lines.
+def text_blocks(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
+    """Read a text file (gzipped or not) in blocks of whole lines.
 
     Yields
     ------
-    (number, lines)
-        1-based number of the first line of the chunk, and the lines without their ends.
+    (number, text)
+        1-based number of the block's first line, and its lines, with newlines between them only.
     """
     number, rest = 1, ""
     with open_text(path, what) as text:
         while block := text.read(CHUNK_CHARACTERS):
-            lines = (rest + block).split("\n")
-            rest = lines.pop()
-            if len(rest) > MAX_LINE_CHARACTERS:
-                raise InputError(
-                    f"{path}:{number + len(lines)}: a line of more than {MAX_LINE_CHARACTERS} characters; "
-                    f"is this a {what}?"
-                )
-            if lines:
-                yield number, lines
-            number += len(lines)
+            end = block.rfind("\n")
+            if end < 0:
+                rest += block
+                if len(rest) > MAX_LINE_CHARACTERS:
+                    raise InputError(
+                        f"{path}:{number}: a line of more than {MAX_LINE_CHARACTERS} characters; "
+                        f"is this a {what}?"
+                    )
+                continue
+            whole = rest + block[:end]
+            rest = block[end + 1 :]
+            yield number, whole
+            number += whole.count("\n") + 1
     if rest:
-        yield number, [rest]
+        yield number, rest
 
 
 def numbered_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
     """Yield (1-based number, line without its end) of a text file."""
-    for first, lines in line_chunks(path, what):
-        yield from enumerate(lines, first)
+    for first, text in text_blocks(path, what):
+        yield from enumerate(text.split("\n"), first)
 
 
-def table_rows(path: str | Path, what: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def peek_lines(
+    path: str | Path, what: str, n: int = 200
+) -> tuple[list[tuple[int, str]], Iterator[tuple[int, str]]]:
+    """Return the first `n` numbered lines, and all of them: a file is read once, so that it may be a pipe."""
+    lines = numbered_lines(path, what)
+    head = list(islice(lines, n))
+    return head, chain(head, lines)
+
+
+def table_rows(
+    path: str | Path, lines: Iterable[tuple[int, str]], delimiter: str
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (1-based line number, fields) of a delimited table; quotes are honoured, blank lines skipped."""
-    numbers = [0]
+    number = 0
 
-    def lines() -> Iterator[str]:
-        for number, line in numbered_lines(path, what):
-            numbers[0] = number
+    def texts() -> Iterator[str]:
+        nonlocal number
+        for number, line in lines:  # noqa: B007 - the reader's caller wants the number
             yield line + "\n"
 
-    reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=delimiter == " ")
+    reader = csv.reader(texts(), delimiter=delimiter, skipinitialspace=delimiter == " ")
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
-                yield numbers[0], row
+                yield number, row
     except csv.Error as error:
-        raise InputError(f"{path}:{numbers[0]}: not a readable table line ({error})") from error
+        raise InputError(f"{path}:{number}: not a readable table line ({error})") from error
 
 
 def guess_delimiter(lines: Sequence[str]) -> str:
@@ -75,8 +89,3 @@ def guess_delimiter(lines: Sequence[str]) -> str:
         if any(delimiter in line for line in lines):
             return delimiter
     return " "
-
-
-def first_lines(path: str | Path, what: str, n: int) -> list[tuple[int, str]]:
-    """Return the first `n` of `numbered_lines`."""
-    return list(islice(numbered_lines(path, what), n))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import InputError
 from diffchrom.gene_ids import examples, unversioned
-from diffchrom.text_tables import first_lines, guess_delimiter, table_rows
+from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows
 
 _GENE_LIKE = re.compile(r"^ENS[A-Z]*G\d{11}(?:\.\d+)?$")
 _HEADERS = frozenset(["txname", "transcript", "transcript_id", "target_id", "tx", "tx_id", "enst", "name"])
@@ -25,9 +25,9 @@ def read_tx2gene(path: str | Path) -> dict[str, str]:
     InputError
         When a line has no two columns, or a transcript is given to two genes.
     """
-    head = [line for _, line in first_lines(path, "tx2gene table", 5)]
+    head, lines = peek_lines(path, "tx2gene table", 5)
     genes: dict[str, str] = {}
-    for number, row in table_rows(path, "tx2gene table", guess_delimiter(head)):
+    for number, row in table_rows(path, lines, guess_delimiter([line for _, line in head])):
         fields = [value.strip() for value in row]
         if not genes and fields[0].lower() in _HEADERS:
             continue

@@ -1,0 +1,143 @@
+"""Chromosome names met, assemblies guessed, and different genomes refused with both sides shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffchrom.annotation import read_annotation
+from diffchrom.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes, from_text
+from diffchrom.chromosomes import check_genome, guess_from_genes, match_names
+from diffchrom.errors import InputError
+from diffchrom.genes import Genes
+
+
+def chrom_sizes(path: Path) -> dict[str, int]:
+    return {name: int(size) for name, size in (line.split()[:2] for line in path.read_text().splitlines())}
+
+
+def genes_at(*places: tuple[str, str, int]) -> Genes:
+    """Genes on plus, given as (symbol, chromosome, TSS)."""
+    tss = np.array([place[2] for place in places], dtype=np.int64)
+    symbols = np.array([place[0] for place in places], dtype=object)
+    return Genes(
+        id=symbols,
+        name=symbols,
+        chrom=np.array([place[1] for place in places], dtype=object),
+        strand=np.full(len(places), "+", dtype=object),
+        start=tss,
+        end=tss + 1000,
+        tss=tss,
+        tes=tss + 999,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("chr1", "1"),
+        ("1", "1"),
+        ("Chr1", "1"),
+        ("NC_000001.10", "1"),
+        ("NC_000023.11", "X"),
+        ("NC_000085.6", "19"),
+        ("NC_000086.7", "X"),
+        ("NC_012920.1", "M"),
+        ("chrx", "X"),
+        ("MT", "M"),
+        ("chrM", "M"),
+        ("chr2L", "2L"),
+        ("GL000191.1", "GL000191.1"),
+        ("NC_002505.1", "NC_002505.1"),
+    ],
+)
+def test_names_of_one_chromosome_mean_the_same(name: str, meaning: str) -> None:
+    assert canonical(name) == meaning
+
+
+def test_names_are_met_exactly_first_and_never_doubtfully() -> None:
+    assert match_names(["1", "MT", "X", "GL1"], {"chr1": 9, "chrM": 9}) == {"1": "chr1", "MT": "chrM"}
+    assert match_names(["chr1"], {"1": 9, "chr1": 9}) == {"chr1": "chr1"}
+    assert match_names(["NC_000001.10"], {"1": 9, "chr1": 9}) == {}
+
+
+def test_the_table_of_lengths_is_ucscs(shared_data: Path) -> None:
+    for name in ("hg19", "hg38"):
+        sizes = chrom_sizes(shared_data / "genome" / f"{name}.chrom.sizes")
+        known = {canonical(chrom): length for chrom, length in sizes.items()}
+        assert {chrom: known[chrom] for chrom in ASSEMBLIES[name].sizes} == ASSEMBLIES[name].sizes
+        assert from_sizes(sizes) == name
+    assert from_sizes({"chr1": 1000}) == ""
+    assert from_sizes({"chr1": 249250621, "chr2": 5}) == ""
+
+
+def test_no_two_assemblies_share_a_length_of_one_chromosome() -> None:
+    for chrom in ASSEMBLIES["hg19"].sizes:
+        lengths = [assembly.sizes[chrom] for assembly in ASSEMBLIES.values() if chrom in assembly.sizes]
+        assert len(set(lengths)) == len(lengths)
+
+
+def test_assemblies_are_told_by_header_accession_and_landmarks(shared_data: Path) -> None:
+    assert from_text("##description: evidence-based annotation (GRCh37), version 19 (Ensembl 74)") == "hg19"
+    assert from_text("(GRCh38), version 29 (Ensembl 94), mapped to GRCh37 with gencode-backmap") == "hg19"
+    assert from_text("#!genome-build GRCh38.p14") == "hg38"
+    assert from_text("lifted from hg19 to hg38") == ""
+    assert from_accessions(["NC_000001.11", "NT_187361.1"]) == "hg38"
+    assert from_accessions(["NC_000001.10", "NC_000002.12"]) == ""
+    annotation = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz")
+    assert guess_from_genes(annotation.genes) == "hg19"
+    assert annotation.assembly == "hg19"
+    for name, wanted in (
+        ("gencode_v19.gtf", "hg19"),
+        ("gencode_human.gtf.gz", "hg38"),
+        ("stringtie.gtf", ""),
+    ):
+        assert read_annotation(shared_data / "gtf" / name, biotype="any").assembly == wanted
+
+
+def test_landmarks_tell_hg38_from_hg19_and_one_is_not_enough() -> None:
+    # GENCODE v44 (hg38): TP53 7687490 on -, MYC 127735434, BRCA1 43170245 (a readthrough's end) on -.
+    hg38 = genes_at(
+        ("TP53", "chr17", 7_687_489), ("MYC", "chr8", 127_735_433), ("BRCA1", "chr17", 43_170_244)
+    )
+    assert guess_from_genes(hg38) == "hg38"
+    assert guess_from_genes(hg38.take(np.array([0]))) == ""
+    mouse = genes_at(("Trp53", "11", 69_580_358), ("Myc", "15", 61_985_340))
+    assert guess_from_genes(mouse) == "mm10"
+
+
+def test_an_hg19_annotation_and_hg38_tracks_are_refused_with_both_sides(shared_data: Path) -> None:
+    genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
+    hg19 = chrom_sizes(shared_data / "genome" / "hg19.chrom.sizes")
+    hg38 = chrom_sizes(shared_data / "genome" / "hg38.chrom.sizes")
+    with pytest.raises(InputError, match=r"a.gtf is of hg19 .* a.bw is of hg38 .* --force"):
+        check_genome(genes, {"a.bw": hg38}, gtf="a.gtf")
+    with pytest.raises(
+        InputError, match=r"b.bw: chr1 has 248956422 bases \(hg38\), in a.bw .*249250621.*hg19"
+    ):
+        check_genome(genes, {"a.bw": hg19, "b.bw": hg38}, gtf="a.gtf")
+    forced = check_genome(genes, {"a.bw": hg38}, gtf="a.gtf", force=True)
+    assert any(note.startswith("--force: a.gtf is of hg19") for note in forced.notes)
+    agreed = check_genome(genes, {"a.bw": hg19}, gtf="a.gtf")
+    assert agreed.assembly == "hg19"
+    assert agreed.sizes["chr1"] == 249250621
+    assert agreed.names["a.bw"]["chrX"] == "chrX"
+
+
+def test_differing_names_are_matched_and_said() -> None:
+    genes = genes_at(("a", "1", 100), ("b", "2", 100))
+    genome = check_genome(genes, {"x.bw": {"chr1": 5000}, "y.bw": {"1": 5000}}, gtf="e.gtf")
+    assert genome.names == {"x.bw": {"1": "chr1"}, "y.bw": {"1": "1"}}
+    assert genome.sizes == {"1": 5000}
+    assert any("1 of e.gtf is chr1 of the tracks" in note for note in genome.notes)
+    assert any("1 genes lie on chromosomes that no track has: 2" in note for note in genome.notes)
+
+
+def test_names_that_never_meet_and_genes_beyond_an_end_are_refused() -> None:
+    genes = genes_at(("a", "chr1", 100), ("b", "chr1", 6000))
+    with pytest.raises(InputError, match=r"x.bw: none of its chromosomes \(I, II\) is one of e.gtf \(chr1\)"):
+        check_genome(genes, {"x.bw": {"I": 5000, "II": 4000}}, gtf="e.gtf")
+    with pytest.raises(InputError, match=r"1 genes start beyond .* b at chr1:6001, where the track has 5000"):
+        check_genome(genes, {"x.bw": {"chr1": 5000}}, gtf="e.gtf")
