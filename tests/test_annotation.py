@@ -232,7 +232,7 @@ def test_blacklisted_bins_agree_with_a_count_base_by_base(
     strands = data.draw(st.lists(st.sampled_from("+-"), min_size=len(tss), max_size=len(tss)))
     genes = genes_from_records(
         [
-            GeneRecord(str(i), "", "chr1", s, t, t + 1, None, 1)
+            GeneRecord(str(i), "", "chr1", s, t, t + 1, None)
             for i, (t, s) in enumerate(zip(tss, strands, strict=True))
         ]
     )

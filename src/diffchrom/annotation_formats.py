@@ -36,7 +36,6 @@ class GeneRecord:
     start: int
     end: int
     biotype: str | None
-    line: int
 
 
 @dataclass
@@ -121,7 +120,9 @@ def _first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
     return next((attributes[key] for key in keys if attributes.get(key)), None)
 
 
-def parse_interval(path: str | Path, number: int, start: str, end: str, offset: int) -> tuple[int, int]:
+def parse_interval(
+    path: str | Path, number: int | LineNumber, start: str, end: str, offset: int
+) -> tuple[int, int]:
     """Parse coordinates; `offset` is 1 for 1-based closed ones (GTF, GFF3), 0 for BED."""
     if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
         raise InputError(f"{path}:{number}: start {start!r} and end {end!r} must be whole numbers")
@@ -133,18 +134,18 @@ def parse_interval(path: str | Path, number: int, start: str, end: str, offset: 
     return first, last
 
 
-def _strand(path: Path, number: int, strand: str) -> str:
+def _strand(path: Path, number: int | LineNumber, strand: str) -> str:
     if strand not in ("+", "-", ".", "?", ""):
         raise InputError(f"{path}:{number}: strand is {strand!r}, not + or -")
     return strand
 
 
-def _check_columns(path: Path, number: int, fields: Sequence[str], name: str) -> None:
+def _check_columns(path: Path, number: int | LineNumber, fields: Sequence[str], name: str) -> None:
     if len(fields) != 9:
         raise InputError(f"{path}:{number}: {len(fields)} tab-separated columns, a {name} has 9")
 
 
-def _record(path: Path, number: int, fields: list[str], dialect: Dialect) -> GeneRecord | None:
+def _record(path: Path, number: int | LineNumber, fields: list[str], dialect: Dialect) -> GeneRecord | None:
     attributes = dialect.attributes(fields[8])
     transcript = fields[2] not in dialect.genes
     ids = ("gene_id", "geneID", "gene", "Parent", "ID") if transcript and dialect is GFF3 else dialect.ids
@@ -164,7 +165,6 @@ def _record(path: Path, number: int, fields: list[str], dialect: Dialect) -> Gen
         start=start,
         end=end,
         biotype=_first(attributes, dialect.biotypes),
-        line=number,
     )
 
 
@@ -200,7 +200,19 @@ class _Merged:
         return found
 
 
-def _lines_of(features: Iterable[str], first: int, text: str) -> Iterator[tuple[int, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class LineNumber:
+    """A line's number, counted only where a message wants it."""
+
+    first: int
+    text: str
+    start: int
+
+    def __str__(self) -> str:
+        return str(self.first + self.text.count("\n", 0, self.start))
+
+
+def _lines_of(features: Iterable[str], first: int, text: str) -> Iterator[tuple[LineNumber, list[str]]]:
     """Yield (line number, columns) of the lines of `text` whose third column is one of `features`.
 
     Searching for the features is 20 times faster than looking at each of a GENCODE file's 3 million lines.
@@ -212,15 +224,12 @@ def _lines_of(features: Iterable[str], first: int, text: str) -> Iterator[tuple[
         while position >= 0:
             found.append(position)
             position = text.find(needle, position + len(needle) - 1)
-    number, counted = first, 0
     for position in sorted(found):
         start = text.rfind("\n", 0, position) + 1
-        if start < counted or text[start] == "#" or text.count("\t", start, position) != 1:
+        if text[start] == "#" or text.count("\t", start, position) != 1:
             continue
-        number += text.count("\n", counted, start)
-        counted = start
         end = text.find("\n", position)
-        yield number, text[start : end if end >= 0 else None].rstrip("\r").split("\t")
+        yield LineNumber(first, text, start), text[start : end if end >= 0 else None].rstrip("\r").split("\t")
 
 
 class _FeatureReader:
@@ -292,7 +301,7 @@ def read_bed(path: Path, blocks: Iterable[tuple[int, str]]) -> Records:
         if not fields[3]:
             raise InputError(f"{path}:{number}: column 4 (the gene's id) is empty")
         strand = _strand(path, number, fields[5])
-        found.genes.append(GeneRecord(fields[3], fields[3], fields[0], strand, start, end, None, number))
+        found.genes.append(GeneRecord(fields[3], fields[3], fields[0], strand, start, end, None))
     return found
 
 
