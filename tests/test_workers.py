@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from diffchrom.errors import InputError
-from diffchrom.workers import Outcome, WorkItem, run_in_workers
+from diffchrom.workers import Outcome, WorkerPool, WorkItem
 
 
 # What the workers run; found by name in this module.
@@ -41,6 +41,10 @@ def talk() -> str:
     return "done"
 
 
+def process_id() -> int:
+    return os.getpid()
+
+
 def large() -> bytes:
     return bytes(10_000_000)
 
@@ -55,7 +59,8 @@ def item(label: str, name: str, **arguments: int) -> WorkItem:
 
 
 def run(items: list[WorkItem], **options: float) -> dict[int, Outcome]:
-    return {outcome.index: outcome for outcome in run_in_workers(items, threads=2, **options)}  # type: ignore[arg-type]
+    with WorkerPool(2) as pool:
+        return {outcome.index: outcome for outcome in pool.run(items, **options)}
 
 
 def test_every_item_has_its_own_outcome() -> None:
@@ -92,22 +97,36 @@ def test_prints_of_libraries_do_not_disturb_and_replies_may_be_large() -> None:
     assert len(outcomes[1].value) == 10_000_000
 
 
-def test_workers_are_gone_when_the_caller_stops_early() -> None:
-    outcomes = run_in_workers([item("a", "double", number=1), item("b", "hang")], threads=2)
-    assert next(outcomes).value == 2
-    outcomes.close()  # type: ignore[attr-defined]
-    children = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
+def children() -> str:
+    shown = subprocess.run(
+        ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
     )
-    assert "diffchrom.workers" not in children.stdout
+    return shown.stdout
+
+
+def test_workers_are_kept_between_calls_and_gone_at_the_end() -> None:
+    with WorkerPool(1) as pool:
+        first = [outcome.value for outcome in pool.run([item("a", "process_id")])]
+        second = [outcome.value for outcome in pool.run([item("a", "process_id")])]
+        assert first == second
+        assert "diffchrom.workers" in children()
+    assert "diffchrom.workers" not in children()
+
+
+def test_workers_are_gone_when_the_caller_stops_early() -> None:
+    with WorkerPool(2) as pool:
+        assert next(pool.run([item("a", "double", number=1), item("b", "hang")])).value == 2
+        assert "diffchrom.workers" in children()
+    assert "diffchrom.workers" not in children()
 
 
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from diffchrom.workers import WorkItem, run_in_workers\n"
+        "from diffchrom.workers import WorkItem, WorkerPool\n"
         "items = [WorkItem(str(i), 'operator:neg', {}) for i in range(2)]\n"
-        "print(sorted(type(outcome.error).__name__ for outcome in run_in_workers(items, threads=2)))\n"
+        "with WorkerPool(2) as pool:\n"
+        "    print(sorted(type(outcome.error).__name__ for outcome in pool.run(items)))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "['InputError', 'InputError']\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from diffchrom.prepare_genes import assayed_genes
 from diffchrom.prepare_splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare_tracks import Plan, TrackOptions
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.splits import SPLITS
 from diffchrom.store import Store, StoreEditor, creating
 from diffchrom.store_lock import locked
 from diffchrom.summary import Summary
 from diffchrom.track_reading import Windows
+from diffchrom.workers import WorkerPool
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ def _check(request: PrepareRequest) -> None:
         raise UsageError(
             f"--flank {window.flank} --bin-size {window.bin_size}: two flanks must be a whole number of bins"
         )
+    for name in request.splits:
+        if name not in SPLITS:
+            raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
     if request.orient not in (None, *ORIENTATIONS):
         raise UsageError(f"--orient {request.orient}: choose {' or '.join(ORIENTATIONS)}")
     if not 0 <= request.min_coverage <= 1:
@@ -136,8 +141,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _threads(request: PrepareRequest) -> int:
-    return request.threads or available_threads()
+def _pool(request: PrepareRequest) -> WorkerPool:
+    return WorkerPool(request.threads or available_threads())
 
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
@@ -165,20 +170,23 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     )
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
-    parts = prepare_tracks.read_parts(
-        folder, plans, windows, request.track_options, _threads(request), summary, draft=True
-    )
-    kept = assayed_genes(parts, genes, request.min_coverage, summary)
-    genes = genes.take(kept)
-    parts = prepare_tracks.take_rows(folder, parts, kept, _threads(request), summary)
+    # Read before the tracks, which may take long: what is wrong should show at once.
+    cells = tuple(dict.fromkeys(plan.cell for plan in plans))
+    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    with _pool(request) as pool:
+        parts = prepare_tracks.read_parts(
+            folder, plans, windows, request.track_options, pool, summary, draft=True
+        )
+        kept = assayed_genes(parts, genes, request.min_coverage, summary)
+        genes = genes.take(kept)
+        parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     attrs = {
         "gtf": request.gtf.name,
         "gtf_sha256": _sha256(request.gtf),
         "gene_selection": _gene_selection(request, biotype),
         "min_coverage": request.min_coverage,
     }
-    cells = tuple(dict.fromkeys(plan.cell for plan in plans))
-    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    joined = tuple(replace(one, values=one.values[kept]) for one in joined)
     splits = new_splits(request.splits, genes, request.seed, summary)
     with creating(request.store, genes, window, chrom_sizes=sizes, attrs=attrs) as editor:
         _fill(editor, request, parts, joined, splits, summary)
@@ -233,11 +241,12 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
         )
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
-    parts = prepare_tracks.read_parts(folder, new, windows, request.track_options, _threads(request), summary)
     cells = tuple(dict.fromkeys([*store.cells(), *(plan.cell for plan in plans)]))
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
     labels = new_expression(store, joined, replace=request.replace)
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
+    with _pool(request) as pool:
+        parts = prepare_tracks.read_parts(folder, new, windows, request.track_options, pool, summary)
     if parts or labels or splits:
         with store.edit() as editor:
             _fill(editor, request, parts, labels, splits, summary)

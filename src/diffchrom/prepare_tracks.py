@@ -19,7 +19,7 @@ from diffchrom.files import require_file
 from diffchrom.genes import Genes, Window
 from diffchrom.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.signal import track_chroms
-from diffchrom.store import read_part, write_part
+from diffchrom.store import read_part
 from diffchrom.summary import Summary
 from diffchrom.track_reading import (
     CONTROL_MODES,
@@ -30,7 +30,7 @@ from diffchrom.track_reading import (
     file_facts,
     settings_digest,
 )
-from diffchrom.workers import WorkItem, run_in_workers
+from diffchrom.workers import WorkerPool, WorkItem
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def read_parts(
     plans: Sequence[Plan],
     windows: Windows,
     options: TrackOptions,
-    threads: int,
+    pool: WorkerPool,
     summary: Summary,
     *,
     draft: bool = False,
@@ -245,7 +245,7 @@ def read_parts(
     failures: list[DiffchromError] = []
     try:
         with summary.reporter.task("reading tracks", len(items)) as task:
-            for outcome in run_in_workers(items, threads=threads, time_limit=options.time_limit):
+            for outcome in pool.run(items, time_limit=options.time_limit):
                 part = waiting[outcome.index]
                 task.advance(1, f"{part.plan.cell} {part.plan.mark}")
                 if outcome.error is not None:
@@ -273,29 +273,21 @@ def _tell(part: Part, report: TrackReport, n_windows: int, summary: Summary) -> 
         summary.note(f"{plan.cell} {plan.mark}: {report.absent} windows on chromosomes that the track lacks")
 
 
-def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> None:
-    """Write a part with only the kept genes; the work of one worker."""
-    values, attrs = read_part(source)
-    coverage, _ = read_part(source, "coverage")
-    attrs["covered"] = float(coverage[kept].mean(dtype=np.float64))
-    write_part(target, values[kept], attrs, {"coverage": coverage[kept]})
-
-
 def take_rows(
-    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], threads: int, summary: Summary
+    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: WorkerPool, summary: Summary
 ) -> list[Part]:
     """Reduce drafts to the kept genes, compressed as they will stand in the store."""
     chosen = [Part(part.plan, part.path.with_suffix(".kept.h5")) for part in parts]
     items = [
         WorkItem(
             part.plan.label,
-            "diffchrom.prepare_tracks:take_part_rows",
+            "diffchrom.track_reading:take_part_rows",
             {"source": part.path, "target": target.path, "kept": kept},
         )
         for part, target in zip(parts, chosen, strict=True)
     ]
     with summary.reporter.task("compressing", len(items)) as task:
-        for outcome in run_in_workers(items, threads=threads):
+        for outcome in pool.run(items):
             if outcome.error is not None:
                 raise outcome.error
             task.advance()

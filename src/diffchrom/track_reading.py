@@ -224,3 +224,13 @@ def read_track(
     told = {**attrs, "covered": report.covered, "depth": np.array(report.depth, dtype=np.int64)}
     write_part(part, values, told, {"coverage": coverage, "absent": absent}, draft=draft)
     return report
+
+
+def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> None:
+    """Write a part with only the kept genes; the work of one worker."""
+    from diffchrom.store import read_part, write_part
+
+    values, attrs = read_part(source)
+    coverage, _ = read_part(source, "coverage")
+    attrs["covered"] = float(coverage[kept].mean(dtype=np.float64))
+    write_part(target, values[kept], attrs, {"coverage": coverage[kept]})

@@ -119,6 +119,11 @@ class _Worker:
         )
         return cls(process)
 
+    @property
+    def replies(self) -> IO[bytes]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
     def give(self, index: int, item: WorkItem, time_limit: float) -> None:
         self.index, self.deadline = index, time.monotonic() + time_limit
         self.received = io.BytesIO()
@@ -131,15 +136,14 @@ class _Worker:
 
     def take(self) -> tuple[bool, Any] | None:
         """Read what has arrived; the whole reply, or None while it is incomplete; EOFError after a crash."""
-        assert self.process.stdout is not None
-        data = os.read(self.process.stdout.fileno(), 1 << 20)
+        data = os.read(self.replies.fileno(), 1 << 20)
         if not data:
             raise EOFError
         self.received.write(data)
         whole = self.received.getbuffer()
-        if len(whole) < _LENGTH.size or len(whole) < _LENGTH.size + _LENGTH.unpack(whole[:8])[0]:
+        if len(whole) < _LENGTH.size or len(whole) < _LENGTH.size + _LENGTH.unpack(whole[: _LENGTH.size])[0]:
             return None
-        reply: tuple[bool, Any] = pickle.loads(whole[8:])
+        reply: tuple[bool, Any] = pickle.loads(whole[_LENGTH.size :])
         return reply
 
     def stop(self) -> int:
@@ -152,81 +156,101 @@ class _Worker:
 
 
 def _crashed(label: str, worker: _Worker) -> InputError:
-    code = worker.process.wait()
+    try:
+        code = worker.process.wait(timeout=10)  # its end of the pipe closes a moment before it is gone
+    except subprocess.TimeoutExpired:
+        return InputError(f"{label}: reading it broke its worker process; is the file damaged?")
     reason = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     advice = "out of memory? use fewer --threads" if code == -signal.SIGKILL else "is the file damaged?"
     return InputError(f"{label}: reading it crashed its worker process ({reason}); {advice}")
 
 
-def run_in_workers(
-    items: Sequence[WorkItem], *, threads: int, time_limit: float = 3600.0
-) -> Iterator[Outcome]:
-    """Run every item in one of `threads` worker processes and yield outcomes as they come.
+class WorkerPool:
+    """Worker processes, started when they are needed and kept between calls of `run`.
+
+    Use it in a ``with`` statement: all workers are killed at its end, whatever ends it.
 
     Parameters
     ----------
-    items : sequence of WorkItem
     threads : int
         Most workers at a time.
-    time_limit : float
-        Seconds an item may take; its worker is then killed and the item ends in an InputError.
-
-    Yields
-    ------
-    Outcome
-        In order of completion. When the caller stops early or is interrupted, all workers are killed.
     """
-    waiting = list(range(len(items)))[::-1]
-    workers: list[_Worker] = []
-    selector = selectors.DefaultSelector()
 
-    def engage(worker: _Worker) -> None:
-        index = waiting.pop()
-        worker.give(index, items[index], time_limit)
+    def __init__(self, threads: int) -> None:
+        self.threads = max(1, threads)
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
 
-    def hire() -> None:
-        worker = _Worker.start()
-        workers.append(worker)
-        selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-        engage(worker)
+    def __enter__(self) -> WorkerPool:
+        return self
 
-    def dismiss(worker: _Worker) -> None:
-        selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-        workers.remove(worker)
-        worker.stop()
+    def __exit__(self, *_: object) -> None:
+        self._dismiss(self._busy + self._idle)
+        self._selector.close()
 
-    try:
-        while waiting or workers:
-            while waiting and len(workers) < max(1, threads):
-                hire()
-            patience = max(0.0, min(worker.deadline for worker in workers) - time.monotonic())
-            for key, _ in selector.select(min(patience, 60.0)):
-                worker: _Worker = key.data
-                item = items[worker.index]
-                try:
-                    reply = worker.take()
-                except EOFError:
-                    index, error = worker.index, _crashed(item.label, worker)
-                    dismiss(worker)
-                    yield Outcome(index, error=error)
-                    continue
-                if reply is None:
-                    continue
-                index, (good, value) = worker.index, reply
-                if waiting:
-                    engage(worker)
-                else:
-                    dismiss(worker)
-                yield Outcome(index, value) if good else Outcome(index, error=_named(value, item.label))
-            for worker in [worker for worker in workers if worker.deadline <= time.monotonic()]:
-                index = worker.index
-                dismiss(worker)
-                message = f"{items[index].label}: not read within {time_limit:.0f} s; is the file damaged?"
-                yield Outcome(index, error=InputError(message))
-    finally:
+    def run(self, items: Sequence[WorkItem], *, time_limit: float = 3600.0) -> Iterator[Outcome]:
+        """Run every item in a worker and yield outcomes in order of completion.
+
+        Parameters
+        ----------
+        items : sequence of WorkItem
+        time_limit : float
+            Seconds an item may take; its worker is then killed and the item ends in an InputError.
+        """
+        waiting = list(range(len(items)))[::-1]
+        try:
+            while waiting or self._busy:
+                while waiting and len(self._busy) < self.threads:
+                    index = waiting.pop()
+                    self._engage().give(index, items[index], time_limit)
+                patience = min(worker.deadline for worker in self._busy) - time.monotonic()
+                for key, _ in self._selector.select(min(max(patience, 0.0), 60.0)):
+                    outcome = self._listen(key.data, items)
+                    if outcome is not None:
+                        yield outcome
+                for worker in [worker for worker in self._busy if worker.deadline <= time.monotonic()]:
+                    self._dismiss([worker])
+                    label = items[worker.index].label
+                    message = f"{label}: not read within {time_limit:.0f} s; is the file damaged?"
+                    yield Outcome(worker.index, error=InputError(message))
+        finally:
+            self._dismiss(list(self._busy))  # the caller has stopped early
+
+    def _engage(self) -> _Worker:
+        if self._idle:
+            worker = self._idle.pop()
+        else:
+            worker = _Worker.start()
+            self._selector.register(worker.replies, selectors.EVENT_READ, worker)
+        self._busy.append(worker)
+        return worker
+
+    def _listen(self, worker: _Worker, items: Sequence[WorkItem]) -> Outcome | None:
+        """Read what a worker has sent; its outcome, or None while that is incomplete."""
+        try:
+            reply = worker.take()
+        except EOFError:
+            busy = worker in self._busy
+            error = _crashed(items[worker.index].label, worker) if busy else None
+            self._dismiss([worker])
+            return Outcome(worker.index, error=error) if busy else None
+        if reply is None:
+            return None
+        self._busy.remove(worker)
+        self._idle.append(worker)
+        good, value = reply
+        if good:
+            return Outcome(worker.index, value)
+        return Outcome(worker.index, error=_named(value, items[worker.index].label))
+
+    def _dismiss(self, workers: Sequence[_Worker]) -> None:
         for worker in workers:
+            self._selector.unregister(worker.replies)
+            for group in (self._busy, self._idle):
+                if worker in group:
+                    group.remove(worker)
             worker.stop()
-        selector.close()
 
 
 def _named(error: DiffchromError, label: str) -> DiffchromError:
