@@ -91,3 +91,15 @@ def assayed_genes(
         )
     summary.note(f"{int(kept.sum())} genes kept")
     return kept
+
+
+def tell_unassayed(parts: Sequence[Part], min_coverage: float, summary: Summary) -> None:
+    """Say how many rows of an existing store a new dense track has not assayed: they are 0 there."""
+    for part in parts:
+        coverage, absent = read_part(part.path, "coverage")[0], read_part(part.path, "absent")[0]
+        missing = int((~assayed(coverage, absent, min_coverage)).sum())
+        if missing:
+            summary.note(
+                f"{part.plan.cell} {part.plan.mark}: {missing} of {len(coverage)} genes are not assayed; "
+                "they stay, with 0 where there is no data"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.chromosomes import Genome, check_genome
 from diffchrom.config import PREPARE
 from diffchrom.errors import DiffchromError, InputError, StoreError
 from diffchrom.files import require_file
 from diffchrom.genes import Genes, Window
+from diffchrom.reads import bam_chroms, reads_kind
 from diffchrom.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.signal import track_chroms
 from diffchrom.store import read_part
 from diffchrom.summary import Summary
 from diffchrom.track_reading import (
-    CONTROL_MODES,
     ReadSettings,
     Source,
     TrackReport,
@@ -40,11 +41,13 @@ class TrackOptions:
     Attributes
     ----------
     unit : of all tracks, over what their names tell; empty leaves it to the names.
+    mask_sha256 : digest of the blacklist that masks bins; empty without one.
     settings : how reads are counted and controls are used.
     time_limit : seconds a track may take.
     """
 
     unit: str = ""
+    mask_sha256: str = ""
     settings: ReadSettings = field(
         default_factory=lambda: ReadSettings(PREPARE.control, PREPARE.count, PREPARE.extend, PREPARE.min_mapq)
     )
@@ -97,87 +100,103 @@ def find_tracks(
     tracks = check_tracks([*named, *(read_sample_sheet(samples) if samples else ())])
     for track in tracks:
         require_file(track.path, "track")
+    for path in reads:
+        reads_kind(path)
+    for path in bigwigs:
+        track_chroms(path)
     if tracks:
         header, rows = grid(tracks)
-        summary.reporter.note("\n".join("\t".join(cell or "-" for cell in row) for row in (header, *rows)))
+        summary.table(header, rows)
     return tracks
 
 
-def is_reads(path: Path) -> bool:
-    """Tell reads (BAM, BED, tagAlign) from bigWigs by name."""
-    return path.name.lower().removesuffix(".gz").endswith((".bam", ".bed", ".tagalign"))
+def _is_reads(path: Path) -> bool:
+    """Tell reads from bigWigs; what is neither passes for a bigWig, whose reader says what it is instead."""
+    if path.name.lower().removesuffix(".gz").endswith((".bam", ".bed", ".tagalign")):
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
-def _match_chroms(wanted: Sequence[str], sizes: dict[str, int]) -> dict[str, str]:
-    """Annotation's chromosome names to the track's, with ``chr`` added or taken away where that is needed."""
-    matched = {}
-    for name in wanted:
-        other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
-        found = next((candidate for candidate in (name, other) if candidate in sizes), None)
-        if found:
-            matched[name] = found
-    return matched
+def _chrom_sizes(path: Path) -> dict[str, int]:
+    """Names and lengths of a track's chromosomes; empty for a BED, which tells none."""
+    if not _is_reads(path):
+        return track_chroms(path)
+    return bam_chroms(path) if reads_kind(path) == "bam" else {}
 
 
-def _source(track: Track, chroms: Sequence[str], sizes: dict[str, int], summary: Summary) -> Source:
-    kind = "reads" if is_reads(track.path) else "bigwig"
-    track_sizes = track_chroms(track.path)
-    matched = _match_chroms(chroms, track_sizes)
-    if not matched:
-        raise InputError(
-            f"{track.path}: has none of the annotation's chromosomes ({', '.join(chroms[:3])}, ...); "
-            f"it has {', '.join(list(track_sizes)[:3])}, ..."
-        )
-    for name, theirs in matched.items():
-        sizes[name] = max(sizes.get(name, 0), track_sizes[theirs])
+def check_tracks_genome(
+    tracks: Sequence[Track],
+    genes: Genes,
+    *,
+    gtf: str,
+    header: str,
+    known: Mapping[str, Mapping[str, int]],
+    force: bool,
+    summary: Summary,
+) -> Genome:
+    """Check the structure of every file, match chromosome names, and refuse genomes that differ.
+
+    Parameters
+    ----------
+    known : chromosome lengths that are known from elsewhere (the store that is extended), by its name.
+    """
+    paths = dict.fromkeys(
+        path for track in tracks for path in (track.path, track.control) if path is not None
+    )
+    sizes = {str(path): _chrom_sizes(path) for path in paths}
+    told = {label: found for label, found in {**known, **sizes}.items() if found}
+    genome = check_genome(genes, told, gtf=gtf, header=header, force=force)
+    for note in genome.notes:
+        summary.note(note)
+    return genome
+
+
+def _source(path: Path, track: Track, genome: Genome) -> Source:
     control = None
-    if track.control is not None:
-        control = _source(replace(track, path=track.control, control=None, scale=1.0), chroms, sizes, summary)
-    return Source(str(track.path), kind, matched, track.scale, track.replicate, control)
+    if track.control is not None and path != track.control:
+        control = replace(_source(track.control, track, genome), scale=1.0)
+    kind = "reads" if _is_reads(path) else "bigwig"
+    names = genome.names.get(str(path), {})
+    return Source(str(path), kind, names, genome.sizes, track.scale, track.replicate, control)
 
 
 def plan_tracks(
     tracks: Sequence[Track],
-    genes: Genes,
+    genome: Genome,
     window: Window,
     around: str,
     options: TrackOptions,
     summary: Summary,
-) -> tuple[list[Plan], dict[str, int]]:
-    """Group replicates, check every file's structure, match chromosome names, and name units.
-
-    Returns
-    -------
-    plans : one a (cell, mark).
-    sizes : lengths of the annotation's chromosomes, as the tracks tell them.
-    """
-    if options.settings.control not in CONTROL_MODES:
-        raise InputError(f"--control {options.settings.control}: choose {' or '.join(CONTROL_MODES)}")
-    chroms = list(dict.fromkeys(genes.chrom.tolist()))
-    sizes: dict[str, int] = {}
+) -> list[Plan]:
+    """Group replicates and name units; one plan a (cell, mark)."""
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in tracks:
         groups[track.cell, track.mark].append(track)
     plans = []
     for (cell, mark), members in groups.items():
-        units = {options.unit or track.unit for track in members}
+        sources = tuple(_source(track.path, track, genome) for track in members)
+        units = {
+            options.unit or track.unit or ("counts" if source.kind == "reads" else "")
+            for track, source in zip(members, sources, strict=True)
+        }
         if len(units) > 1:
             raise InputError(
                 f"{members[0].path}: replicates of {mark} of {cell} have different units "
                 f"({', '.join(unit or 'unknown' for unit in sorted(units))}); name one with --unit"
             )
-        sources = tuple(_source(track, chroms, sizes, summary) for track in members)
-        digest = settings_digest(sources, window, around, options.settings)
+        digest = settings_digest(sources, window, around, options.settings, options.mask_sha256)
         plans.append(Plan(cell, mark, sources, units.pop(), digest))
         if len(members) > 1:
             summary.note(f"{cell} {mark}: {len(members)} replicates averaged")
+        controls = sum(track.control is not None for track in members)
+        if controls:
+            summary.note(f"{cell} {mark}: control used by {options.settings.control}")
     for unit in dict.fromkeys(plan.unit for plan in plans):
         count = sum(plan.unit == unit for plan in plans)
-        told = (
-            "said with --unit" if options.unit else "from the file names" if unit else "name it with --unit"
-        )
+        told = "--unit" if options.unit else "by file names or kind" if unit else "name it with --unit"
         summary.note(f"unit of {count} tracks: {unit or 'unknown'} ({told})")
-    return plans, sizes
+    return plans
 
 
 def parts_folder(store: Path) -> Path:
@@ -206,6 +225,7 @@ def read_parts(
     pool: WorkerPool,
     summary: Summary,
     *,
+    mask: npt.NDArray[np.bool_] | None = None,
     draft: bool = False,
 ) -> list[Part]:
     """Read tracks in worker processes; what an earlier `prepare` has left in `folder` is not read again.
@@ -237,6 +257,7 @@ def read_parts(
                 "windows": windows,
                 "settings": options.settings,
                 "attrs": part.plan.attrs(),
+                "mask": mask,
                 "draft": draft,
             },
         )

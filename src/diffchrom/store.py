@@ -37,8 +37,6 @@ CHUNK_GENES = 32
 MAX_GENES = 50_000_000
 MAX_BINS = 1_000_000
 _COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
-#: Of parts whose rows are still to be chosen: written and read once, on the same machine.
-_DRAFT_COMPRESSION = {"compression": "lzf", "shuffle": True, "fletcher32": True}
 # deflate cannot shrink data more than about 1030 times; a dataset that claims more is no honest one.
 _MAX_DEFLATE_RATIO = 1100
 
@@ -112,14 +110,25 @@ def write_part(
     values : float32 [n_genes, n_bins].
     attrs : of the track.
     extra : further arrays that stay in the part (coverage).
+    draft : write the values plainly, since the part's rows are still to be chosen.
     """
+    layout = {} if draft else {"chunks": signal_chunks(*values.shape), **_COMPRESSION}
     with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        dataset = file.create_dataset(
-            "values", data=values, chunks=signal_chunks(*values.shape), **_COMPRESSION
-        )
-        dataset.attrs.update({**attrs, "values_sha256": _digest(values)})
+        dataset = file.create_dataset("values", data=values, **layout)
+        dataset.attrs.update(dict(attrs))
+        if not draft:
+            dataset.attrs["values_sha256"] = _digest(values)
         for name, array in extra.items():
             file[name] = array
+
+
+def is_part(path: Path) -> bool:
+    """Tell whether a part is there and whole; parts are renamed into place, so opening it is enough."""
+    try:
+        with _reading(path) as file:
+            return "values" in file
+    except StoreError:
+        return False
 
 
 def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:

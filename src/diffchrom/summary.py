@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from diffchrom.reporting import Reporter
@@ -24,6 +25,14 @@ class Summary:
         """Tell and keep what was understood, dropped, renamed or guessed."""
         self.lines.append(message)
         self.reporter.note(message)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table in aligned columns; it is not kept."""
+        text = [[cell or "-" for cell in row] for row in (header, *rows)]
+        widths = [max(map(len, column)) for column in zip(*text, strict=True)]
+        for row in text:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.reporter.note(line.rstrip())
 
     def warn(self, message: str) -> None:
         """Tell and keep what the user should look at."""

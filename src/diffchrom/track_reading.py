@@ -64,7 +64,10 @@ class Source:
     kind : str
         ``bigwig`` or ``reads``.
     chroms : mapping
-        The annotation's chromosome names to the file's; chromosomes that the file lacks are left out.
+        The annotation's chromosome names to the file's; chromosomes that the file lacks are left out. Empty
+        for a BED, whose names are met as it is read.
+    sizes : mapping
+        Lengths of the annotation's chromosomes, for files that tell none.
     scale : float
         Factor its values are multiplied by.
     control : Source or None
@@ -74,6 +77,7 @@ class Source:
     path: str
     kind: str
     chroms: Mapping[str, str]
+    sizes: Mapping[str, int]
     scale: float = 1.0
     replicate: str = ""
     control: Source | None = None
@@ -158,7 +162,26 @@ def _read_bigwig(source: Source, windows: Windows, settings: ReadSettings) -> _B
     return _Binned(binned.values, binned.coverage, binned.clipped, binned.absent, None)
 
 
-_READERS = {"bigwig": _read_bigwig}
+def _read_reads(source: Source, windows: Windows, settings: ReadSettings) -> _Binned:
+    from diffchrom.reads import count_reads
+
+    counted = count_reads(
+        source.path,
+        windows.chrom,
+        windows.start,
+        n_bins=windows.n_bins,
+        bin_size=windows.bin_size,
+        count=settings.count,
+        extend=settings.extend,
+        min_mapq=settings.min_mapq,
+        sizes=source.sizes,
+    )
+    # No reads means a count of 0, not missing data.
+    coverage = np.where(counted.absent, 0, 1).astype(np.float32)
+    return _Binned(counted.counts, coverage, counted.clipped, counted.absent, counted.depth)
+
+
+_READERS = {"bigwig": _read_bigwig, "reads": _read_reads}
 
 
 def _read_source(source: Source, windows: Windows, settings: ReadSettings) -> _Binned:
@@ -196,7 +219,7 @@ def read_track(
     windows : rows of the part.
     settings : how reads are counted and controls are used.
     attrs : attributes of the track in the store; `TrackReport`'s numbers are added.
-    mask : bool [n_genes, n_bins] in genome order, True where the signal is set to 0 (a blacklist); or None.
+    mask : bool [n_genes, n_bins] in the store's order of bins, True where the signal is set to 0 (a blacklist); or None.
     draft : the part's rows are still to be chosen (a new store).
     """
     from diffchrom.store import write_part
@@ -208,9 +231,9 @@ def read_track(
     values = (total / len(binned)).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{sources[0].path}: scaled signal is too large for float32; check the scale")
+    values[windows.flip] = values[windows.flip, ::-1]
     if mask is not None:
         values[mask] = 0
-    values[windows.flip] = values[windows.flip, ::-1]
     coverage = np.max([one.coverage for one in binned], axis=0)
     absent = np.all([one.absent for one in binned], axis=0)
     report = TrackReport(

@@ -10,13 +10,10 @@ import typer
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.config import PREPARE
-from diffchrom.genes import ORIENTATIONS
 
 PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression")
 
 Files = list[Path] | None
-ANCHORS = ("tss", "tes")
-BLACKLIST_MODES = ("mask", "drop")
 
 
 def _new_store(help_text: str, default: Any) -> Any:
@@ -73,6 +70,10 @@ def prepare(
     biotype: Annotated[str | None, _new_store("Names with commas, or any.", PREPARE.biotype)] = None,
     genes: Annotated[Path | None, _new_store("Only these genes: ids or symbols.", "all")] = None,
     exclude_chroms: Annotated[str | None, _new_store("Names with commas.", "none")] = None,
+    blacklist: Annotated[Path | None, _new_store("BED of regions not to be trusted.", "none")] = None,
+    blacklist_mode: Annotated[
+        str, _new_store("mask: set its bins to 0; drop: leave out genes by it.", PREPARE.blacklist_mode)
+    ] = PREPARE.blacklist_mode,
     min_coverage: Annotated[
         float, _new_store("Share of a window that must have data.", PREPARE.min_coverage)
     ] = PREPARE.min_coverage,
@@ -87,16 +88,16 @@ def prepare(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
-    options.check_choice("--around", around, ANCHORS)
-    if orient is not None:
-        options.check_choice("--orient", orient, ORIENTATIONS)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.prepare import PrepareRequest
     from diffchrom.prepare import prepare as prepare_store
     from diffchrom.prepare_expression import ExpressionOptions
+    from diffchrom.prepare_request import PrepareRequest
     from diffchrom.prepare_tracks import TrackOptions
     from diffchrom.track_reading import ReadSettings
 
+    tracks = TrackOptions(
+        unit=unit, settings=ReadSettings(control, count, extend, min_mapq), time_limit=time_limit
+    )
     request = PrepareRequest(
         store=store,
         gtf=gtf,
@@ -112,13 +113,15 @@ def prepare(
         around=around,
         genes=genes,
         exclude_chroms=options.split_names(exclude_chroms) or (),
+        blacklist=blacklist,
+        blacklist_mode=blacklist_mode,
         min_coverage=min_coverage,
         splits=tuple(split or ()),
         seed=seed,
         replace=replace,
         force=force,
         threads=threads,
-        track_options=TrackOptions(unit, ReadSettings(control, count, extend, min_mapq), time_limit),
+        track_options=tracks,
         expression_options=ExpressionOptions(expression_unit, strandedness, tx2gene),
     )
     prepare_store(request, console)
