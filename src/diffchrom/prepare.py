@@ -32,6 +32,8 @@ from diffchrom.summary import Summary
 from diffchrom.track_reading import Windows
 from diffchrom.workers import WorkerPool
 
+__all__ = ["PrepareRequest", "PrepareResult", "prepare"]
+
 
 @dataclass(frozen=True)
 class PrepareResult:

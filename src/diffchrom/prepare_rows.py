@@ -128,5 +128,5 @@ def check_same_rows(request: PrepareRequest, store: Store) -> None:
         )
     if asked and asked != held:
         raise UsageError(
-            f"--blacklist {request.blacklist}: {store.path} was made without it; make another store with --store"
+            f"--blacklist {request.blacklist}: {store.path} was made without it; make another with --store"
         )

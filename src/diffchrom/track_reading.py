@@ -219,7 +219,7 @@ def read_track(
     windows : rows of the part.
     settings : how reads are counted and controls are used.
     attrs : attributes of the track in the store; `TrackReport`'s numbers are added.
-    mask : bool [n_genes, n_bins] in the store's order of bins, True where the signal is set to 0 (a blacklist); or None.
+    mask : bool [n_genes, n_bins] in the store's order of bins; True where a blacklist puts 0; or None.
     draft : the part's rows are still to be chosen (a new store).
     """
     from diffchrom.store import write_part
