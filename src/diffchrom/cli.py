@@ -16,6 +16,7 @@ from diffchrom.commands.baseline import baseline
 from diffchrom.commands.demo import demo
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
+from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
 
@@ -82,6 +83,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command(cls=PrepareCommand)(guarded(prepare))
+app.command(cls=SweepCommand)(guarded(sweep))
 for _command in (train, predict, attend, baseline, demo):
     app.command()(guarded(_command))
 

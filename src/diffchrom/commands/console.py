@@ -55,6 +55,7 @@ class Console:
         self.quiet = quiet
         self.verbose = verbose
         self._progress: Progress | None = None
+        self._screen: Any = None
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Task]:
@@ -93,6 +94,15 @@ class Console:
             transient=True,
         )
 
+    @contextmanager
+    def beside(self, screen: Any) -> Iterator[None]:
+        """Print through a rich console while the block runs, above the live display that it shows."""
+        self._screen = screen
+        try:
+            yield
+        finally:
+            self._screen = None
+
     def note(self, message: str) -> None:
         """Print a note, unless quiet."""
         if not self.quiet:
@@ -119,7 +129,8 @@ class Console:
             )
 
     def _print(self, message: str) -> None:
-        if self._progress is not None:
-            self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        screen = self._progress.console if self._progress is not None else self._screen
+        if screen is not None:
+            screen.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
             print(message, file=sys.stderr)

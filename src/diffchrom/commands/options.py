@@ -61,6 +61,14 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] | None:
+    """Names of an option that takes several: given again, or with spaces (or commas) between them."""
+    if not values:
+        return None
+    words = " ".join(values)
+    return tuple((words.replace(",", " ") if commas else words).split())
+
+
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
     """Return `value`, or raise UsageError with the choices there are."""
     if value not in choices:

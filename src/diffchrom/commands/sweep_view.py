@@ -1,0 +1,100 @@
+"""What ``diffchrom sweep`` shows: the live table, the dry run's list, the finished runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from diffchrom.commands.console import Console
+from diffchrom.errors import RunError
+from diffchrom.estimate import estimate_jobs
+from diffchrom.executors import Cores
+from diffchrom.plan import Job
+from diffchrom.runs import FINISHED, SUMMARY_COLUMNS, Run
+from diffchrom.sweep import Progress
+from diffchrom.sweep_folder import read_jobs, status_of
+from diffchrom.tables import format_row
+
+_SHOWN = 12
+DRY_RUN_COLUMNS = (
+    "job", "kind", "method", "preset", "pair", "split", "seed", "status", "seconds", "memory_mb", "basis",
+)  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 45 s, 12 min, 3 h 20 min; ? where unknown."""
+    if seconds != seconds:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+@contextmanager
+def live_view(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows progress in a live table on stderr, where that is a terminal."""
+    if console.quiet or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+
+    screen = RichConsole(stderr=True)
+    with Live(console=screen, refresh_per_second=2, transient=True) as live, console.beside(screen):
+        yield lambda progress: live.update(_table(progress))
+
+
+def _table(progress: Progress) -> Any:
+    from rich.table import Table
+
+    failed = len(progress.failed)
+    title = (
+        f"{progress.done}/{progress.total} jobs done, {failed} failed · "
+        f"{len(progress.running)} running on {progress.workers} workers · "
+        f"{duration(progress.seconds_left)} left"
+    )
+    table = Table("running", "for", title=title, title_justify="left", box=None)
+    now = time.monotonic()
+    for name, since in list(progress.running.items())[:_SHOWN]:
+        table.add_row(name, duration(now - since))
+    if len(progress.running) > _SHOWN:
+        table.add_row(f"and {len(progress.running) - _SHOWN} more", "")
+    return table
+
+
+def print_jobs(jobs: Sequence[Job], out: Path, cores: Cores, console: Console) -> None:
+    """Print the jobs as TSV with estimates, and the sum on stderr."""
+    estimates = estimate_jobs(jobs, read_jobs(out))
+    print(format_row(DRY_RUN_COLUMNS))
+    left, unknown, memory = 0.0, 0, 0.0
+    for job, estimate in zip(jobs, estimates, strict=True):
+        status = status_of(job, out)
+        if status != FINISHED:
+            left += estimate.seconds if estimate.seconds == estimate.seconds else 0
+            unknown += estimate.seconds != estimate.seconds
+            memory = max(memory, estimate.memory_mb)
+        values = (
+            job.name, job.kind, job.method, job.preset, ",".join(job.pair), job.split, job.seed, status,
+            round(estimate.seconds, 1), float(round(estimate.memory_mb)), estimate.basis,
+        )  # fmt: skip
+        print(format_row(values))
+    note = f" and {unknown} jobs of unknown length" if unknown else ""
+    console.note(
+        f"{len(jobs)} jobs; at most {duration(left / cores.workers)} on {cores.workers} workers{note}; "
+        f"about {memory * cores.workers / 1024:.1f} GB of memory"
+    )
+
+
+def print_runs(jobs: Sequence[Job], out: Path) -> None:
+    """Print a line a finished run, as `train` does; what was not finished has been told already."""
+    print(format_row(SUMMARY_COLUMNS))
+    for job in jobs:
+        with suppress(RunError):
+            if status_of(job, out) == FINISHED:
+                print(format_row(Run.open(out / job.name).summary()))

@@ -1,0 +1,374 @@
+"""What a sweep is to run: a plan, from options or a TOML file, and the jobs it comes to."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from diffchrom.baselines.methods import METHODS
+from diffchrom.config import (
+    AUX_TASKS,
+    DEVICES,
+    PRECISIONS,
+    PRESETS,
+    Hyperparameters,
+    default_store,
+    hyperparameters,
+)
+from diffchrom.dataset import resolve_pair, resolve_split
+from diffchrom.errors import InputError, StoreError, UsageError
+from diffchrom.files import open_text
+from diffchrom.store import Store
+from diffchrom.store_lock import locked
+from diffchrom.variants import VARIANTS
+
+ALL = "all"
+DEFAULT_OUT = "sweep"
+DEEPDIFF, BASELINE = "deepdiff", "baseline"
+#: Hyper-parameters that are one of a few words.
+_WORDS = {
+    "aux_task": AUX_TASKS,
+    "precision": PRECISIONS,
+    "transform": ("raw", "log1p"),
+    "contrastive": ("squared", "paper"),
+}
+#: Fewest folds in which train, valid and test are different ones.
+MIN_FOLDS = 3
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep was asked to run.
+
+    Attributes
+    ----------
+    store : path of the store.
+    out : folder of the sweep.
+    pairs : ``A,B`` each, or ``all``: every two cells of the store that have expression.
+    variants, baselines, presets : names, or ``all``.
+    seeds : of each job.
+    folds : number of chromosome folds; 0 uses one split.
+    split, unit, marks, device : as in `training.TrainingJob`.
+    settings : changes to every preset's hyper-parameters.
+    preset_settings : further changes, by preset.
+    """
+
+    store: Path
+    out: Path
+    pairs: tuple[str, ...] = (ALL,)
+    variants: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    presets: tuple[str, ...] = ("default",)
+    seeds: tuple[int, ...] = (0,)
+    folds: int = 0
+    split: str | None = None
+    unit: str | None = None
+    marks: tuple[str, ...] | None = None
+    device: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preset_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep; everything a worker needs to make it.
+
+    Attributes
+    ----------
+    name : of the run's folder in the sweep.
+    store : path of the store, the same for every worker.
+    fingerprint : of the pair's cells in that store, as the sweep saw them.
+    kind : ``deepdiff`` or ``baseline``.
+    method : variant or baseline.
+    preset : empty for baselines.
+    settings : hyper-parameters; None for baselines.
+    pair, split, unit, marks, seed, device : as in `training.TrainingJob`.
+    """
+
+    name: str
+    store: Path
+    fingerprint: str
+    kind: str
+    method: str
+    preset: str
+    settings: Hyperparameters | None
+    pair: tuple[str, str]
+    split: str
+    unit: str | None = None
+    marks: tuple[str, ...] | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+def seeds_of(value: int | Sequence[int]) -> tuple[int, ...]:
+    """Seeds of a sweep: a number N is 0 to N - 1, a list is itself."""
+    seeds = tuple(range(value)) if isinstance(value, int) else tuple(value)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise UsageError(f"seeds {value}: give how many there are, at least 1, or a list of different ones")
+    return seeds
+
+
+def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Names out of the `known` ones, each once; ``all`` is all of them."""
+    wanted, known = tuple(names), tuple(known)
+    if ALL in wanted:
+        return known
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"{what} {name}: unknown; choose from {', '.join(known)}, or all")
+    return tuple(dict.fromkeys(wanted))
+
+
+_LISTS = ("pairs", "variants", "baselines", "presets", "marks")
+_TEXTS = ("store", "out", "split", "unit", "device")
+#: Keys of a plan file.
+PLAN_KEYS = (*_TEXTS, *_LISTS, "seeds", "folds", "settings")
+
+
+def read_plan(path: str | Path) -> dict[str, Any]:
+    """Read a TOML plan into the values of `Plan`, as far as the file gives them.
+
+    Paths are taken from the plan's own folder.
+
+    Raises
+    ------
+    InputError
+        No TOML, an unknown key, or a value of the wrong kind; the message names the key.
+    """
+    path = Path(path)
+    with open_text(path, "plan") as stream:
+        text = stream.read()
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not a TOML plan ({error}); see docs/sweep.md") from error
+    _check_keys(path, "", values, PLAN_KEYS)
+    plan: dict[str, Any] = {}
+    for key in _TEXTS:
+        if key in values:
+            plan[key] = _typed(path, key, values[key], str)
+    for key in _LISTS:
+        if key in values:
+            listed = values[key] if isinstance(values[key], list) else [values[key]]
+            plan[key] = tuple(_typed(path, key, item, str) for item in listed)
+    for key in ("store", "out"):
+        if key in plan:
+            plan[key] = path.parent / plan[key]
+    if "pairs" in plan:
+        plan["pairs"] = read_pairs(plan["pairs"], path.parent)
+    if "folds" in values:
+        plan["folds"] = _typed(path, "folds", values["folds"], int)
+    if "seeds" in values:
+        seeds = values["seeds"]
+        plan["seeds"] = seeds_of(
+            [_typed(path, "seeds", seed, int) for seed in seeds]
+            if isinstance(seeds, list)
+            else _typed(path, "seeds", seeds, int)
+        )
+    if "settings" in values:
+        plan |= _read_settings(path, _typed(path, "settings", values["settings"], dict))
+    return plan
+
+
+def make_plan(
+    path: Path | None,
+    given: Mapping[str, Any],
+    *,
+    pairs: Sequence[str] | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+) -> Plan:
+    """Join a plan file and what was given beside it, which goes first.
+
+    Parameters
+    ----------
+    path : of a TOML plan, or None.
+    given : attributes of `Plan`; those that are None were not given.
+    pairs : as after ``--pairs``.
+    seeds : how many.
+    epochs : most epochs, for every preset.
+    """
+    values: dict[str, Any] = {"store": Path(default_store()), "out": Path(DEFAULT_OUT)}
+    values |= read_plan(path) if path is not None else {}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if pairs:
+        values["pairs"] = read_pairs(pairs)
+    if seeds is not None:
+        values["seeds"] = seeds_of(seeds)
+    if epochs is not None:
+        values["settings"] = {**values.get("settings", {}), "epochs": epochs}
+        values["preset_settings"] = {
+            preset: {name: value for name, value in changes.items() if name != "epochs"}
+            for preset, changes in values.get("preset_settings", {}).items()
+        }
+    return Plan(**values)
+
+
+def _check_keys(path: Path, where: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        named = f"{where}.{unknown[0]}" if where else unknown[0]
+        raise InputError(f"{path}: unknown key {named}; a plan may have {', '.join(known)}")
+
+
+def _typed(path: Path, key: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        names = {
+            str: "text",
+            int: "a whole number",
+            dict: "a table",
+            float: "a number",
+            bool: "true or false",
+        }
+        raise InputError(f"{path}: {key} = {value!r} must be {names[kind]}")
+    return value
+
+
+def _read_settings(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Split ``[settings]`` into changes for all presets and ``[settings.PRESET]``."""
+    by_preset = {name: values for name, values in table.items() if name in PRESETS}
+    common = {name: value for name, value in table.items() if name not in PRESETS}
+    for where, values in [("settings", common), *((f"settings.{n}", v) for n, v in by_preset.items())]:
+        _check_settings(path, where, _typed(path, where, values, dict))
+    return {"settings": common, "preset_settings": by_preset}
+
+
+def _check_settings(path: Path, where: str, values: Mapping[str, Any]) -> None:
+    _check_keys(path, where, values, [item.name for item in fields(Hyperparameters)])
+    for name, value in values.items():
+        default = getattr(PRESETS["published"], name)  # no hyper-parameter of it is None
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        _typed(path, f"{where}.{name}", value, type(default))
+        if value not in _WORDS.get(name, (value,)):
+            raise InputError(f"{path}: {where}.{name} = {value!r} must be one of {', '.join(_WORDS[name])}")
+
+
+def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
+    """Turn what ``--pairs`` got into pairs: ``all``, ``A,B``, or a file with a pair a line.
+
+    In a file the two cells stand with a comma, tab or space between them; ``#`` starts a comment.
+    """
+    pairs: list[str] = []
+    for value in values:
+        file = folder / value
+        if value == ALL or ("," in value and not file.is_file()):
+            pairs.append(value)
+            continue
+        if not file.is_file():
+            raise UsageError(f"--pairs {value}: neither all, nor a pair A,B, nor a file of pairs")
+        with open_text(file, "list of pairs") as stream:
+            for number, line in enumerate(stream, 1):
+                cells = line.split("#")[0].replace(",", " ").split()
+                if cells and len(cells) != 2:
+                    raise InputError(f"{file}: line {number} has {len(cells)} names; a pair is two cells")
+                if cells:
+                    pairs.append(",".join(cells))
+    if not pairs:
+        raise UsageError("--pairs: no pair in it; give all, A,B, or a file with a pair a line")
+    return (ALL,) if ALL in pairs else tuple(dict.fromkeys(pairs))
+
+
+def resolve_pairs(store: Store, pairs: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of cells of the store; ``all`` is every two cells with expression, in the store's order."""
+    if ALL not in pairs:
+        return [resolve_pair(store, pair) for pair in pairs]
+    cells = [cell for cell in store.cells() if store.expression_units(cell) and store.marks(cell)]
+    if len(cells) < 2:
+        raise StoreError(f"{store.path}: fewer than two cells have both tracks and expression; add some")
+    return list(combinations(cells, 2))
+
+
+def fold_names(folds: int) -> list[str]:
+    """Names under which a store keeps the splits of a cross-validation by chromosome."""
+    return [f"chromosome-fold{fold}of{folds}" for fold in range(1, folds + 1)]
+
+
+def add_folds(store: Store, folds: int) -> list[str]:
+    """See that the store holds the splits of `folds` chromosome folds; returns their names.
+
+    They are stored, not handed to the jobs, so that every run of the sweep can be used by `predict`,
+    `attend` and whoever else opens it, as any other run. Runs made before stay valid: a fingerprint does
+    not cover splits.
+    """
+    from diffchrom.splits import chromosome_folds, fold_split
+
+    if folds < MIN_FOLDS:
+        raise UsageError(f"--folds {folds}: at least {MIN_FOLDS}, so that train, valid and test differ")
+    names = fold_names(folds)
+    missing = [name for name in names if name not in store.splits()]
+    if missing:
+        dealt = chromosome_folds(store.genes, folds)
+        with locked(store.path), store.edit() as editor:
+            for fold, name in enumerate(names):
+                if name in missing:
+                    editor.add_split(name, fold_split(dealt, fold), {"source": "diffchrom sweep --folds"})
+    return names
+
+
+def jobs_of(plan: Plan, *, write_folds: bool = True) -> list[Job]:
+    """Return the plan's jobs, baselines first.
+
+    Parameters
+    ----------
+    plan : what to run.
+    write_folds : add the splits of ``folds`` to the store where they are missing (a dry run does not).
+    """
+    variants = chosen("--variants", plan.variants, VARIANTS)
+    baselines = chosen("--baselines", plan.baselines, METHODS)
+    presets = chosen("--presets", plan.presets, PRESETS)
+    if not variants and not baselines:
+        raise UsageError("nothing to run: give --variants, --baselines, or both")
+    if plan.device not in DEVICES:
+        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}")
+    if plan.folds and plan.split:
+        raise UsageError("--folds makes its own splits; leave out --split")
+    store = Store(plan.store)
+    if plan.folds:
+        splits = add_folds(store, plan.folds) if write_folds else fold_names(plan.folds)
+    else:
+        splits = [resolve_split(store, plan.split)]
+    settings = {
+        preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
+        for preset in presets
+    }
+    methods = [(BASELINE, name, "", None) for name in baselines] + [
+        (DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants
+    ]
+    path = plan.store.resolve()
+    jobs = []
+    for kind, method, preset, changed in methods:
+        for pair in resolve_pairs(store, plan.pairs):
+            fingerprint = store.fingerprint(pair)
+            jobs += [
+                Job(
+                    "", path, fingerprint, kind, method, preset, changed, pair, split,
+                    plan.unit, plan.marks, seed, plan.device,
+                )
+                for split in splits
+                for seed in plan.seeds
+            ]  # fmt: skip
+    return _named(jobs, folds=plan.folds)
+
+
+def _named(jobs: list[Job], folds: int) -> list[Job]:
+    """Give every job the name of its folder; cells whose names differ in odd characters stay apart."""
+    taken: dict[str, int] = {}
+    named = []
+    for job in jobs:
+        parts = ["-".join(job.pair), job.method.replace(":", "-"), job.preset, f"seed{job.seed}"]
+        if folds:
+            parts.append(job.split.removeprefix("chromosome-"))
+        name = _UNSAFE.sub("_", ".".join(part for part in parts if part))
+        taken[name] = taken.get(name, 0) + 1
+        if taken[name] > 1:
+            name = f"{name}.{taken[name]}"
+        named.append(replace(job, name=name))
+    return named

@@ -1,0 +1,534 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import make_store
+from diffchrom.cli import main
+from diffchrom.errors import InputError, RunError, StoreError, UsageError
+from diffchrom.estimate import estimate_jobs, relative_cost, sequences
+from diffchrom.executors import Cores, LocalPool, Place, WorkerDiedError, dask_place, local_place, share_cores
+from diffchrom.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
+from diffchrom.reporting import SilentReporter
+from diffchrom.runs import Run
+from diffchrom.store import Store
+from diffchrom.sweep import Progress, run_job, run_sweep
+from diffchrom.sweep_folder import read_jobs
+
+QUICK = {"hidden": 4, "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("sweep") / "s.h5", cells=("A1", "B2", "C3"))
+
+
+@pytest.fixture
+def plan(store: Store, tmp_path: Path) -> Plan:
+    return Plan(store.path, tmp_path / "sweep", pairs=("A1,B2",), baselines=("ridge",), settings=QUICK)
+
+
+@pytest.fixture
+def here() -> Iterator[Place]:
+    """Jobs run in this process, one at a time."""
+    with ThreadPoolExecutor(1) as executor:
+        yield Place(executor, lambda: 1, 1)
+
+
+def model_bytes(out: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(out.glob("*/model.safetensors"))}
+
+
+# ---- plans
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_plan_file_and_the_same_options_give_the_same_jobs(store: Store, tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "plan.toml",
+        f"""
+        store = "{store.path}"
+        out = "here"
+        pairs = ["A1,B2", "A1,C3"]
+        variants = "all"
+        baselines = ["ridge", "mean"]
+        presets = ["default", "published"]
+        seeds = 2
+        [settings]
+        epochs = 3
+        """,
+    )
+    given = {
+        "store": store.path,
+        "out": tmp_path / "here",
+        "variants": ("all",),
+        "baselines": ("ridge", "mean"),
+        "presets": ("all",),
+    }
+    from_options = make_plan(None, given, pairs=["A1,B2", "A1,C3"], seeds=2, epochs=3)
+    jobs = jobs_of(make_plan(file, {}))
+    assert jobs == jobs_of(from_options)
+    assert len(jobs) == 2 * 2 * (2 + 7 * 2)
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert {job.settings.epochs for job in jobs if job.settings} == {3}
+
+
+def test_options_go_before_the_plan(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "p.toml", 'variants = ["raw"]\nseeds = 5\n[settings.published]\nepochs = 9\nlr=1\n'
+    )
+    plan = make_plan(file, {"variants": ("raw:d",), "split": None}, seeds=1, epochs=2)
+    assert plan.variants == ("raw:d",)
+    assert plan.seeds == (0,)
+    assert plan.settings == {"epochs": 2}
+    assert plan.preset_settings == {"published": {"lr": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('variant = "raw"', "unknown key variant"),
+        ("[settings]\nepoch = 3", "unknown key settings.epoch"),
+        ("[settings.published]\nlearning = 1", "unknown key settings.published.learning"),
+        ("[settings]\nepochs = 'many'", "settings.epochs = 'many' must be a whole number"),
+        ("[settings]\naux_task = 'both'", "must be one of regression, classification"),
+        ("seeds = 2.5", "seeds = 2.5 must be a whole number"),
+        ("seeds = true", "seeds = True must be a whole number"),
+        ("variants = [1]", "variants = 1 must be text"),
+        ("settings = 3", "settings = 3 must be a table"),
+        ("variants = ", "not a TOML plan"),
+    ],
+)
+def test_a_plan_with_a_mistake_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    file = write(tmp_path / "plan.toml", text)
+    with pytest.raises(InputError, match=r"plan\.toml: ") as error:
+        read_plan(file)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("seeds", ["seeds = 0", "seeds = []", "seeds = [1, 1]", "seeds = [-1]"])
+def test_seeds_that_are_none_or_twice_the_same_are_refused(tmp_path: Path, seeds: str) -> None:
+    with pytest.raises(UsageError, match="seeds"):
+        read_plan(write(tmp_path / "plan.toml", seeds))
+
+
+def test_pairs_come_from_a_file_of_the_plans_folder(tmp_path: Path) -> None:
+    write(tmp_path / "pairs.txt", "# A B\nA1\tB2\nA1,C3  # again\n\nB2 C3\n")
+    assert read_pairs(["pairs.txt"], tmp_path) == ("A1,B2", "A1,C3", "B2,C3")
+    write(tmp_path / "bad.txt", "A1 B2\nA1\n")
+    with pytest.raises(InputError, match="line 2 has 1 names"):
+        read_pairs(["bad.txt"], tmp_path)
+    with pytest.raises(UsageError, match="neither all"):
+        read_pairs(["nowhere.txt"], tmp_path)
+
+
+def test_all_pairs_are_every_two_cells_once(store: Store, plan: Plan) -> None:
+    jobs = jobs_of(replace(plan, pairs=("all",)))
+    assert [job.pair for job in jobs] == [("A1", "B2"), ("A1", "C3"), ("B2", "C3")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"baselines": ("rigde",)}, "rigde"),
+        ({"variants": ("raw:x",)}, "raw:x"),
+        ({"presets": ("mine",)}, "mine"),
+        ({"baselines": ()}, "nothing to run"),
+        ({"folds": 2}, "at least 3"),
+        ({"folds": 3, "split": "chromosome"}, "leave out --split"),
+        ({"device": "tpu"}, "tpu"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused_before_anything_is(
+    plan: Plan, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        jobs_of(replace(plan, **change))
+    assert not plan.out.exists()
+
+
+def test_folds_are_splits_in_the_store_that_test_every_gene_once(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5")
+    before = store.fingerprint(("A1", "B2"))
+    plan = Plan(store.path, tmp_path, pairs=("A1,B2",), baselines=("mean",), folds=3)
+    jobs = jobs_of(plan)
+    assert [job.split for job in jobs] == [f"chromosome-fold{fold}of3" for fold in (1, 2, 3)]
+    tested = sum((store.split(job.split) == 2).astype(int) for job in jobs)
+    assert (tested == 1).all()
+    assert store.fingerprint(("A1", "B2")) == before
+    assert jobs_of(plan) == jobs
+
+
+# ---- sweeping
+
+
+class Notes(SilentReporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
+
+    warn = note
+
+
+def test_a_sweep_makes_ordinary_runs_and_skips_them_the_next_time(plan: Plan, here: Place) -> None:
+    jobs = jobs_of(replace(plan, variants=("raw:d",), seeds=(0, 1)))
+    seen: list[Progress] = []
+    outcomes = run_sweep(jobs, plan.out, here, watch=seen.append)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+    assert seen[-1].done == seen[-1].total == 4
+    for job in jobs:
+        run = Run.open(plan.out / job.name)
+        assert (run.config.variant, run.config.seed, run.config.pair) == (job.method, job.seed, job.pair)
+    rows = read_jobs(plan.out)
+    assert [row["status"] for row in rows.values()] == ["finished"] * 4
+    before = {path: path.stat().st_mtime_ns for path in plan.out.glob("*/*")}
+    notes = Notes()
+    assert run_sweep(jobs, plan.out, here, reporter=notes) == []
+    assert notes.said == ["4 of 4 jobs are finished already"]
+    assert {path: path.stat().st_mtime_ns for path in plan.out.glob("*/*")} == before
+    assert {name: row["seconds"] for name, row in read_jobs(plan.out).items()} == {
+        name: row["seconds"] for name, row in rows.items()
+    }
+
+
+def test_a_failed_job_is_reported_and_stops_nobody(plan: Plan, here: Place) -> None:
+    jobs = jobs_of(replace(plan, baselines=("ridge", "mean")))
+    bad = replace(jobs[0], name="bad", marks=("H9K9",))
+    outcomes = {o.job.name: o for o in run_sweep([bad, *jobs], plan.out, here)}
+    assert outcomes["bad"].status == "failed"
+    assert "H9K9" in outcomes["bad"].reason
+    assert [outcomes[job.name].status for job in jobs] == ["finished", "finished"]
+    row = read_jobs(plan.out)["bad"]
+    assert row["status"] == "failed"
+    assert "H9K9" in str(row["reason"])
+
+
+def test_a_defect_in_a_method_costs_its_job_only(
+    plan: Plan, here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("diffchrom.baselines.fitting.fit_baseline", broken)
+    (outcome,) = run_sweep(jobs_of(plan), plan.out, here)
+    assert outcome.reason == "ZeroDivisionError: a defect"
+
+
+@pytest.mark.parametrize("damage", ["truncated config", "no predictions", "empty folder", "no model"])
+def test_a_half_written_run_is_made_again(plan: Plan, here: Place, damage: str) -> None:
+    plan = replace(plan, variants=("raw:d",), baselines=())
+    jobs = jobs_of(plan)
+    run_sweep(jobs, plan.out, here)
+    folder = plan.out / jobs[0].name
+    whole = model_bytes(plan.out)
+    if damage == "truncated config":
+        text = (folder / "config.json").read_text()
+        (folder / "config.json").write_text(text[: len(text) // 2])
+    elif damage == "empty folder":
+        for path in folder.iterdir():
+            path.unlink()
+    else:
+        (folder / {"no predictions": "predictions.tsv", "no model": "model.safetensors"}[damage]).unlink()
+    (outcome,) = run_sweep(jobs, plan.out, here)
+    assert outcome.status == "finished", outcome.reason
+    assert model_bytes(plan.out) == whole
+
+
+def test_a_run_of_other_settings_is_not_taken_for_the_job(plan: Plan, here: Place) -> None:
+    plan = replace(plan, variants=("raw:d",), baselines=())
+    run_sweep(jobs_of(plan), plan.out, here)
+    before = model_bytes(plan.out)
+    changed = jobs_of(replace(plan, settings={"hidden": 4, "epochs": 2}))
+    (outcome,) = run_sweep(changed, plan.out, here)
+    assert outcome.status == "failed"
+    assert "other hyperparameters" in outcome.reason
+    assert model_bytes(plan.out) == before
+
+
+def test_a_worker_that_sees_another_store_refuses(plan: Plan, tmp_path: Path) -> None:
+    (job,) = jobs_of(plan)
+    other = make_store(tmp_path / "other.h5", cells=("A1", "B2", "C3"), seed=1)
+    outcome = run_job(replace(job, store=other.path), plan.out, 1)
+    assert outcome.status == "failed"
+    assert "all workers must see the same store" in outcome.reason
+
+
+def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Place) -> None:
+    from diffchrom.store_lock import locked
+    from diffchrom.sweep_folder import JOBS
+
+    with locked(plan.out / JOBS), pytest.raises(StoreError, match=r"jobs\.tsv"):
+        run_sweep(jobs_of(plan), plan.out, here)
+
+
+def test_a_table_of_jobs_that_is_not_ours_is_refused(plan: Plan, here: Place) -> None:
+    plan.out.mkdir()
+    (plan.out / "jobs.tsv").write_text("my jobs\n")
+    with pytest.raises(RunError, match=r"jobs\.tsv: not a sweep's table"):
+        run_sweep(jobs_of(plan), plan.out, here)
+
+
+def test_the_longest_jobs_start_first(plan: Plan) -> None:
+    started: list[str] = []
+
+    class Recorder(Executor):
+        def submit(self, function: Any, job: Job, *args: Any, **kwargs: Any) -> Future[Any]:  # type: ignore[override]
+            started.append(job.method)
+            future: Future[Any] = Future()
+            future.set_result(run_job(job, *args))
+            return future
+
+    plan = replace(plan, variants=("raw:d", "raw+aux"), baselines=("mean",))
+    jobs = jobs_of(plan)
+    run_sweep(jobs, plan.out, Place(Recorder(), lambda: 1, 1), cost=relative_cost(jobs))
+    assert started == ["raw+aux", "raw:d", "mean"]
+
+
+# ---- estimates
+
+
+def test_estimates_come_from_finished_jobs_where_there_are_some(plan: Plan, here: Place) -> None:
+    jobs = jobs_of(replace(plan, variants=("raw:d", "raw"), seeds=(0, 1), settings={}))
+    estimates = dict(zip([(j.method, j.seed) for j in jobs], estimate_jobs(jobs, {}), strict=True))
+    assert estimates["raw:d", 0].basis == "calibration"
+    assert estimates["raw", 0].seconds > estimates["raw:d", 0].seconds > 0
+    first = [job for job in jobs if job.method == "ridge" and job.seed == 0]
+    run_sweep(first, plan.out, here)
+    past = read_jobs(plan.out)
+    estimates = dict(zip([(j.method, j.seed) for j in jobs], estimate_jobs(jobs, past), strict=True))
+    assert estimates["ridge", 1].basis == "finished"
+    assert estimates["ridge", 1].seconds == float(past[first[0].name]["seconds"])
+
+
+def test_sequences_are_those_of_the_papers_blocks() -> None:
+    counts = {"raw:d": 5, "raw:c": 10, "raw": 15, "aux": 10, "aux+siamese": 10, "raw+aux": 25}
+    assert {variant: sequences(variant, 5) for variant in counts} == counts
+
+
+# ---- executors
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "workers", "shares"),
+    [
+        (2, 10, None, (2, 1)),
+        (8, 3, None, (3, 2)),
+        (8, 10, 2, (2, 4)),
+        (2, 1, None, (1, 2)),
+        (1, 0, None, (1, 1)),
+    ],
+)
+def test_cores_are_used_once(cores: int, jobs: int, workers: int | None, shares: tuple[int, int]) -> None:
+    assert share_cores(cores, jobs, workers) == Cores(*shares)
+
+
+def test_more_workers_than_cores_are_refused() -> None:
+    with pytest.raises(UsageError, match="more than the 2 cores"):
+        share_cores(2, 10, 3)
+
+
+def echo(value: int) -> int:
+    return value
+
+
+def die(marker: str, times: int) -> int:
+    """Kill the process that runs this, the first `times` times."""
+    path = Path(marker)
+    count = len(path.read_text()) if path.exists() else 0
+    if count < times:
+        path.write_text("x" * (count + 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return count
+
+
+def test_a_killed_worker_costs_no_call(tmp_path: Path) -> None:
+    with local_place(Cores(2, 1)) as place:
+        killed = place.executor.submit(die, str(tmp_path / "once"), 1)
+        others = [place.executor.submit(echo, i) for i in range(6)]
+        assert killed.result() == 1
+        assert [future.result() for future in others] == list(range(6))
+
+
+def test_a_call_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
+    with local_place(Cores(1, 1)) as place:
+        doomed = place.executor.submit(die, str(tmp_path / "always"), 99)
+        after = place.executor.submit(echo, 7)
+        with pytest.raises(WorkerDiedError, match="died 3 times"):
+            doomed.result()
+        assert after.result() == 7
+
+
+def process_state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_an_interrupted_pool_leaves_no_process() -> None:
+    pool = LocalPool(1)
+    pid = pool.submit(os.getpid).result()
+    future = pool.submit(time.sleep, 60)
+    while not future.running():
+        time.sleep(0.01)
+    started = time.monotonic()
+    pool.shutdown(wait=False)
+    with pytest.raises(WorkerDiedError):
+        future.result()
+    assert time.monotonic() - started < 30
+    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in process_state(pid), 30)
+
+
+def test_processes_and_threads_give_the_same_bytes(plan: Plan, here: Place, tmp_path: Path) -> None:
+    jobs = jobs_of(replace(plan, variants=("raw:d", "aux+siamese"), baselines=()))
+    run_sweep(jobs, tmp_path / "here", here)
+    with local_place(Cores(1, 1)) as place:  # one: every process imports torch for seconds
+        run_sweep(jobs, tmp_path / "processes", place)
+    first = model_bytes(tmp_path / "here")
+    assert len(first) == 2
+    assert model_bytes(tmp_path / "processes") == first
+
+
+# ---- Dask
+
+
+DASK_WORKER = "from distributed.cli.dask_worker import main; main()"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A scheduler and two worker processes, as a user would start them by hand."""
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    # The workers must import this file's functions and diffchrom.
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    log = (tmp_path / "dask.log").open("wb")
+    common: dict[str, Any] = {"env": environment, "stdout": log, "stderr": log, "cwd": tmp_path}
+    scheduler = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        str(port),
+        "--no-dashboard",
+    ]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    worker += ["--no-dashboard", "--host", "127.0.0.1"]
+    processes = [subprocess.Popen([*scheduler, "--host", "127.0.0.1"], **common)]
+    processes += [subprocess.Popen(worker, **common) for _ in range(2)]
+    try:
+        yield address, processes[1:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def wait_for(condition: Any, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+
+
+def slow(marker: str) -> int:
+    """Take long where this runs first; say who it is."""
+    path = Path(marker)
+    first = not path.exists()
+    path.write_text(str(os.getpid()))
+    if first:
+        time.sleep(60)
+    return os.getpid()
+
+
+def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(
+    plan: Plan, here: Place, tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
+) -> None:
+    address, workers = cluster
+    jobs = jobs_of(replace(plan, variants=("aux",)))
+    run_sweep(jobs, tmp_path / "here", here)
+    with dask_place(address, timeout=60) as place:
+        wait_for(lambda: place.capacity() == 2)
+        outcomes = run_sweep(jobs, tmp_path / "dask", place)
+        assert [outcome.reason for outcome in outcomes] == ["", ""]
+        assert model_bytes(tmp_path / "dask") == model_bytes(tmp_path / "here")
+        future = place.executor.submit(slow, str(tmp_path / "marker"))
+        wait_for((tmp_path / "marker").exists)
+        wait_for(lambda: (tmp_path / "marker").read_text())
+        victim = next(w for w in workers if w.pid == int((tmp_path / "marker").read_text()))
+        victim.kill()
+        assert future.result(timeout=90) != victim.pid
+        assert place.capacity() == 1
+
+
+def test_a_dead_dask_address_is_an_error_soon() -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="no Dask scheduler answers"), dask_place(address, timeout=1):
+        pass
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("address", ["nonsense", "http://x", "tcp://", "tcp://127.0.0.1:notaport"])
+def test_a_dask_address_of_the_wrong_form_is_an_error(address: str) -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    with pytest.raises(UsageError, match="--dask"), dask_place(address, timeout=1):
+        pass
+
+
+# ---- the command
+
+
+def run_cli(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_the_command_lists_runs_and_fails_with_its_jobs(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    common = ["sweep", "--store", str(store.path), "--out", str(out), "--threads", "1"]
+    methods = ["--baselines", "mean", "ridge", "--pairs", "A1,B2", "A1,C3"]
+    assert run_cli(*common, *methods, "--dry-run") == 0
+    listed = capsys.readouterr()
+    assert len(listed.out.splitlines()) == 5
+    assert listed.out.splitlines()[0].split("\t")[-3:] == ["seconds", "memory_mb", "basis"]
+    assert not out.exists()
+    assert run_cli(*common, *methods) == 0
+    made = capsys.readouterr()
+    assert made.out.splitlines()[0].startswith("run\tvariant\tpair")
+    assert len(made.out.splitlines()) == 5
+    assert "[4/4]" in made.err
+    assert run_cli(*common, *methods, "--marks", "H3K4me3", "-q") == 1
+    failed = capsys.readouterr()
+    assert "holds a run with other marks" in failed.err
+    assert "4 of 4 jobs failed" in failed.err
+    assert run_cli(*common, "--baselines", "best") == 2
