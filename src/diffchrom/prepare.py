@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from diffchrom import prepare_tracks
@@ -67,11 +68,19 @@ def prepare(request: PrepareRequest, reporter: Reporter = SILENT) -> PrepareResu
     check_request(request)
     summary = Summary(reporter)
     with locked(request.store):
+        _remove_orphans(request.store)
         if request.deepdiff is not None:
             return _import_deepdiff(request, summary)
         if request.store.exists():
             return _extend(request, Store(request.store), summary)
         return _create(request, summary)
+
+
+def _remove_orphans(store: Path) -> None:
+    """Remove what a killed writer was staging; nobody else writes, since the lock is held."""
+    for path in store.parent.iterdir():
+        if path.name.startswith(f".{store.name}.") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
 
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
