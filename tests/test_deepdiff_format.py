@@ -10,6 +10,8 @@ import pytest
 
 from diffchrom.deepdiff_format import MARKS, read_deepdiff
 from diffchrom.errors import InputError
+from diffchrom.runs import gene_columns
+from diffchrom.tables import lines
 
 
 def test_the_published_sample_adds_up(shared_data: Path) -> None:
@@ -95,6 +97,12 @@ def test_unknown_expression_is_nan_and_said(folder: Path) -> None:
     data = read_deepdiff(folder)
     np.testing.assert_array_equal(data.expression["A"], [5, np.nan, 7])
     assert any("1 genes have no expression in A.expr.csv: G1" in note for note in data.notes)
+
+
+def test_unknown_coordinates_are_na_in_tables(folder: Path) -> None:
+    columns = gene_columns(read_deepdiff(folder).genes)
+    _, row, *_ = "".join(lines(columns)).splitlines()
+    assert row.split("\t") == ["G0", "S_0", "NA", "NA", "NA", "NA"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

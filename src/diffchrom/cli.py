@@ -14,6 +14,7 @@ from diffchrom._version import __version__
 from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import baseline
 from diffchrom.commands.demo import demo
+from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.sweep import SweepCommand, sweep
@@ -84,7 +85,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
-for _command in (train, predict, attend, baseline, demo):
+for _command in (train, predict, attend, baseline, demo, info):
     app.command()(guarded(_command))
 
 

@@ -26,7 +26,7 @@ from diffchrom.files import output_text, write_text
 from diffchrom.genes import Genes, Window
 from diffchrom.metrics import bootstrap, evaluate
 from diffchrom.store import Store
-from diffchrom.tables import write_table
+from diffchrom.tables import NA, write_table
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -296,14 +296,22 @@ def part_metrics(
 
 
 def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
-    """Columns that identify genes in every table; start is 0-based and end exclusive, as in BED."""
+    """Columns that identify genes in every table; start is 0-based and end exclusive, as in BED.
+
+    Where a gene's coordinates are unknown (`Genes.located`), they are NA.
+    """
+    known = genes.located
+
+    def where_known(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return column if known.all() else np.where(known, column.astype(object), NA)
+
     return {
         "gene_id": genes.id,
         "gene_name": genes.name,
-        "chrom": genes.chrom,
-        "start": genes.start,
-        "end": genes.end,
-        "strand": genes.strand,
+        "chrom": where_known(genes.chrom),
+        "start": where_known(genes.start),
+        "end": where_known(genes.end),
+        "strand": where_known(genes.strand),
     }
 
 

@@ -205,12 +205,12 @@ def describe_split(split: Split, genes: Genes) -> str:
     whole = genes.located.all() and sum(map(len, chroms)) == len(set().union(*chroms))
     for part, number, held in zip(PARTS, (TRAIN, VALID, TEST), chroms, strict=True):
         count = int((split == number).sum())
-        named = f" ({', '.join(sorted(held, key=_natural))})" if whole and 0 < len(held) <= 8 else ""
+        named = f" ({', '.join(sorted(held, key=natural_order))})" if whole and 0 < len(held) <= 8 else ""
         parts.append(f"{part} {count}{named}")
     return ", ".join(parts)
 
 
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
+def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts chr2 before chr10."""
     pieces = re.findall(r"\d+|\D+", str(name))
     return tuple((0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces)

@@ -1,0 +1,53 @@
+"""``diffchrom info``: what a store or a run holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffchrom.commands import options
+from diffchrom.config import default_store
+from diffchrom.errors import UsageError
+
+
+def info(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[STORE|RUN]",
+            default_factory=default_store,
+            show_default="diffchrom.h5 or $DIFFCHROM_STORE",
+            help="A store, or a folder made by `train` or `baseline`.",
+        ),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read everything and compare checksums.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the mean signal around the TSS: FILE.png, .svg or .pdf.")
+    ] = None,
+    output: options.OutputOption = None,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Tell what a store or a run holds: cells, marks, genes, splits, signal, and what looks wrong."""
+    console = options.start(quiet=quiet, verbose=verbose)
+    from diffchrom import inspection_report as report
+    from diffchrom.files import output_text
+    from diffchrom.inspection import summarise_store
+    from diffchrom.runs import Run
+    from diffchrom.store import Store
+
+    if path.is_dir():
+        if plot is not None:
+            raise UsageError(f"--plot draws the tracks of a store; {path} is a run")
+        values = report.run_dict(Run.open(path, unfinished=True), verify=verify)
+        text = report.run_text(values)
+    else:
+        summary = summarise_store(Store(path), verify=verify, reporter=console)
+        values, text = summary.to_dict(), report.store_text(summary)
+        if plot is not None:
+            report.plot_profiles(summary, plot)
+    with output_text(output) as stream:
+        stream.write(report.json_text(values) if json else text)

@@ -1,0 +1,293 @@
+"""What a store holds, track by track, and what looks wrong in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.dataset import PART_NAMES
+from diffchrom.errors import StoreError
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.splits import natural_order
+from diffchrom.store import SIGNAL_GROUPS, Store
+
+#: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
+DEPTH_RATIO = 100.0
+#: A track is flagged when it is this much better correlated with another mark than with its own.
+SWAP_MARGIN = 0.1
+# Tracks are compared by the log of their signal in this many stretches of this many genes, evenly chosen.
+_PROFILE_STRETCHES = 10
+_PROFILE_GENES = 4000
+
+
+@dataclass(frozen=True)
+class TrackSummary:
+    """One track.
+
+    Attributes
+    ----------
+    around : what its windows are laid around, ``tss`` or ``tes``.
+    covered : share of the windows' bases with data, where the store tells; NaN otherwise.
+    nonzero : share of bins that are not 0.
+    mean, maximum : of all bins.
+    profile : float64 [n_bins]; mean over genes, bin by bin.
+    flags : what looks wrong, one sentence each.
+    intact : whether the values are those that were written; None where not verified.
+    """
+
+    cell: str
+    mark: str
+    around: str
+    unit: str
+    source: str
+    covered: float
+    nonzero: float
+    mean: float
+    maximum: float
+    profile: npt.NDArray[np.float64]
+    flags: tuple[str, ...] = ()
+    intact: bool | None = None
+
+
+@dataclass(frozen=True)
+class ExpressionSummary:
+    """A cell's expression in one unit: genes known, share that is 0, median and maximum of those known."""
+
+    cell: str
+    unit: str
+    known: int
+    zero: float
+    median: float
+    maximum: float
+    intact: bool | None = None
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """All of a store.
+
+    Attributes
+    ----------
+    about : format, versions, window, annotation, ...; name to value.
+    chroms : chromosome to number of genes.
+    splits : split to part to number of genes.
+    notes : what `prepare` said when the store was made or extended.
+    verified : whether every checksum was read and agrees; None where not asked.
+    """
+
+    path: str
+    n_genes: int
+    about: Mapping[str, Any]
+    chroms: Mapping[str, int]
+    splits: Mapping[str, Mapping[str, int]]
+    tracks: tuple[TrackSummary, ...]
+    expression: tuple[ExpressionSummary, ...]
+    notes: tuple[str, ...] = ()
+    verified: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``info --json`` prints, without the profiles."""
+        tracks = [
+            {name: value for name, value in vars(track).items() if name != "profile"} for track in self.tracks
+        ]
+        return {**vars(self), "tracks": tracks, "expression": [vars(one) for one in self.expression]}
+
+
+@dataclass
+class _Profiles:
+    """Standardised log signal of each track, for telling marks apart."""
+
+    vectors: dict[tuple[str, str], npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    def add(self, cell: str, mark: str, values: npt.NDArray[np.float32]) -> None:
+        step = max(1, len(values) // _PROFILE_GENES)
+        chosen = np.log1p(np.maximum(values[::step], 0))
+        stretches = np.array_split(chosen, min(_PROFILE_STRETCHES, chosen.shape[1]), axis=1)
+        vector = np.concatenate([stretch.mean(axis=1) for stretch in stretches])
+        deviation = float(vector.std())
+        if deviation > 0:
+            self.vectors[cell, mark] = ((vector - vector.mean()) / deviation).astype(np.float32)
+
+    def swapped(self, cell: str, mark: str) -> str:
+        """Return a warning when the track is more like another mark of the other cells than its own."""
+        mine = self.vectors.get((cell, mark))
+        others: dict[str, list[npt.NDArray[np.float32]]] = {}
+        for (other_cell, other_mark), vector in self.vectors.items():
+            if other_cell != cell:
+                others.setdefault(other_mark, []).append(vector)
+        if mine is None or mark not in others or len(others) < 2:
+            return ""
+        likeness = {
+            other: float(np.mean([np.mean(mine * vector) for vector in vectors]))
+            for other, vectors in others.items()
+        }
+        best = max(likeness, key=likeness.__getitem__)
+        if best == mark or likeness[best] < likeness[mark] + SWAP_MARGIN:
+            return ""
+        return (
+            f"more like {best} of the other cells (r = {likeness[best]:.2f}) than like their {mark} "
+            f"({likeness[mark]:.2f}): are names swapped?"
+        )
+
+
+def _digest_agrees(values: npt.NDArray[Any], attrs: Mapping[str, Any]) -> bool:
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return bool(attrs.get("values_sha256") == digest)
+
+
+def _track(
+    store: Store, cell: str, mark: str, around: str, profiles: _Profiles, verify: bool
+) -> TrackSummary:
+    values = store.signal(cell, (mark,), around=around)[:, 0]
+    attrs = store.signal_attrs(cell, mark, around=around)
+    if around == "tss":
+        profiles.add(cell, mark, values)
+    flags = []
+    if not values.any():
+        flags.append("all zero")
+    elif values.min() == values.max():
+        flags.append(f"the same everywhere ({values.flat[0]:g})")
+    return TrackSummary(
+        cell=cell,
+        mark=mark,
+        around=around,
+        unit=str(attrs.get("unit", "")),
+        source=", ".join(str(attrs.get("source", "")).split("\n")),
+        covered=float(attrs.get("covered", np.nan)),
+        nonzero=float(np.count_nonzero(values) / values.size),
+        mean=float(values.mean(dtype=np.float64)),
+        maximum=float(values.max()),
+        profile=values.mean(axis=0, dtype=np.float64),
+        flags=tuple(flags),
+        intact=_digest_agrees(values, attrs) if verify else None,
+    )
+
+
+def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
+    """Return a warning when a track's mean is far from that of its peers: its mark's, or else its unit's."""
+    others = [
+        t
+        for t in tracks
+        if t is not track and t.around == track.around and t.unit == track.unit and t.mean > 0
+    ]
+    peers = [t for t in others if t.mark == track.mark] or others
+    if not peers or track.mean <= 0:
+        return ""
+    middle = float(np.median([t.mean for t in peers]))
+    if 1 / DEPTH_RATIO < track.mean / middle < DEPTH_RATIO:
+        return ""
+    kind = "deeper" if track.mean > middle else "shallower"
+    ratio = max(track.mean / middle, middle / track.mean)
+    return f"{ratio:.0f} times {kind} than its peers (mean {track.mean:.3g} against {middle:.3g})"
+
+
+def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[TrackSummary, ...]:
+    flagged = []
+    for track in tracks:
+        more = [_depth_flag(track, tracks)]
+        if track.around == "tss":
+            more.append(profiles.swapped(track.cell, track.mark))
+        flagged.append(replace(track, flags=(*track.flags, *(flag for flag in more if flag))))
+    return tuple(flagged)
+
+
+def _expression(store: Store, cell: str, unit: str, verify: bool) -> ExpressionSummary:
+    values = store.expression(cell, unit)
+    known = values[np.isfinite(values)]
+    intact = _digest_agrees(values, store.expression_attrs(cell, unit)) if verify else None
+    if not len(known):
+        return ExpressionSummary(cell, unit, 0, np.nan, np.nan, np.nan, intact)
+    return ExpressionSummary(
+        cell,
+        unit,
+        len(known),
+        float((known == 0).mean()),
+        float(np.median(known)),
+        float(known.max()),
+        intact,
+    )
+
+
+def _about(store: Store) -> dict[str, Any]:
+    """Root attributes that people ask for, as plain values."""
+    about: dict[str, Any] = {
+        "format_version": int(store.attrs["format_version"]),
+        "created_by": str(store.attrs.get("created_by", "")),
+        "flank": store.window.flank,
+        "bin_size": store.window.bin_size,
+        "n_bins": store.window.n_bins,
+        "orient": store.window.orient,
+    }
+    for name in ("gtf", "assembly", "deepdiff", "gene_selection", "min_coverage"):
+        if name in store.attrs:
+            value = store.attrs[name]
+            about[name] = value.item() if isinstance(value, np.generic) else str(value)
+    return about
+
+
+def _notes(store: Store) -> tuple[str, ...]:
+    try:
+        notes = json.loads(str(store.attrs.get("notes", "[]")))
+    except ValueError:
+        return ()
+    return tuple(map(str, notes)) if isinstance(notes, list) else ()
+
+
+def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = SILENT) -> StoreSummary:
+    """Read a store, one track at a time, and describe it.
+
+    Parameters
+    ----------
+    verify : compare every array with the checksum that was stored when it was written.
+
+    Raises
+    ------
+    StoreError
+        When something in the store cannot be read; HDF5 checks the checksum of every chunk on the way.
+    """
+    profiles = _Profiles()
+    names = [
+        (cell, mark, around)
+        for around in SIGNAL_GROUPS
+        for cell in store.cells()
+        for mark in store.marks(cell, around=around)
+    ]
+    tracks = []
+    with reporter.task("reading tracks", len(names)) as task:
+        for cell, mark, around in names:
+            tracks.append(_track(store, cell, mark, around, profiles, verify))
+            task.advance(1, f"{cell} {mark}")
+    expression = tuple(
+        _expression(store, cell, unit, verify)
+        for cell in store.cells()
+        for unit in store.expression_units(cell)
+    )
+    chroms = Counter(str(chrom) for chrom in store.genes.chrom)
+    splits = {}
+    for name in store.splits():
+        counts = Counter(store.split(name).tolist())
+        splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
+    bad = [f"{t.mark} of {t.cell}" for t in tracks if t.intact is False]
+    bad += [f"{e.unit} of {e.cell}" for e in expression if e.intact is False]
+    if bad:
+        raise StoreError(
+            f"{store.path}: {', '.join(bad)}: values differ from those written; prepare again with --replace"
+        )
+    return StoreSummary(
+        path=str(store.path),
+        n_genes=store.n_genes,
+        about=_about(store),
+        chroms={chrom: chroms[chrom] for chrom in sorted(chroms, key=natural_order)},
+        splits=splits,
+        tracks=_with_flags(tracks, profiles),
+        expression=expression,
+        notes=_notes(store),
+        verified=True if verify else None,
+    )

@@ -1,0 +1,190 @@
+"""A store's or a run's description as text, JSON or a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffchrom.errors import OutputError, RunError, UsageError
+from diffchrom.files import staged
+from diffchrom.inspection import StoreSummary
+from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
+from diffchrom.tables import format_value
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield the lines of a table in aligned columns; numbers have three significant digits."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, float) and math.isfinite(value):
+            return f"{value:.3g}"
+        return format_value(value)
+
+    text = [list(header), *([shown(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
+    for row in text:
+        yield "  " + "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def store_text(summary: StoreSummary) -> str:
+    """Return a store's description for people."""
+    lines = [f"store {summary.path}: {summary.n_genes} genes"]
+    lines += [f"  {name}: {value}" for name, value in summary.about.items()]
+    lines += [f"genes by chromosome: {_counts(summary.chroms)}"]
+    lines += [f"split {name}: {_counts(parts)}" for name, parts in summary.splits.items()]
+    if summary.tracks:
+        lines.append("tracks:")
+        header = ("cell", "mark", "around", "unit", "covered", "nonzero", "mean", "max", "source")
+        lines += _aligned(
+            header,
+            [
+                (t.cell, t.mark, t.around, t.unit, t.covered, t.nonzero, t.mean, t.maximum, t.source)
+                for t in summary.tracks
+            ],
+        )
+    if summary.expression:
+        lines.append("expression:")
+        lines += _aligned(
+            ("cell", "unit", "genes", "zero", "median", "max"),
+            [(e.cell, e.unit, e.known, e.zero, e.median, e.maximum) for e in summary.expression],
+        )
+    flags = [f"  {t.mark} of {t.cell}: {flag}" for t in summary.tracks for flag in t.flags]
+    if flags:
+        lines += ["to look at:", *flags]
+    if summary.notes:
+        lines += ["said by prepare:", *(f"  {note}" for note in summary.notes)]
+    if summary.verified:
+        lines.append("verified: every checksum agrees")
+    return "\n".join(lines) + "\n"
+
+
+def run_dict(run: Run, *, verify: bool = False) -> dict[str, Any]:
+    """Return a run's configuration, with its folder and files.
+
+    Raises
+    ------
+    RunError
+        When `verify`, and a file that a finished run has is missing, or its weights cannot be read.
+    """
+    config = json.loads(run.config.to_json())
+    found = [name for name in (CONFIG, MODEL, HISTORY, PREDICTIONS) if (run.path / name).is_file()]
+    if verify:
+        _verify_run(run, found)
+    return {"path": str(run.path), **config, "files": found, "verified": True if verify else None}
+
+
+def _verify_run(run: Run, found: Sequence[str]) -> None:
+    if run.config.status != FINISHED:
+        raise RunError(f"{run.path}: has not ended, so there is nothing to verify; go on with --resume")
+    needed = [PREDICTIONS] + ([MODEL, HISTORY] if run.config.kind == "deepdiff" else [])
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise RunError(f"{run.path}: lacks {', '.join(missing)}; train it again")
+    if MODEL in found:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(run.path / MODEL, framework="numpy") as weights:
+                broken = [name for name in weights.keys() if not np.isfinite(weights.get_tensor(name)).all()]  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(f"{run.path / MODEL}: cannot be read ({error}); train it again") from error
+        if broken:
+            raise RunError(f"{run.path / MODEL}: {broken[0]} has values that are no numbers; train it again")
+
+
+def run_text(values: Mapping[str, Any]) -> str:
+    """Return a run's description (`run_dict`) for people."""
+    plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
+    lines = [f"run {values['path']}"]
+    lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
+    lines.append(
+        f"  pair: {' , '.join(values['pair'])} (log2fc is {values['pair'][1]} over {values['pair'][0]})"
+    )
+    lines.append(f"  marks: {', '.join(values['marks'])}")
+    for name in ("window", "store", "hyperparameters", "versions"):
+        lines.append(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in values[name].items()))
+    if values["metrics"]:
+        names = list(dict.fromkeys(name for part in values["metrics"].values() for name in part))
+        lines.append("metrics:")
+        rows = [(part, *(held.get(name) for name in names)) for part, held in values["metrics"].items()]
+        lines += _aligned(("part", *names), rows)
+    lines.append(f"files: {', '.join(values['files'])}")
+    if values["verified"]:
+        lines.append("verified: the files are there and can be read")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON has it: NaN is null, tuples are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """Return `values` as JSON with a newline at its end."""
+    return json.dumps(_plain(values), indent=2, allow_nan=False) + "\n"
+
+
+def plot_profiles(summary: StoreSummary, path: Path) -> None:
+    """Draw the mean signal around the TSS, one panel a mark and one line a cell.
+
+    Raises
+    ------
+    UsageError
+        When the name ends in none of `PLOT_FORMATS`, or the store has no tracks.
+    """
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(PLOT_FORMATS)}")
+    tracks = [track for track in summary.tracks if track.around == "tss"]
+    if not tracks:
+        raise UsageError(f"--plot: {summary.path} has no tracks")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    marks = list(dict.fromkeys(track.mark for track in tracks))
+    cells = list(dict.fromkeys(track.cell for track in tracks))
+    columns = min(3, len(marks))
+    figure = Figure(figsize=(4 * columns, 3 * -(-len(marks) // columns)), layout="constrained")
+    flank, bin_size = summary.about["flank"], summary.about["bin_size"]
+    middle = (np.arange(summary.about["n_bins"]) + 0.5) * bin_size - flank
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(cells)))
+    for i, mark in enumerate(marks):
+        axes = figure.add_subplot(-(-len(marks) // columns), columns, i + 1)
+        for track in tracks:
+            if track.mark == mark:
+                axes.plot(
+                    middle / 1000, track.profile, color=colours[cells.index(track.cell)], label=track.cell
+                )
+        axes.set(title=mark, xlabel="distance from the TSS (kb)", ylabel="mean signal")
+        if i == 0 and len(cells) <= 10:
+            axes.legend(fontsize="small")
+    try:
+        with staged(path) as temporary:
+            # No date in the file: the same store gives the same bytes.
+            metadata = (
+                {}
+                if path.suffix.lower() == ".png"
+                else {"Date": None}
+                if path.suffix.lower() == ".svg"
+                else {"CreationDate": None}
+            )
+            with mpl.rc_context({"svg.hashsalt": "diffchrom"}):
+                figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
+    except ValueError as error:
+        raise OutputError(f"{path}: cannot be drawn ({error})") from error
