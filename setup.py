@@ -1,4 +1,4 @@
-"""The one part of the build that pyproject.toml can't express: the optional C kernel.
+"""The one part of the build that pyproject.toml can't express: the optional C kernels.
 
 For work in the source tree: ``python setup.py build_ext --inplace`` (or ``pip install -e .``).
 """
@@ -24,7 +24,20 @@ setup(
             libraries=["m"],
             py_limited_api=True,  # loaded with ctypes: one build serves every Python
             optional=True,  # torch.nn.LSTM serves where this fails
-        )
+        ),
+        Extension(
+            "diffchrom.baselines._svr",
+            sources=["src/diffchrom/baselines/_svr.c"],
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O3",
+                "-fno-math-errno",
+                "-fopenmp-simd",
+                "-fvisibility=hidden",
+            ],
+            py_limited_api=True,  # loaded with ctypes too
+            optional=True,  # scikit-learn's SVR serves where this fails
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

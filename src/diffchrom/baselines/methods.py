@@ -5,12 +5,15 @@ from __future__ import annotations
 from diffchrom.baselines.linear import ridge
 from diffchrom.baselines.memory import cell_mean, mean
 from diffchrom.baselines.method import Method
+from diffchrom.baselines.relief import relieff_forest
+from diffchrom.baselines.svr import best_bin, two_layer
 from diffchrom.baselines.trees import gradient_boosting, random_forest
 from diffchrom.errors import UsageError
 
 #: Bins of 100 bp averaged into one feature: 100 bp to 5 kb.
 _MERGE = (1, 2, 5, 10, 20, 50)
 _PENALTIES = tuple(10.0 ** (exponent / 4) for exponent in range(-4, 29))
+_SVR_PENALTIES = (0.1, 1.0, 10.0, 100.0)
 
 METHODS = {
     method.name: method
@@ -60,6 +63,38 @@ METHODS = {
                 "learning_rate": (0.05,),
                 "max_features": (0.3,),
                 "max_leaf_nodes": (8, 32),
+            },
+            "validation",
+        ),
+        Method(
+            "svr-best-bin",
+            "RBF support vector regression on the marks' differences of the best single bin",
+            "Cheng and Gerstein, Nucleic Acids Research 2012",
+            best_bin,
+            {"C": _SVR_PENALTIES},
+            "training",
+            needs=("tes",),
+        ),
+        Method(
+            "svr-two-layer",
+            "support vector regression on the out-of-fold predictions of every bin's regression",
+            "Cheng and Gerstein, Nucleic Acids Research 2012",
+            two_layer,
+            {"C": _SVR_PENALTIES},
+            "training",
+            needs=("tes",),
+        ),
+        Method(
+            "relieff-rf",
+            "regression ReliefF on all bins' differences, then a random forest",
+            "Li et al., BMC Genomics 2015; Robnik-Sikonja and Kononenko, ICML 1997",
+            relieff_forest,
+            {
+                "n_features": (50, 70, 100),
+                "n_estimators": (10, 50, 100, 150, 200),
+                "max_features": (1 / 3,),
+                "n_neighbors": (70,),
+                "sigma": (20.0,),
             },
             "validation",
         ),
