@@ -13,6 +13,7 @@ import typer
 from diffchrom._version import __version__
 from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import baseline
+from diffchrom.commands.compare import compare
 from diffchrom.commands.demo import demo
 from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
@@ -85,7 +86,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
-for _command in (train, predict, attend, baseline, demo, info):
+for _command in (train, predict, attend, baseline, compare, demo, info):
     app.command()(guarded(_command))
 
 

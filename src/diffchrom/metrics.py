@@ -90,6 +90,33 @@ def _pearson(truth: Array, prediction: Array, weights: Array) -> Array:
     return _correlation(xx - mx * mx, yy - my * my, xy - mx * my, xx, yy)
 
 
+def pearson_of_many(truth: Array, predictions: Array, weights: Array) -> Array:
+    """Pearson's r of several predictions at once, for bootstraps over many runs.
+
+    Parameters
+    ----------
+    truth : float64 [n], finite.
+    predictions : float64 [n_predictions, n], finite.
+    weights : float64 [n_resamples, n], as from `resample_weights`.
+
+    Returns
+    -------
+    float64 array [n_resamples, n_predictions]
+        NaN where undefined.
+    """
+    columns = np.vstack([truth, predictions])
+    columns = columns - columns.mean(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        columns = columns / np.abs(columns).max(axis=1, keepdims=True)
+        sums = weights @ np.vstack([columns, columns**2, columns[0] * columns[1:]]).T
+        sums /= weights.sum(axis=1, keepdims=True)
+        k = len(columns)
+        mean, square, product = sums[:, :k], sums[:, k : 2 * k], sums[:, 2 * k :]
+        variance = square - mean**2
+        covariance = product - mean[:, :1] * mean[:, 1:]
+        return _correlation(variance[:, :1], variance[:, 1:], covariance, square[:, :1], square[:, 1:])
+
+
 def _tie_groups(values: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Sort order, first position of each group of equal values in it, and every gene's group."""
     order = np.argsort(values, kind="stable")

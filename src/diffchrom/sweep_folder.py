@@ -7,6 +7,7 @@ jobs took and why they failed.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ JOB_COLUMNS = (
 FAILED, QUEUED, STARTED = "failed", "queued", "started"
 #: Least seconds between two writings of ``jobs.tsv`` while a sweep runs.
 _EVERY = 1.0
+#: Name of a fold's split (`plan.fold_names`).
+_FOLD = re.compile(r"fold\d+of(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -170,3 +173,8 @@ def read_jobs(out: Path) -> dict[str, dict[str, Any]]:
         raise RunError(f"{out / JOBS}: not a sweep's table of jobs; remove it, the runs are kept")
     rows = (dict(zip(JOB_COLUMNS, line.split("\t"), strict=False)) for line in lines[1:])
     return {row["job"]: {k: None if v == "NA" else v for k, v in row.items()} for row in rows}
+
+
+def split_family(split: str) -> str:
+    """Name of a split without the number of its fold: what runs must share to be compared."""
+    return _FOLD.sub(r"folds of \1", split)
