@@ -125,9 +125,9 @@ def parse_interval(
 ) -> tuple[int, int]:
     """Parse coordinates; `offset` is 1 for 1-based closed ones (GTF, GFF3), 0 for BED."""
     if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
-        raise InputError(f"{path}:{number}: start {start!r} and end {end!r} must be whole numbers")
+        raise InputError(f"{path}:{number}: start {start!r:.60} and end {end!r:.60} must be whole numbers")
     if len(start) > 15 or len(end) > 15 or int(end) > MAX_POSITION:
-        raise InputError(f"{path}:{number}: position {end} is beyond any chromosome's end")
+        raise InputError(f"{path}:{number}: position {end:.20} is beyond any chromosome's end")
     first, last = int(start) - offset, int(end)
     if first < 0 or last <= first:
         raise InputError(f"{path}:{number}: start {start} and end {end} are no interval; check the line")
@@ -136,7 +136,7 @@ def parse_interval(
 
 def _strand(path: Path, number: int | LineNumber, strand: str) -> str:
     if strand not in ("+", "-", ".", "?", ""):
-        raise InputError(f"{path}:{number}: strand is {strand!r}, not + or -")
+        raise InputError(f"{path}:{number}: strand is {strand!r:.60}, not + or -")
     return strand
 
 

@@ -105,7 +105,7 @@ def _find_bad_line(path: Path, columns: int, expected: str) -> InputError:
                 except ValueError:
                     good = False
                 if not good:
-                    return InputError(f"{path}:{number}: {value!r} is not a number of reads ({expected})")
+                    return InputError(f"{path}:{number}: {value!r:.60} is not a number of reads ({expected})")
     return InputError(f"{path}: not a table of {expected}")
 
 
@@ -138,8 +138,8 @@ def _read_signal(path: Path) -> tuple[list[str], list[str], npt.NDArray[np.float
     for line, (label, want) in enumerate(zip(labels, wanted, strict=False), 1):
         if label != want:
             raise InputError(
-                f"{path}:{line}: found {label!r} where {want!r} should stand; each gene needs its bins "
-                f"1 to {n_bins} on consecutive lines"
+                f"{path}:{line}: found {label!r:.60} where {want!r:.60} should stand; each gene needs its "
+                f"bins 1 to {n_bins} on consecutive lines"
             )
     if len(labels) % n_bins:
         raise InputError(

@@ -127,7 +127,7 @@ def _delimiter_and_start(path: Path, head: Sequence[tuple[int, str]]) -> tuple[s
 
 def _bad_number(path: Path, line: int, column: str, text: str) -> NoReturn:
     raise InputError(
-        f"{path}:{line}: column {column} holds {text!r}, not a number; is this a table of expression?"
+        f"{path}:{line}: {column} holds {text!r:.60}, not a number; is this a table of expression?"
     )
 
 
@@ -163,7 +163,7 @@ def _layout(
     dropped = dialect.not_samples | DESCRIPTION_COLUMNS | frozenset(NAME_COLUMNS)
     samples = [i for i in range(width) if i != id_column and lower[i] not in dropped]
     if not samples:
-        raise InputError(f"{path}: no column holds expression; the header is {', '.join(header[:8])}")
+        raise InputError(f"{path}: no column holds expression; the header is {examples(header, 8)}")
     return id_column, name_column, gene_column, samples
 
 
@@ -195,7 +195,7 @@ def _read_columns(path: Path) -> _Columns:
     header = _header(path, head, has_header)
     width = len(header)
     id_column, name_column, gene_column, samples = _layout(path, dialect, header, width)
-    labels = [header[i] or f"column {i + 1}" for i in samples]
+    labels = [f"column {header[i][:40] or i + 1}" for i in samples]
     ids: list[str] = []
     names: list[str] = []
     genes: list[str] = []
@@ -235,7 +235,7 @@ def _check_values(table: _Columns, labels: Sequence[str]) -> None:
         if wrong.any():
             row, column = (int(i[0]) for i in np.nonzero(wrong))
             raise InputError(
-                f"{table.path}:{table.lines[row]}: {table.ids[row]} in column {labels[column]}: "
+                f"{table.path}:{table.lines[row]}: {table.ids[row]:.40} in {labels[column]}: "
                 f"{table.values[row, column]:g} {why}"
             )
     known = table.values[np.isfinite(table.values)]

@@ -29,4 +29,4 @@ def is_par_y(identifier: str) -> bool:
 def examples(values: Iterable[str], n: int = 3) -> str:
     """Return the first `n` of `values` for a message, with ``...`` where there are more."""
     listed = list(dict.fromkeys(values))
-    return ", ".join(listed[:n]) + (", ..." if len(listed) > n else "")
+    return ", ".join(f"{value:.40}" for value in listed[:n]) + (", ..." if len(listed) > n else "")

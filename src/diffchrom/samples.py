@@ -7,6 +7,7 @@ way out: a wrong guess would train a model on swapped tracks without a sound.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ def _scale(where: str, text: str) -> float:
     except ValueError:
         scale = math.nan
     if not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"{where}: scale is {text!r}, not a positive number")
+        raise InputError(f"{where}: scale is {text!r:.60}, not a positive number")
     return scale
 
 
@@ -235,15 +236,17 @@ def _sheet_row(sheet: Path, number: int, values: Mapping[str, str]) -> Track:
             raise InputError(f"{where}: column {column} is empty")
     for column in ("cell", "mark"):
         if "/" in values[column]:
-            raise InputError(f"{where}: {column} {values[column]!r} has a / in it; use another name")
+            raise InputError(f"{where}: {column} {values[column]!r:.60} has a / in it; use another name")
     unit = values.get("unit", "")
     if unit and unit not in UNITS:
-        raise InputError(f"{where}: unit is {unit!r}, not one of {', '.join(UNITS)}")
+        raise InputError(f"{where}: unit is {unit!r:.60}, not one of {', '.join(UNITS)}")
     path = sheet.parent / values["path"]
     control = sheet.parent / values["control"] if values.get("control") else None
     for file in (path, control):
-        if file is not None and not file.exists():
-            raise InputError(f"{where}: {file}: no such file (paths are relative to the sheet's folder)")
+        if file is not None and not os.path.exists(file):  # noqa: PTH110 - False for impossible names too
+            raise InputError(
+                f"{where}: {file!s:.200}: no such file (paths are relative to the sheet's folder)"
+            )
     return Track(
         cell=values["cell"],
         mark=values["mark"],

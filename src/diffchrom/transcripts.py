@@ -32,7 +32,7 @@ def read_tx2gene(path: str | Path) -> dict[str, str]:
         if not genes and fields[0].lower() in _HEADERS:
             continue
         if len(fields) < 2 or not fields[0] or not fields[1]:
-            raise InputError(f"{path}:{number}: needs a transcript id and a gene id; found {row!r:.80}")
+            raise InputError(f"{path}:{number}: needs a transcript id and a gene id; found {row!r:.60}")
         if genes.setdefault(fields[0], fields[1]) != fields[1]:
             raise InputError(
                 f"{path}:{number}: transcript {fields[0]} belongs to {genes[fields[0]]} and to {fields[1]}"
