@@ -97,7 +97,7 @@ def test_validation_and_test_genes_do_not_reach_training(tmp_path: Path) -> None
 def test_scaling_is_fitted_on_training_genes(toy_store: Store) -> None:
     data = load_pair(toy_store, ("A1", "B2"))
     rows = data.rows("train")
-    transform = Transform.fit("log1p", True, data.signal_a[rows], data.signal_b[rows])
+    transform = Transform.fit("log1p", True, rows, data.signal_a, data.signal_b)
     joined = np.log1p(np.concatenate([data.signal_a[rows], data.signal_b[rows]]).astype(np.float64))
     np.testing.assert_allclose(transform.mean, joined.mean(axis=(0, 2)), rtol=1e-5)
     np.testing.assert_allclose(transform.scale, joined.std(axis=(0, 2)), rtol=1e-5)
@@ -198,6 +198,13 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(toy_store: Store,
     for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
         assert (broken / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert not checkpoint.exists()
+
+
+def test_a_store_larger_than_memory_trains_to_the_same_bytes(toy_store: Store, tmp_path: Path) -> None:
+    in_memory = train(job(toy_store, variant="raw"), tmp_path / "a")
+    on_disk = train(job(toy_store, variant="raw"), tmp_path / "b", memory=1)
+    for file in ("model.safetensors", "predictions.tsv"):
+        assert (in_memory.path / file).read_bytes() == (on_disk.path / file).read_bytes()
 
 
 def test_resume_refuses_other_settings_and_returns_a_finished_run(toy_store: Store, tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.config import DEFAULT_SPLIT
-from diffchrom.errors import StoreError, UsageError
+from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.genes import Genes
 from diffchrom.store import Store
+from diffchrom.transform import PIECE
 
 #: Numbers under which a store keeps the parts of a split, and the names users give them.
 SPLIT_PARTS = {"train": 0, "valid": 1, "test": 2}
@@ -158,6 +162,7 @@ def load_pair(
     unit: str | None = None,
     labels: str = "required",
     signal: bool = True,
+    spill: Path | None = None,
 ) -> PairData:
     """Read a pair of cells from a store.
 
@@ -170,6 +175,8 @@ def load_pair(
     unit : unit of expression; None is the preferred one that both cells have.
     labels : ``required`` raises StoreError where expression is missing, ``optional`` gives NaN.
     signal : False leaves the signal out ([n_genes, n_marks, 0]), for callers that read it piece by piece.
+    spill : folder on a disk with room for the signal, for stores larger than memory; None reads the signal
+        into memory.
 
     Raises
     ------
@@ -197,11 +204,49 @@ def load_pair(
         pair=pair,
         marks=chosen_marks,
         genes=store.genes,
-        signal_a=store.signal(pair[0], chosen_marks) if signal else nothing,
-        signal_b=store.signal(pair[1], chosen_marks) if signal else nothing,
+        signal_a=_read_signal(store, pair[0], chosen_marks, spill) if signal else nothing,
+        signal_b=_read_signal(store, pair[1], chosen_marks, spill) if signal else nothing,
         log2fc=log2_fold_change(expr_a, expr_b),
         expr_a=expr_a,
         expr_b=expr_b,
         split=parts,
         unit=chosen_unit or "",
     )
+
+
+def _read_signal(
+    store: Store, cell: str, marks: Sequence[str], spill: Path | None
+) -> npt.NDArray[np.float32]:
+    if spill is None:
+        return store.signal(cell, marks)
+    values = disk_array(spill, (store.n_genes, len(marks), store.window.n_bins))
+    for first in range(0, store.n_genes, PIECE):
+        rows = slice(first, min(first + PIECE, store.n_genes))
+        values[rows] = store.signal(cell, marks, rows)
+    return values
+
+
+def disk_array(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Make a float32 array that lies on disk and is paged in where it is used.
+
+    Its file has no name any more when this returns, so nothing is left of it when the process ends, however
+    it ends. The space is taken at once: a full disk is an OutputError here, not a crash later.
+    """
+    n_bytes = 4 * int(np.prod(shape))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(n_bytes, 1))
+            else:
+                os.truncate(file.fileno(), n_bytes)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: no room for {n_bytes / 1e9:.1f} GB of signal ({error.strerror}); "
+                "set TMPDIR to a larger disk, or give --memory"
+            ) from error
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
+
+
+def signal_bytes(store: Store, n_marks: int, n_genes: int | None = None) -> int:
+    """Bytes of a pair's signal in memory."""
+    return 2 * 4 * n_marks * store.window.n_bins * (store.n_genes if n_genes is None else n_genes)

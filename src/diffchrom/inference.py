@@ -72,17 +72,18 @@ def forward_batches(
 ) -> Iterator[Output]:
     """Yield the model's outputs batch by batch, without gradients; the model's mode is left as it was."""
     training = model.training
+    device = next(model.parameters()).device
     model.eval()
     try:
         for first in range(0, len(a), batch_size):
             with torch.inference_mode():
-                yield model(a[first : first + batch_size], b[first : first + batch_size])
+                yield model(*(x[first : first + batch_size].to(device) for x in (a, b)))
     finally:
         model.train(training)
 
 
 def predict_tensors(model: DeepDiff, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH) -> Predictions:
-    """Predict from transformed signal, each [n_genes, n_marks, n_bins] on the model's device."""
+    """Predict from transformed signal, each [n_genes, n_marks, n_bins], on any device."""
     log2fc: list[Tensor] = []
     expression: dict[str, list[Tensor]] = {}
     for output in forward_batches(model, a, b, batch_size):

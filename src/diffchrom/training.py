@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from diffchrom.checkpoint import RESUME, TrainingState, load_training, save_training, save_weights
-from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
-from diffchrom.dataset import PairData, load_pair, resolve_pair, resolve_split
+from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
+from diffchrom.dataset import (
+    PairData,
+    load_pair,
+    resolve_marks,
+    resolve_pair,
+    resolve_split,
+    signal_bytes,
+)
 from diffchrom.errors import RunError, StoreError
+from diffchrom.examples import Examples, examples_of
 from diffchrom.files import output_text, remove_folder
-from diffchrom.inference import build_model, predict_pair, predict_tensors, resolve_device
-from diffchrom.loss import Targets, median_classes, total_loss
+from diffchrom.inference import INFERENCE_BATCH, build_model, predict_pair, predict_tensors, resolve_device
+from diffchrom.loss import total_loss
 from diffchrom.metrics import mse, pearson
 from diffchrom.model import CELL_A, CELL_B, DeepDiff, initialise
 from diffchrom.reporting import SILENT, Reporter, Task
@@ -73,55 +81,13 @@ class TrainingJob:
     device: str = "auto"
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Genes as tensors: transformed signal [n, n_marks, n_bins] of A and B, and their labels."""
-
-    a: Tensor
-    b: Tensor
-    targets: Targets
-
-    def __len__(self) -> int:
-        return len(self.a)
-
-    def batch(self, index: Tensor) -> Examples:
-        """Return the genes at `index`."""
-        expression = {block: values[index] for block, values in self.targets.expression.items()}
-        return Examples(self.a[index], self.b[index], Targets(self.targets.log2fc[index], expression))
-
-
-def examples_of(
-    data: PairData,
-    part: str,
-    transform: Transform,
-    settings: Hyperparameters,
-    medians: dict[str, float],
-    device: torch.device,
-) -> Examples:
-    """Make one part of the split into tensors; its signal is copied once and is contiguous."""
-    rows = data.rows(part)
-    expression = {
-        CELL_A: torch.from_numpy(data.expr_a[rows]).float(),
-        CELL_B: torch.from_numpy(data.expr_b[rows]).float(),
-    }
-    if settings.aux_task == "classification":
-        expression = {block: median_classes(values, medians[block]) for block, values in expression.items()}
-    return Examples(
-        torch.from_numpy(transform.apply(data.signal_a[rows])).to(device),
-        torch.from_numpy(transform.apply(data.signal_b[rows])).to(device),
-        Targets(
-            torch.from_numpy(data.log2fc[rows]).float().to(device),
-            {block: values.to(device) for block, values in expression.items()},
-        ),
-    )
-
-
 def train(
     job: TrainingJob,
     out: str | Path | None = None,
     *,
     resume: bool = False,
     force: bool = False,
+    memory: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train one model and write its run folder.
@@ -133,6 +99,8 @@ def train(
     resume : go on from the last checkpoint in `out` (or start, where there is none); a finished run is
         returned as it is.
     force : replace a run that is already in `out`.
+    memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
+        and paged in, which changes no result. None is what is free.
     reporter : where progress goes.
 
     Returns
@@ -145,7 +113,9 @@ def train(
     pair = resolve_pair(store, job.pair)
     split = resolve_split(store, job.split)
     device = resolve_device(job.device)
-    data = load_pair(store, pair, marks=job.marks, split=split, unit=job.unit)
+    marks = resolve_marks(store, pair, job.marks)
+    spill = _spill_folder(store, len(marks), job, memory, reporter)
+    data = load_pair(store, pair, marks=marks, split=split, unit=job.unit, spill=spill)
     for part in ("train", "valid"):
         if len(data.rows(part)) < MIN_GENES:
             raise StoreError(
@@ -154,7 +124,7 @@ def train(
             )
     rows = data.rows("train")
     transform = Transform.fit(
-        job.settings.transform, job.settings.standardise, data.signal_a[rows], data.signal_b[rows]
+        job.settings.transform, job.settings.standardise, rows, data.signal_a, data.signal_b
     )
     medians = {CELL_A: float(np.median(data.expr_a[rows])), CELL_B: float(np.median(data.expr_b[rows]))}
     config = RunConfig(
@@ -178,7 +148,8 @@ def train(
     if run.config.status == FINISHED:
         return run
     train_set, valid_set = (
-        examples_of(data, part, transform, job.settings, medians, device) for part in ("train", "valid")
+        examples_of(data, part, transform, job.settings, medians, device, spill)
+        for part in ("train", "valid")
     )
     try:
         model, state = _fit(run, train_set, valid_set, job, device, reporter)
@@ -187,6 +158,24 @@ def train(
             remove_folder(run.path)
         raise
     return _finish(run, model, state, data, transform, reporter)
+
+
+def _spill_folder(
+    store: Store, n_marks: int, job: TrainingJob, memory: int | None, reporter: Reporter
+) -> Path | None:
+    """Say how much memory the training takes, and where the signal goes if that is too much."""
+    # The signal of the store's genes, and transformed that of training and validation genes.
+    signal = 2 * signal_bytes(store, n_marks)
+    variant = get_variant(job.variant)
+    sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
+    batch = max(job.settings.batch_size, INFERENCE_BATCH)
+    # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
+    step = 4 * batch * sequences * store.window.n_bins * 2 * 6 * job.settings.hidden
+    limit = available_memory() if memory is None else memory
+    spill = Path(tempfile.gettempdir()) if signal + step > limit else None
+    where = f"on disk in {spill}" if spill else "in memory"
+    reporter.note(f"memory: about {step / 1e9:.2f} GB for a step, {signal / 1e9:.2f} GB of signal {where}")
+    return spill
 
 
 def _fit(
@@ -245,13 +234,12 @@ def _epoch(
     """
     model.train()
     torch.manual_seed(seed)
-    device = examples.a.device
-    order = torch.randperm(len(examples)).to(device)
+    device = examples.device
+    order = torch.randperm(len(examples))
     losses = []
-    batches = torch.split(order, settings.batch_size)
-    shown = max(1, len(batches) // 20)
-    for number, index in enumerate(batches, 1):
-        batch = examples.batch(index)
+    n_batches = math.ceil(len(examples) / settings.batch_size)
+    shown = max(1, n_batches // 20)
+    for number, batch in enumerate(examples.batches(order, settings.batch_size), 1):
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
@@ -261,7 +249,7 @@ def _epoch(
         losses.append(loss.detach())
         if number % shown == 0:
             task.advance(shown)
-    task.advance(len(batches) % shown)
+    task.advance(n_batches % shown)
     return float(torch.stack(losses).mean())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,17 @@ import numpy.typing as npt
 from diffchrom.errors import UsageError
 
 Signal = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
+
+#: Genes transformed at a time.
+PIECE = 2048
+
+
+def pieces(rows: Rows) -> Iterator[Rows]:
+    """Cut rows into pieces of at most `PIECE`."""
+    for first in range(0, len(rows), PIECE):
+        yield rows[first : first + PIECE]
+
 
 #: Functions of the signal, by name. Negative signal (a log ratio to input) keeps its sign under log1p.
 FUNCTIONS: dict[str, Callable[[Signal], Signal]] = {
@@ -37,23 +48,29 @@ class Transform:
     scale: tuple[float, ...]
 
     @classmethod
-    def fit(cls, function: str, standardise: bool, *signals: Signal) -> Transform:
-        """Fit on the training genes' signals, each float32 [n_genes, n_marks, n_bins].
+    def fit(cls, function: str, standardise: bool, rows: Rows, *signals: Signal) -> Transform:
+        """Fit on some genes (the training genes) of signals, each float32 [n_genes, n_marks, n_bins].
 
-        A mark that is constant keeps scale 1, so that it stays zero instead of turning into noise.
+        A mark that is constant keeps scale 1, so that it stays zero instead of turning into noise. The genes
+        are read a piece at a time, so the signals may be larger than memory.
         """
         if function not in FUNCTIONS:
             raise UsageError(f"transform {function}: unknown; choose one of {', '.join(FUNCTIONS)}")
-        n_marks = signals[0].shape[1]
+        n_marks, n_bins = signals[0].shape[1:]
         if not standardise:
             return cls(function, (0.0,) * n_marks, (1.0,) * n_marks)
-        means, scales = [], []
-        for j in range(n_marks):
-            values = np.concatenate([FUNCTIONS[function](signal[:, j]).ravel() for signal in signals])
-            means.append(float(values.mean(dtype=np.float64)))
-            deviation = float(values.std(dtype=np.float64))
-            scales.append(deviation if deviation > 1e-12 else 1.0)
-        return cls(function, tuple(means), tuple(scales))
+
+        def sums(of: Callable[[Signal], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+            total = np.zeros(n_marks)
+            for signal in signals:
+                for piece in pieces(rows):
+                    total += of(FUNCTIONS[function](signal[piece])).sum(axis=(0, 2))
+            return np.asarray(total / (len(signals) * len(rows) * n_bins))
+
+        mean = sums(lambda values: values.astype(np.float64))
+        scale = np.sqrt(sums(lambda values: np.square(values - mean[:, None])))
+        scale[scale <= 1e-12] = 1.0
+        return cls(function, tuple(mean.tolist()), tuple(scale.tolist()))
 
     def apply(self, signal: Signal) -> Signal:
         """Return a new float32 array of the same shape [n_genes, n_marks, n_bins]."""

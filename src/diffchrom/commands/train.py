@@ -61,6 +61,10 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is in --out already.")] = False,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="GB", help="Most memory to use.", show_default="what is free"),
+    ] = None,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
@@ -92,5 +96,6 @@ def train(
     job = TrainingJob(
         store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device
     )
-    run = train_run(job, out, resume=resume, force=force, reporter=console)
+    limit = None if memory is None else int(memory * 1e9)
+    run = train_run(job, out, resume=resume, force=force, memory=limit, reporter=console)
     print(format_row(SUMMARY_COLUMNS), format_row(run.summary()), sep="\n")
