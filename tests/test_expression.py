@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +68,7 @@ def test_every_real_table_is_recognised_and_adds_up(
 
 
 def test_results_of_a_differential_test_are_refused_with_the_remedy(shared_data: Path) -> None:
-    with pytest.raises(InputError, match=r"DESeq2 results holds changes .* --labels"):
+    with pytest.raises(InputError, match=r"DESeq2 results holds changes .* give the counts"):
         read_expression(shared_data / "expression" / "deseq2_results.csv.gz")
 
 
@@ -185,3 +187,90 @@ def test_rows_that_contradict_each_other_are_left_out(tmp_path: Path) -> None:
     (found,) = read_expression(table(tmp_path / "t.tsv", "gene_id\tA\nG1\t1\nG2\t2\nG1\t1\nG2\t3\nG3\t4\n"))
     assert found.ids.tolist() == ["G1", "G3"]
     assert any("contradict" in note and "G2" in note for note in found.notes)
+
+
+def test_a_known_cells_numbered_columns_are_its_replicates(tmp_path: Path) -> None:
+    text = "gene_id\tE003_1\tE003_2\tE0034\tE116.bam\nG1\t1\t3\t9\t7\n"
+    (found,) = read_expression(table(tmp_path / "counts.tsv", text), cells=("E003", "E116"))
+    assert (found.cells, found.values.tolist()) == (("E003", "E0034", "E116"), [[2.0, 9.0, 7.0]])
+    (alone,) = read_expression(tmp_path / "counts.tsv")
+    assert alone.cells == ("E003_1", "E003_2", "E0034", "E116")
+
+
+def test_a_cell_named_by_the_file_or_by_the_user(tmp_path: Path) -> None:
+    path = table(tmp_path / "E116.counts.txt", "G1\t4\n")
+    (found,) = read_expression(path, cells=("E003", "E116"))
+    assert found.cells == ("E116",)
+    with pytest.raises(InputError, match="does not say which cell it is"):
+        read_expression(path, cells=("K562",))
+    matrix = table(tmp_path / "m.tsv", "gene_id\tE003\tE116\nG1\t1\t2\n")
+    (chosen,) = read_expression(f"E116={matrix}", cells=("E003", "E116"))
+    assert (chosen.cells, chosen.values.tolist()) == (("E116",), [[2.0]])
+    with pytest.raises(InputError, match="no column for K562, but for E003, E116"):
+        read_expression(f"K562={matrix}", cells=("E003", "E116", "K562"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unit"),
+    [
+        ("E116.TPM.tsv", "G1\t1\n", "tpm"),
+        ("a.tsv", "gene_id\tFPKM\nG1\t1\n", "fpkm"),
+        ("a.tsv", "G1\t1\nG2\t2\n", "counts"),
+        ("a.tsv", "G1\t1\nG2\t2.5\n", "unknown"),
+    ],
+)
+def test_the_unit_is_told_by_names_or_by_whole_numbers(
+    tmp_path: Path, name: str, text: str, unit: str
+) -> None:
+    (found,) = read_expression(f"E116={table(tmp_path / name, text)}")
+    assert found.unit == unit
+    (said,) = read_expression(f"E116={tmp_path / name}", unit="cpm")
+    assert said.unit == "cpm"
+
+
+def test_star_takes_the_column_asked_for(shared_data: Path) -> None:
+    # awk '!/^N_/ {a+=$2; b+=$3; c+=$4}' of the file: 56375, 56513, 2819.
+    path = shared_data / "expression" / "star.ReadsPerGene.out.tab.gz"
+    totals = {}
+    for strandedness in ("unstranded", "forward", "reverse"):
+        (found,) = read_expression(f"X={path}", strandedness=strandedness)
+        totals[strandedness] = found.values.sum()
+    assert totals == {"unstranded": 56375, "forward": 56513, "reverse": 2819}
+
+
+def test_transcripts_add_up_to_their_genes(shared_data: Path) -> None:
+    # zcat salmon.quant.sf.gz, the six transcripts that tx2gene.csv.gz gives to A1CF: NumReads
+    # 0.000188414 + 0 + 6.19839e-07 + 8.50095 + 0.529402 + 0.000149809.
+    folder = shared_data / "expression"
+    counts, _ = read_expression(
+        f"X={folder / 'salmon.quant.sf.gz'}", transcripts=lambda: read_tx2gene(folder / "tx2gene.csv.gz")
+    )
+    row = counts.ids.tolist().index("A1CF")
+    assert counts.values[row, 0] == pytest.approx(9.030690842839, rel=1e-9)
+
+
+def test_transcripts_without_a_table_of_genes_are_refused_and_gene_level_salmon_is_not(
+    tmp_path: Path,
+) -> None:
+    header = "Name\tLength\tEffectiveLength\tTPM\tNumReads\n"
+    path = table(tmp_path / "quant.sf", header + "ENST00000000233.10\t9\t9\t1.5\t3\n")
+    with pytest.raises(InputError, match="give --tx2gene FILE"):
+        read_expression(f"X={path}")
+    counts, tpm = read_expression(f"X={path}", transcripts=lambda: {"ENST00000000233": "ENSG00000004059"})
+    assert (counts.ids.tolist(), counts.values.tolist(), tpm.values.tolist()) == (
+        ["ENSG00000004059"],
+        [[3.0]],
+        [[1.5]],
+    )
+    genes = table(tmp_path / "quant.genes.sf", header + "ENSG00000004059.11\t9\t9\t1.5\t3\n")
+    assert read_expression(f"X={genes}")[0].ids.tolist() == ["ENSG00000004059.11"]
+
+
+def test_a_table_is_read_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("gene_id\tA\nG1\t1\n",))
+    writer.start()
+    (found,) = read_expression(pipe)
+    assert found.values.tolist() == [[1.0]]
+    writer.join()

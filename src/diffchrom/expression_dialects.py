@@ -43,9 +43,7 @@ class Dialect:
     remedy: str = ""
 
 
-_NO_EXPRESSION = (
-    "holds changes between conditions, not expression; give it to --labels, or give its counts here"
-)
+_NO_EXPRESSION = "holds changes between conditions, not expression; give the counts that it was made from"
 
 MATRIX = Dialect("matrix")
 TWO_COLUMNS = Dialect("two columns")

@@ -23,7 +23,7 @@ def split_spec(spec: str | Path) -> tuple[str | None, Path]:
         return None, Path(text)
     if not cell or not path:
         raise UsageError(f"--expression {text}: give FILE, or CELL=FILE")
-    return cell, Path(path)
+    return cell, Path(path).expanduser()  # a shell leaves the ~ of CELL=~/FILE as it is
 
 
 def _sample_name(name: str) -> str:
