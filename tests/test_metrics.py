@@ -76,7 +76,9 @@ def test_a_weighted_gene_is_that_many_equal_genes(pairs, seed):
         weighted = metric.of(truth, prediction, weights)
         for row, value in zip(weights.astype(int), weighted, strict=True):
             drawn = np.repeat(np.arange(len(truth)), row)
-            assert value == pytest.approx(metric(truth[drawn], prediction[drawn]), rel=1e-7, abs=1e-9, nan_ok=True)
+            assert value == pytest.approx(
+                metric(truth[drawn], prediction[drawn]), rel=1e-7, abs=1e-9, nan_ok=True
+            )
 
 
 def test_genes_without_truth_or_prediction_are_left_out():

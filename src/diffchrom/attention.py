@@ -23,7 +23,8 @@ from diffchrom.inference import load_model, load_run_data, resolve_device
 from diffchrom.model import MAIN, DeepDiff
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import Run
-from diffchrom.store import CHUNK_GENES, Store
+from diffchrom.store import Store
+from diffchrom.store_format import CHUNK_GENES
 from diffchrom.transform import Transform
 
 #: Genes computed together; bounds memory, together with the number of sequences and bins.

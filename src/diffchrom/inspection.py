@@ -16,7 +16,8 @@ from diffchrom.dataset import PART_NAMES
 from diffchrom.errors import StoreError
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.splits import natural_order
-from diffchrom.store import SIGNAL_GROUPS, Store
+from diffchrom.store import Store
+from diffchrom.store_format import SIGNAL_GROUPS
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
 DEPTH_RATIO = 100.0

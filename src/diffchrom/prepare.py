@@ -27,8 +27,9 @@ from diffchrom.prepare_rows import annotated_genes, bin_mask, check_same_rows, m
 from diffchrom.prepare_splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare_tracks import Plan
 from diffchrom.reporting import SILENT, Reporter
-from diffchrom.store import Store, StoreEditor, creating
+from diffchrom.store import Store
 from diffchrom.store_lock import locked
+from diffchrom.store_writer import StoreEditor, creating
 from diffchrom.summary import Summary
 from diffchrom.track_reading import Windows
 from diffchrom.workers import WorkerPool

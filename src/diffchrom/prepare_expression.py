@@ -14,7 +14,8 @@ from diffchrom.errors import InputError, StoreError
 from diffchrom.expression import read_expression
 from diffchrom.expression_join import JoinedExpression, join_expression
 from diffchrom.genes import Genes
-from diffchrom.store import Store, StoreEditor
+from diffchrom.store import Store
+from diffchrom.store_writer import StoreEditor
 from diffchrom.summary import Summary
 from diffchrom.transcripts import read_tx2gene
 

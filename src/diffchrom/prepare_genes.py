@@ -25,7 +25,7 @@ import numpy.typing as npt
 from diffchrom.config import PREPARE
 from diffchrom.errors import InputError
 from diffchrom.genes import Genes
-from diffchrom.store import read_part
+from diffchrom.store_writer import read_part
 from diffchrom.summary import Summary
 
 if TYPE_CHECKING:

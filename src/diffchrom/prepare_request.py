@@ -13,7 +13,7 @@ from diffchrom.prepare_tracks import TrackOptions
 from diffchrom.reads import COUNT_MODES
 from diffchrom.samples import UNITS
 from diffchrom.splits import SPLITS
-from diffchrom.store import SIGNAL_GROUPS
+from diffchrom.store_format import SIGNAL_GROUPS
 from diffchrom.track_reading import CONTROL_MODES
 
 BLACKLIST_MODES = ("mask", "drop")

@@ -21,7 +21,7 @@ from diffchrom.genes import Genes, Window
 from diffchrom.reads import bam_chroms, reads_kind
 from diffchrom.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.signal import track_chroms
-from diffchrom.store import read_part
+from diffchrom.store_writer import read_part
 from diffchrom.summary import Summary
 from diffchrom.track_reading import (
     ReadSettings,

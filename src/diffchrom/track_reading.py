@@ -222,7 +222,7 @@ def read_track(
     mask : bool [n_genes, n_bins] in the store's order of bins; True where a blacklist puts 0; or None.
     draft : the part's rows are still to be chosen (a new store).
     """
-    from diffchrom.store import write_part
+    from diffchrom.store_writer import write_part
 
     binned = [_read_source(source, windows, settings) for source in sources]
     total = binned[0].values.astype(np.float64)
@@ -251,7 +251,7 @@ def read_track(
 
 def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> None:
     """Write a part with only the kept genes; the work of one worker."""
-    from diffchrom.store import read_part, write_part
+    from diffchrom.store_writer import read_part, write_part
 
     values, attrs = read_part(source)
     coverage, _ = read_part(source, "coverage")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from diffchrom.genes import Genes, Window
-from diffchrom.store import FORMAT_VERSION, create
+from diffchrom.store import create
+from diffchrom.store_format import FORMAT_VERSION
 
 
 def column(*values: str) -> np.ndarray:

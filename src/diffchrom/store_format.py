@@ -1,0 +1,67 @@
+"""What stores are made of (docs/store.md): names, limits, filters, and reading that trusts nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.errors import DiffchromError, StoreError
+
+FORMAT = "diffchrom-store"
+FORMAT_VERSION = 1
+
+#: Names of the signal groups, by what the window is laid around.
+SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
+#: Units of expression, the preferred first where a store holds several.
+EXPRESSION_UNITS = ("tpm", "rpkm", "fpkm", "counts")
+
+CHUNK_GENES = 32
+MAX_GENES = 50_000_000
+MAX_BINS = 1_000_000
+COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+# deflate cannot shrink data more than about 1030 times; a dataset that claims more is no honest one.
+_MAX_DEFLATE_RATIO = 1100
+
+Signal = npt.NDArray[np.float32]
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open for reading; whatever a broken or hostile file makes h5py raise becomes a StoreError."""
+    if not path.exists():
+        raise StoreError(f"{path}: no such store; make one with `diffchrom prepare` or give --store")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except DiffchromError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StoreError(f"{path}: not a readable diffchrom store ({reason}); prepare it again") from error
+
+
+def read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> npt.NDArray[Any]:
+    """Read a one-dimensional dataset, strings as objects; ValueError where it is none or has other rows."""
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+        raise ValueError(f"{group.name}/{name} is no column")
+    if n_genes is not None and dataset.shape[0] != n_genes:
+        raise ValueError(f"{group.name}/{name} has {dataset.shape[0]} rows, not {n_genes}")
+    check_size(dataset)
+    values = dataset[:]
+    if dataset.dtype.kind == "S":
+        return np.array([value.decode() for value in values], dtype=object)
+    return np.asarray(values)
+
+
+def check_size(dataset: h5py.Dataset) -> None:
+    """Refuse (ValueError) a dataset that claims more data than its bytes in the file can hold."""
+    claimed = int(np.prod(dataset.shape, dtype=np.float64)) * dataset.dtype.itemsize
+    if claimed > _MAX_DEFLATE_RATIO * (dataset.id.get_storage_size() + 64):
+        raise ValueError(f"{dataset.name} claims {claimed} bytes that the file does not hold")

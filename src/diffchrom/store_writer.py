@@ -1,0 +1,260 @@
+"""Writing stores: everything goes into a copy or a new file that is renamed into place when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom._version import __version__
+from diffchrom.errors import StoreError
+from diffchrom.files import staged
+from diffchrom.genes import Genes, Window
+from diffchrom.store_format import (
+    CHUNK_GENES,
+    COMPRESSION,
+    FORMAT,
+    FORMAT_VERSION,
+    SIGNAL_GROUPS,
+    Signal,
+    reading,
+)
+
+
+def _check_name(kind: str, name: str) -> str:
+    if not name or "/" in name or name in {".", ".."} or not name.isprintable():
+        raise StoreError(f"{name!r} cannot be a {kind} name in a store: it is empty or has '/' in it")
+    return name
+
+
+def _digest(values: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _write_strings(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
+    encoded = [str(value).encode() for value in values]
+    length = max((len(value) for value in encoded), default=0) or 1
+    # Fixed length, unlike variable-length strings, passes the checksum and compression filters.
+    data = np.array(encoded, dtype=h5py.string_dtype("utf-8", length))
+    group.create_dataset(name, data=data, chunks=(max(1, len(data)),), **COMPRESSION)
+
+
+def signal_chunks(n_genes: int, n_bins: int) -> tuple[int, int]:
+    """Chunk shape of a track: few genes, so that reading random genes inflates little."""
+    return min(CHUNK_GENES, n_genes), n_bins
+
+
+def write_part(
+    path: Path,
+    values: Signal,
+    attrs: Mapping[str, Any],
+    extra: Mapping[str, npt.NDArray[Any]],
+    *,
+    draft: bool = False,
+) -> None:
+    """Write one track as it will stand in a store, for `StoreEditor.add_part`; whole or not at all.
+
+    Parameters
+    ----------
+    path : the part's file.
+    values : float32 [n_genes, n_bins].
+    attrs : of the track.
+    extra : further arrays that stay in the part (coverage).
+    draft : write the values plainly, since the part's rows are still to be chosen.
+    """
+    layout = {} if draft else {"chunks": signal_chunks(*values.shape), **COMPRESSION}
+    with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        dataset = file.create_dataset("values", data=values, **layout)
+        dataset.attrs.update(dict(attrs))
+        if not draft:
+            dataset.attrs["values_sha256"] = _digest(values)
+        for name, array in extra.items():
+            file[name] = array
+
+
+def is_part(path: Path) -> bool:
+    """Tell whether a part is there and whole; parts are renamed into place, so opening it is enough."""
+    try:
+        with reading(path) as file:
+            return "values" in file
+    except StoreError:
+        return False
+
+
+def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """Read an array of a part and the track's attributes; StoreError when the part is broken."""
+    with reading(path) as file:
+        return file[name][:], dict(file["values"].attrs)
+
+
+@contextlib.contextmanager
+def creating(
+    path: str | Path,
+    genes: Genes,
+    window: Window,
+    *,
+    chrom_sizes: Mapping[str, int] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> Iterator[StoreEditor]:
+    """Make a store, replacing nothing; it appears with all that is added when the block ends well.
+
+    Parameters
+    ----------
+    path : path of the new file; StoreError when it exists.
+    genes : rows of the store; ids must be unique.
+    window : how windows are cut into bins.
+    chrom_sizes : chromosome name to length, in bases, as far as known.
+    attrs : further root attributes (``gtf``, ``gtf_sha256``, ...).
+    """
+    path = Path(path)
+    if path.exists():
+        raise StoreError(f"{path}: exists already; add to it, or remove it first")
+    if not len(genes):
+        raise StoreError(f"{path}: a store needs at least one gene")
+    if len(set(genes.id)) != len(genes):
+        raise StoreError(f"{path}: gene ids must be unique")
+    with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        file.attrs.update(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "created_by": f"diffchrom {__version__}",
+                "flank": window.flank,
+                "bin_size": window.bin_size,
+                "orient": window.orient,
+            }
+        )
+        file.attrs.update(dict(attrs or {}))
+        group = file.create_group("genes")
+        for field in fields(Genes):
+            values = getattr(genes, field.name)
+            if values.dtype == object:
+                _write_strings(group, field.name, values)
+            else:
+                group.create_dataset(field.name, data=values, chunks=(len(genes),), **COMPRESSION)
+        sizes = file.create_group("chrom_sizes")
+        names = np.array(list(chrom_sizes or {}), dtype=object)
+        lengths = np.array(list((chrom_sizes or {}).values()), dtype=np.int64)
+        if len(names):
+            _write_strings(sizes, "name", names)
+            sizes.create_dataset("length", data=lengths, chunks=(len(lengths),), **COMPRESSION)
+        file.create_group("cells", track_order=True)
+        file.create_group("splits", track_order=True)
+        yield StoreEditor(file, path, len(genes), window)
+
+
+class StoreEditor:
+    """What can be added to a store inside `Store.edit`; every method refuses to overwrite unless told to."""
+
+    def __init__(self, file: h5py.File, path: Path, n_genes: int, window: Window) -> None:
+        self._file = file
+        self.path = path
+        self.n_genes = n_genes
+        self.window = window
+
+    def _make_room(self, group: h5py.Group, name: str, replace: bool) -> None:
+        if name in group:
+            if not replace:
+                raise StoreError(f"{self.path}: {group.name}/{name} exists; use --replace to renew it")
+            del group[name]
+
+    def _put(
+        self,
+        group: h5py.Group,
+        name: str,
+        values: npt.NDArray[Any],
+        chunks: tuple[int, ...],
+        attrs: Mapping[str, Any] | None,
+        replace: bool,
+    ) -> None:
+        self._make_room(group, name, replace)
+        dataset = group.create_dataset(name, data=values, chunks=chunks, **COMPRESSION)
+        dataset.attrs.update(dict(attrs or {}))
+        dataset.attrs["values_sha256"] = _digest(values)
+
+    def _group(self, *names: str) -> h5py.Group:
+        group = self._file
+        for name in names:
+            group = group[name] if name in group else group.create_group(name, track_order=True)
+        return group
+
+    def add_signal(
+        self,
+        cell: str,
+        mark: str,
+        values: Signal,
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        around: str = "tss",
+        replace: bool = False,
+    ) -> None:
+        """Add one track; `values` is float32 [n_genes, n_bins], finite."""
+        shape = (self.n_genes, self.window.n_bins)
+        if values.shape != shape:
+            raise ValueError(f"signal of {cell} {mark} is {values.shape}, not {shape}")
+        if not np.isfinite(values).all():
+            raise StoreError(f"signal of {cell} {mark} has values that are not finite numbers")
+        group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
+        values = np.asarray(values, np.float32)
+        self._put(group, _check_name("mark", mark), values, signal_chunks(*shape), attrs, replace)
+
+    def add_part(
+        self,
+        cell: str,
+        mark: str,
+        part: Path,
+        *,
+        around: str = "tss",
+        replace: bool = False,
+    ) -> None:
+        """Add a track from a file that `write_part` made, without compressing it again."""
+        group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
+        self._make_room(group, _check_name("mark", mark), replace)
+        with reading(part) as source:
+            if source["values"].shape != (self.n_genes, self.window.n_bins):
+                raise ValueError(f"{part} is {source['values'].shape}")
+            source.copy("values", group, name=mark)
+
+    def add_expression(
+        self,
+        cell: str,
+        unit: str,
+        values: npt.NDArray[np.float64],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add a cell's expression; `values` is float64 [n_genes], not negative, NaN where unknown."""
+        if values.shape != (self.n_genes,):
+            raise ValueError(f"expression of {cell} is {values.shape}")
+        if np.isinf(values).any() or (values < 0).any():
+            raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
+        group = self._group("cells", _check_name("cell", cell), "expression")
+        chunks = (self.n_genes,)
+        self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
+
+    def add_split(
+        self,
+        name: str,
+        values: npt.NDArray[np.int8],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add a split; `values` is int8 [n_genes]: 0 train, 1 valid, 2 test, -1 unused."""
+        if values.shape != (self.n_genes,) or not np.isin(values, (-1, 0, 1, 2)).all():
+            raise ValueError(f"split {name} must be {self.n_genes} values of -1, 0, 1, 2")
+        group = self._group("splits")
+        chunks = (self.n_genes,)
+        self._put(group, _check_name("split", name), np.asarray(values, np.int8), chunks, attrs, replace)
+
+    def set_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Set root attributes (what a `prepare` understood, dropped or guessed)."""
+        self._file.attrs.update(dict(attrs))
