@@ -109,8 +109,9 @@ def covered_bases(part: bigwig.Intervals, first: IntArray, last: IntArray) -> In
 def _without_nan(part: bigwig.Intervals, header: bigwig.Header) -> bigwig.Intervals:
     """Drop intervals of NaN (no data); refuse infinity, naming its position."""
     # One pass for the common case: the sum of finite float32 in float64 is finite.
-    if np.isfinite(np.add.reduce(part.value, dtype=np.float64)):
-        return part
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(np.add.reduce(part.value, dtype=np.float64)):
+            return part
     infinite = np.isinf(part.value)
     if infinite.any():
         at = int(part.start[np.argmax(infinite)])

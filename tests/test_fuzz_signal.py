@@ -1,0 +1,121 @@
+"""Damaged bigWigs end in one clear line: no crash, no hang, no other exception, whatever bytes are wrong.
+
+`DIFFCHROM_FUZZ` is the number of damaged copies (``make fuzz`` takes 1,000).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffchrom.bigwig import read_header
+from diffchrom.errors import InputError
+from diffchrom.signal import bin_track
+
+COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "90"))
+SECONDS = 20.0
+DIALECTS = ("fixedStep.bw", "uncompressed.bw", "variable_step.bw")
+NASTY = (0, 1, 0x7F, 0x80, 0xFF)
+
+
+def spoil(whole: bytes, dice: random.Random) -> tuple[str, bytes]:
+    """One kind of damage: a cut, or wrong bytes in the header, the chromosome tree, the index or the data."""
+    tree, data, index = struct.unpack("<QQQ", whole[8:32])
+    places = {
+        "header": (4, 64),
+        "chromosomes": (tree, min(tree + 200, data)),
+        "blocks": (data, index),
+        "block starts": (data, min(data + 400, index)),
+        "index": (index, min(index + 4000, len(whole))),
+    }
+    kind = dice.choice(["cut", "zeros", *places])
+    if kind == "cut":
+        return kind, whole[: dice.randrange(len(whole))]
+    damaged = bytearray(whole)
+    if kind == "zeros":
+        first = dice.randrange(len(whole))
+        damaged[first : first + 4096] = bytes(len(damaged[first : first + 4096]))
+        return kind, bytes(damaged)
+    low, high = places[kind]
+    for _ in range(dice.choice([1, 1, 2, 8])):
+        at = dice.randrange(low, high)
+        damaged[at] = dice.choice([*NASTY, damaged[at] ^ (1 << dice.randrange(8))])
+    return kind, bytes(damaged)
+
+
+def windows(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Windows over all of a file's chromosomes, as far as they can be known from the undamaged file."""
+    chrom, start = [], []
+    for name, size in list(read_header(path).chrom_sizes.items())[:50]:
+        places = np.linspace(-1000, size, 20).astype(int)
+        chrom += [name] * len(places)
+        start += places.tolist()
+    return np.array(chrom, object), np.array(start)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_damaged_bigwigs_are_read_or_refused_in_one_line(
+    shared_data: Path, tmp_path: Path, dialect: str
+) -> None:
+    source = shared_data / "bigwig_dialects" / dialect
+    whole = source.read_bytes()
+    chrom, start = windows(source)
+    path = tmp_path / "damaged.bw"
+    dice = random.Random(dialect)
+    refused = 0
+    for copy in range(COPIES // len(DIALECTS)):
+        kind, content = spoil(whole, dice)
+        path.write_bytes(content)
+        began = time.monotonic()
+        message = ""
+        try:
+            binned = bin_track(path, chrom, start, n_bins=50, bin_size=200)
+        except InputError as error:
+            message = str(error)
+        if message:
+            refused += 1
+            assert message.startswith(str(path)), (copy, kind)
+            assert "\n" not in message, (copy, kind)
+        else:
+            assert np.isfinite(binned.values).all(), (copy, kind)
+        assert time.monotonic() - began < SECONDS, (copy, kind)
+    assert refused > 0
+
+
+def test_a_block_that_inflates_without_end_is_refused(tmp_path: Path) -> None:
+    import zlib
+
+    bomb = zlib.compress(bytes(50_000_000))
+    tree = struct.pack("<IIIIQQ", 0x78CA8C91, 1, 4, 8, 1, 0) + struct.pack(
+        "<BBH4sII", 1, 0, 1, b"chr1", 0, 1000
+    )
+    data_at = 64 + len(tree)
+    index_at = data_at + 8 + len(bomb)
+    index = struct.pack("<IIQIIIIQII", 0x2468ACE0, 1, 1, 0, 0, 0, 1000, index_at, 1, 0)
+    index += struct.pack("<BBHIIIIQQ", 1, 0, 1, 0, 0, 0, 1000, data_at + 8, len(bomb))
+    head = struct.pack("<IHHQQQHHQQIQ", 0x888FFC26, 4, 0, 64, data_at, index_at, 0, 0, 0, 0, 32768, 0)
+    path = tmp_path / "bomb.bw"
+    path.write_bytes(head + tree + struct.pack("<Q", 1) + bomb + index)
+    with pytest.raises(InputError, match="does not end"):
+        bin_track(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
+
+
+def test_an_index_that_bites_its_tail_is_refused(tmp_path: Path) -> None:
+    tree = struct.pack("<IIIIQQ", 0x78CA8C91, 1, 4, 8, 1, 0) + struct.pack(
+        "<BBH4sII", 1, 0, 1, b"chr1", 0, 1000
+    )
+    data_at = 64 + len(tree)
+    index_at = data_at + 8
+    index = struct.pack("<IIQIIIIQII", 0x2468ACE0, 1, 1, 0, 0, 0, 1000, index_at, 1, 0)
+    index += struct.pack("<BBHIIIIQ", 0, 0, 1, 0, 0, 0, 1000, index_at + 48) + bytes(64)
+    head = struct.pack("<IHHQQQHHQQIQ", 0x888FFC26, 4, 0, 64, data_at, index_at, 0, 0, 0, 0, 32768, 0)
+    path = tmp_path / "loop.bw"
+    path.write_bytes(head + tree + struct.pack("<Q", 1) + index)
+    with pytest.raises(InputError, match="its index has no end"):
+        bin_track(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
