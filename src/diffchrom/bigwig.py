@@ -211,7 +211,7 @@ def _overlaps(items: Array, first_key: Array, last_key: Array) -> npt.NDArray[np
     return np.asarray(begun > over)
 
 
-def _touched_blocks(
+def touched_blocks(
     file: IO[bytes], header: Header, chrom_id: Array, start: Array, end: Array
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Offsets and sizes of the data blocks that meet the regions (sorted, not overlapping)."""
@@ -396,7 +396,7 @@ def read_intervals(
     sizes_by_id = {header.chrom_ids[name]: size for name, size in header.chrom_sizes.items()}
     try:
         with header.path.open("rb") as file:
-            offset, size = _touched_blocks(file, header, chrom_id, start, end)
+            offset, size = touched_blocks(file, header, chrom_id, start, end)
             chrom, covered = -1, 0
             for blocks in _batches(_inflated(file, header, offset, size)):
                 for part in _decode(header, blocks):
