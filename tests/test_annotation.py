@@ -265,3 +265,17 @@ def test_windows_shared_across_a_split_are_counted(tmp_path: Path) -> None:
     # Windows [950, 1050) and [1049, 1149) share a base; [1250, 1350) and [1350, 1450) share none.
     assert shared_windows(genes, WINDOW, np.array([0, 2, 0, 2], dtype=np.int8)) == 1
     assert shared_windows(genes, WINDOW, np.array([-1, 2, 0, 2], dtype=np.int8)) == 0
+
+
+def test_gff3_without_gene_lines_is_read_as_gffread_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.gff3"
+    first = "ID=T1;geneID=G1;gene_name=S1"
+    second = "ID=T2;geneID=G1;gene_name=S1"
+    lines = [line("transcript", 201, 300, "+", first), line("transcript", 101, 250, "+", second)]
+    path.write_text(
+        "##gff-version 3\n" + "\n".join([*lines, line("exon", 101, 150, "+", "Parent=T2")]) + "\n"
+    )
+    annotation = read_annotation(path)
+    assert (annotation.genes.id.tolist(), annotation.genes.name.tolist()) == (["G1"], ["S1"])
+    assert annotation.genes.tss.tolist() == [100]
+    assert read_transcripts(path) == {"T1": "G1", "T2": "G1"}

@@ -274,3 +274,46 @@ def test_a_table_is_read_through_a_pipe(tmp_path: Path) -> None:
     (found,) = read_expression(pipe)
     assert found.values.tolist() == [[1.0]]
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect", "values"),
+    [
+        # Headers as RSEM 1.3, StringTie 2 -A, Cufflinks 2 and GTEx's GCT files have them.
+        (
+            "transcript_id\tgene_id\tlength\teffective_length\texpected_count\tTPM\tFPKM\tIsoPct\n"
+            "T1\tG1\t9\t9\t1\t2\t3\t50\nT2\tG1\t9\t9\t4\t5\t6\t50\n",
+            "RSEM transcripts",
+            {"counts": 5, "tpm": 7, "fpkm": 9},
+        ),
+        (
+            "Gene ID\tGene Name\tReference\tStrand\tStart\tEnd\tCoverage\tFPKM\tTPM\n"
+            "G1\tS\tchr1\t+\t1\t9\t1\t2\t3\n",
+            "StringTie",
+            {"tpm": 3, "fpkm": 2},
+        ),
+        (
+            "tracking_id\tclass_code\tnearest_ref_id\tgene_id\tgene_short_name\ttss_id\tlocus\tlength\tcoverage\t"
+            "FPKM\tFPKM_conf_lo\tFPKM_conf_hi\tFPKM_status\nG1\t-\t-\tG1\tS\t-\tchr1:1-9\t-\t-\t4.5\t1\t9\tOK\n",
+            "Cufflinks",
+            {"fpkm": 4.5},
+        ),
+        ("#1.2\n1\t1\nName\tDescription\tE116\nG1\tS\t6.5\n", "matrix", {"unknown": 6.5}),
+    ],
+)
+def test_other_tools_tables_are_read_by_their_headers(
+    tmp_path: Path, text: str, dialect: str, values: dict[str, float]
+) -> None:
+    found = read_expression(f"E116={table(tmp_path / 'a.txt', text)}")
+    assert {one.dialect for one in found} == {dialect}
+    assert [one.ids.tolist() for one in found] == [["G1"]] * len(found)
+    assert {one.unit: one.values[0, 0] for one in found} == values
+
+
+@pytest.mark.parametrize(
+    "header", ["gene\tlogFC\tlogCPM\tF\tPValue\tFDR", "gene\tlogFC\tAveExpr\tt\tP.Value\tadj.P.Val\tB"]
+)
+def test_other_differential_tests_are_refused(tmp_path: Path, header: str) -> None:
+    columns = header.count("\t")
+    with pytest.raises(InputError, match="results holds changes"):
+        read_expression(table(tmp_path / "a.tsv", header + "\nG1" + "\t0.5" * columns + "\n"))

@@ -17,6 +17,8 @@ from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
 from diffchrom.tables import format_value
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
+#: Where matplotlib writes the date of a plot.
+_DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
@@ -103,17 +105,30 @@ def _verify_run(run: Run, found: Sequence[str]) -> None:
             raise RunError(f"{run.path / MODEL}: {broken[0]} has values that are no numbers; train it again")
 
 
+def _brief(value: Any) -> str:
+    """Return a value of a configuration on one line; long lists by their ends."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_brief(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        shown = [_brief(item) for item in value]
+        if len(shown) > 6:
+            return f"[{shown[0]} {shown[1]} ... {shown[-1]}: {len(shown)} values]"
+        return f"[{' '.join(shown)}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def run_text(values: Mapping[str, Any]) -> str:
     """Return a run's description (`run_dict`) for people."""
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
     lines = [f"run {values['path']}"]
     lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
     lines.append(
-        f"  pair: {' , '.join(values['pair'])} (log2fc is {values['pair'][1]} over {values['pair'][0]})"
+        f"  pair: {','.join(values['pair'])} (log2fc is {values['pair'][1]} over {values['pair'][0]})"
     )
     lines.append(f"  marks: {', '.join(values['marks'])}")
     for name in ("window", "store", "hyperparameters", "versions"):
-        lines.append(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in values[name].items()))
+        if values[name]:
+            lines.append(f"  {name}: {_brief(values[name])}")
     if values["metrics"]:
         names = list(dict.fromkeys(name for part in values["metrics"].values() for name in part))
         lines.append("metrics:")
@@ -141,6 +156,12 @@ def json_text(values: Mapping[str, Any]) -> str:
     return json.dumps(_plain(values), indent=2, allow_nan=False) + "\n"
 
 
+def check_plot_name(path: Path) -> None:
+    """Raise UsageError when `path` ends in none of `PLOT_FORMATS`."""
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(PLOT_FORMATS)}")
+
+
 def plot_profiles(summary: StoreSummary, path: Path) -> None:
     """Draw the mean signal around the TSS, one panel a mark and one line a cell.
 
@@ -149,8 +170,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
     UsageError
         When the name ends in none of `PLOT_FORMATS`, or the store has no tracks.
     """
-    if path.suffix.lower() not in PLOT_FORMATS:
-        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(PLOT_FORMATS)}")
+    check_plot_name(path)
     tracks = [track for track in summary.tracks if track.around == "tss"]
     if not tracks:
         raise UsageError(f"--plot: {summary.path} has no tracks")
@@ -177,13 +197,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
     try:
         with staged(path) as temporary:
             # No date in the file: the same store gives the same bytes.
-            metadata = (
-                {}
-                if path.suffix.lower() == ".png"
-                else {"Date": None}
-                if path.suffix.lower() == ".svg"
-                else {"CreationDate": None}
-            )
+            metadata = {_DATES[path.suffix.lower()]: None} if path.suffix.lower() in _DATES else {}
             with mpl.rc_context({"svg.hashsalt": "diffchrom"}):
                 figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
     except ValueError as error:

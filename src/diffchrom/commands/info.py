@@ -45,6 +45,8 @@ def info(
         values = report.run_dict(Run.open(path, unfinished=True), verify=verify)
         text = report.run_text(values)
     else:
+        if plot is not None:
+            report.check_plot_name(plot)
         summary = summarise_store(Store(path), verify=verify, reporter=console)
         values, text = summary.to_dict(), report.store_text(summary)
         if plot is not None:
