@@ -196,6 +196,97 @@ def test_attention_weighs_the_step_that_matches_its_context_most() -> None:
     torch.testing.assert_close(embedding, torch.tensor([[[100.0, 1.0]]]))
 
 
+def attended(bank: LSTMBank, x: torch.Tensor, context: torch.Tensor, backend: Any) -> dict[str, torch.Tensor]:
+    """Attention's results, and the gradients of everything for a loss that uses both of them."""
+    bank.zero_grad()
+    x, context = (t.detach().to(bank.weight_hh.dtype).requires_grad_() for t in (x, context))
+    with use_backend(backend):
+        embedding, alpha = bank.attend(x, context)
+        (embedding.sin().sum() + (alpha * torch.linspace(0, 1, alpha.shape[-1])).sum()).backward()
+    leaves = {"x": x, "context": context, **dict(bank.named_parameters())}
+    gradients = {
+        f"grad of {name}": leaf.grad.clone() for name, leaf in leaves.items() if leaf.grad is not None
+    }
+    assert len(gradients) == 6
+    return {"embedding": embedding.detach(), "alpha": alpha.detach(), **gradients}
+
+
+@pytest.mark.parametrize(
+    "sizes", [(5, 10, 200, 1, 32), (1, 10, 5, 64, 16), (2, 7, 20, 3, 37), (3, 1, 1, 2, 1)]
+)
+def test_fused_attention_equals_float64_on_every_instruction_set(
+    instruction_set: str, sizes: tuple[int, ...]
+) -> None:
+    bank, x, _ = example_of(*sizes)
+    context = torch.randn(sizes[0], 2 * sizes[4], generator=torch.Generator().manual_seed(5))
+    fused = attended(bank, x, context, "fused")
+    assert worst_error(fused, attended(bank.double(), x, context, "torch")) < 1e-5
+
+
+def test_attention_alone_has_gradients_without_the_embedding(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=3, steps=6, inputs=1, hidden=4)
+    context = torch.ones(2, 8, requires_grad=True)
+    _, alpha = bank.attend(x, context)
+    alpha[..., 0].sum().backward()
+    assert context.grad is not None
+    assert context.grad.any()
+
+
+def test_attention_without_gradients_gives_the_same_values(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=11, steps=9, inputs=1, hidden=8)
+    context = torch.ones(2, 16)
+    with torch.no_grad():
+        inferred = bank.attend(x, context)
+    for one, other in zip(inferred, bank.attend(x, context), strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=0, atol=0)
+
+
+def test_context_of_another_size_is_refused(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"context must be \[2, 8\]"):
+        LSTMBank(2, 1, 4).attend(torch.zeros(2, 1, 5, 1), torch.zeros(2, 4))
+
+
+def test_nan_in_one_gene_leaves_the_attention_of_others_alone(backend: str) -> None:
+    bank, x, _ = example_of(n_sequences=1, batch=3, steps=6, inputs=1, hidden=4)
+    x[0, 1, 2] = float("nan")
+    embedding, alpha = bank.attend(x, torch.ones(1, 8))
+    assert torch.isnan(alpha[0, 1]).all()
+    assert torch.isnan(embedding[0, 1]).all()
+    assert torch.isfinite(alpha[0, [0, 2]]).all()
+    assert torch.isfinite(embedding[0, [0, 2]]).all()
+
+
+@needs_kernel
+def test_results_of_an_earlier_step_survive_later_ones() -> None:
+    bank, x, _ = example_of(n_sequences=3, batch=10, steps=200, inputs=1, hidden=32)
+    bank(x).square().sum().backward()
+    expected = bank.weight_hh.grad.clone()
+    bank.zero_grad()
+    first = bank(x)
+    for _ in range(3):  # other steps in between use the same pool of memory
+        bank(x + 1).detach()
+    first.square().sum().backward()
+    assert torch.equal(bank.weight_hh.grad, expected)
+
+
+@needs_kernel
+def test_memory_of_a_step_is_used_again_by_the_next() -> None:
+    script = """
+import resource, torch
+from diffchrom.lstm import LSTMBank
+torch.manual_seed(0)
+bank, x = LSTMBank(6, 1, 32), torch.randn(6, 10, 200, 1)
+def steps(n):
+    for _ in range(n):
+        bank(x).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+few = steps(5)
+print(steps(20) - few)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) < 40_000, done.stderr  # KiB; a step takes 20 MiB
+
+
 def test_a_bank_starts_within_the_bounds_of_torch_lstm() -> None:
     bank = LSTMBank(4, 3, 25)
     for parameter in bank.parameters():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffchrom import _kernel
 from diffchrom.errors import UsageError
-from diffchrom.fused_lstm import FusedBank
+from diffchrom.fused_lstm import FusedAttention, FusedBank
 
 Backend = Literal["fused", "torch"]
 
@@ -181,7 +181,17 @@ class LSTMBank(torch.nn.Module):
         embedding, alpha : Tensor
             [n_sequences, batch, 2 * hidden_size] and [n_sequences, batch, steps]; see `attention_pool`.
         """
-        return attention_pool(self(x), context)
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        _check_shapes(x, *weights)
+        if context.shape != (self.n_sequences, 2 * self.hidden_size):
+            raise ValueError(
+                f"context must be {[self.n_sequences, 2 * self.hidden_size]}, got {list(context.shape)}"
+            )
+        if backend_name(x.device, x.dtype) == "fused":
+            _check_fused(x, *weights, context)
+            embedding, alpha = FusedAttention.apply(x, *weights, context)  # type: ignore[no-untyped-call]
+            return embedding, alpha
+        return attention_pool(lstm_bank(x, *weights), context)
 
     def extra_repr(self) -> str:
         """Sizes, for ``repr``."""

@@ -47,10 +47,13 @@ struct isa {
     void (*forward)(const struct job *, int64_t which, int64_t first, int64_t count, float *scratch);
     int64_t (*backward_scratch)(const struct job *);
     void (*backward)(const struct job *, int64_t which, float *scratch);
+    void (*attend)(const struct job *, int64_t sequence);
+    void (*attend_backward)(const struct job *, int64_t sequence);
 };
 
 #define ROWS_1_TO_3(do) do(1) do(2) do(3)
 #define ROWS_1_TO_6(do) ROWS_1_TO_3(do) do(4) do(5) do(6)
+#define ROWS_1_TO_12(do) ROWS_1_TO_6(do) do(7) do(8) do(9) do(10) do(11) do(12)
 
 #ifdef X86
 TARGET_BEGIN("avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")
@@ -59,8 +62,13 @@ TARGET_BEGIN("avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")
 #define VW 16
 #define LEAST _mm512_min_ps
 #define GREATEST _mm512_max_ps
+#define SUM _mm512_reduce_add_ps
+/* The scalar as a broadcast operand of the instruction: compilers load it to a register first, one more each. */
+#define ADD_PRODUCT(sum, weight, scalar) \
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weight), "m"(*(scalar)))
 #define MR 6
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_6
+#define FOR_EACH_PROJECTED ROWS_1_TO_12
 #include "lstm_isa.h"
 TARGET_END
 
@@ -70,8 +78,10 @@ TARGET_BEGIN("avx2,fma")
 #define VW 8
 #define LEAST _mm256_min_ps
 #define GREATEST _mm256_max_ps
+#define SUM(v) (((v)[0] + (v)[4]) + ((v)[1] + (v)[5]) + (((v)[2] + (v)[6]) + ((v)[3] + (v)[7])))
 #define MR 3
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_3
+#define FOR_EACH_PROJECTED ROWS_1_TO_6
 #include "lstm_isa.h"
 TARGET_END
 #endif
@@ -80,6 +90,7 @@ TARGET_END
 #define ISA(name) PASTE(name, baseline)
 #define ISA_NAME "baseline"
 #define VW 4
+#define SUM(v) (((v)[0] + (v)[2]) + ((v)[1] + (v)[3]))
 #if defined(X86)
 #define LEAST _mm_min_ps
 #define GREATEST _mm_max_ps
@@ -99,9 +110,11 @@ static ALWAYS_INLINE float4 select_lanes(int4 mask, float4 yes, float4 no)
 #ifdef __aarch64__ /* 32 vector registers */
 #define MR 6
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_6
+#define FOR_EACH_PROJECTED ROWS_1_TO_12
 #else
 #define MR 3
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_3
+#define FOR_EACH_PROJECTED ROWS_1_TO_6
 #endif
 #include "lstm_isa.h"
 
@@ -236,6 +249,20 @@ static void backward_task(void *argument, int64_t task)
     restore_subnormals(mode);
 }
 
+static void attend_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    call->isa->attend(call->job, task);
+}
+
+static void attend_backward_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    const unsigned long mode = flush_subnormals();
+    call->isa->attend_backward(call->job, task);
+    restore_subnormals(mode);
+}
+
 /* Floats that forward needs in job->saved where a backward pass is to follow. */
 EXPORT int64_t lstm_saved_size(const struct job *job) { return isa_in_use()->saved_size(job); }
 
@@ -244,12 +271,14 @@ EXPORT int lstm_forward(const struct job *job)
 {
     struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
     run_tasks(forward_task, &call, job->n_sequences * 2 * call.blocks, job->threads);
+    if (job->context && !atomic_load(&call.failed)) run_tasks(attend_task, &call, job->n_sequences, job->threads);
     return atomic_load(&call.failed) ? -1 : 0;
 }
 
 EXPORT int lstm_backward(const struct job *job)
 {
     struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
+    if (job->context) run_tasks(attend_backward_task, &call, job->n_sequences, job->threads);
     run_tasks(backward_task, &call, job->n_sequences * 2, job->threads);
     return atomic_load(&call.failed) ? -1 : 0;
 }

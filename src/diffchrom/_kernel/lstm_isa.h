@@ -13,6 +13,11 @@ typedef float ISA(vec) __attribute__((vector_size(4 * VW), may_alias));
 typedef float ISA(uvec) __attribute__((vector_size(4 * VW), aligned(4), may_alias)); /* anywhere in memory */
 #define vec ISA(vec)
 #define uvec ISA(uvec)
+#define AHEAD 2 /* steps to fetch from memory in advance: the saved gates outgrow the second-level cache */
+#define PROJECTED (2 * MR) /* genes of a backward tile: 2 * PROJECTED accumulators and 2 weights */
+#ifndef ADD_PRODUCT /* sum += *scalar * weight */
+#define ADD_PRODUCT(sum, weight, scalar) (sum) += *(scalar) * (weight)
+#endif
 #define GATES (4 * VW) /* floats of the four gates of one vector of units */
 
 static ALWAYS_INLINE vec ISA(splat)(float a) { return a - (vec){}; }
@@ -34,12 +39,14 @@ static ALWAYS_INLINE vec ISA(tanh)(vec x)
     return x * p / q;
 }
 
-/* acc[row][v] += sum over k of a[row * a_row + k * a_k] * b[k * b_k + v]: the one matrix product of this file.
+/* acc[row][v] += sum over k of a[row * a_row + k * a_k] * b[k * b_k + v]. `soon`, if any, is memory to fetch
+ * meanwhile, a cache line for each k: fetched in one burst, it would leave the arithmetic waiting.
  * `rows` and `width` are constants wherever it is inlined, so that acc stays in registers. */
 static ALWAYS_INLINE void ISA(multiply)(const int rows, const int width, vec *acc, int64_t depth, const float *a,
-                                        int64_t a_row, int64_t a_k, const float *b, int64_t b_k)
+                                        int64_t a_row, int64_t a_k, const float *b, int64_t b_k, const char *soon)
 {
     for (int64_t k = 0; k < depth; k++) {
+        if (soon) __builtin_prefetch(soon + k * 64, 1);
         vec spread[MR];
         UNROLL for (int r = 0; r < rows; r++) spread[r] = ISA(splat)(a[r * a_row + k * a_k]);
         UNROLL for (int v = 0; v < width; v++) {
@@ -121,19 +128,21 @@ static ALWAYS_INLINE void ISA(forward_tile)(const int rows, const struct job *jo
     const int64_t direction = which & 1, gene = (which >> 1) * job->batch + first;
     float *cell = state, *h_old = state + MR * Hp, *h_new = state + 2 * MR * Hp;
     memset(state, 0, sizeof(float) * 3 * MR * Hp);
-    float *save = job->saved ? job->saved + (which * job->batch + first) * T * 5 * Hp : NULL;
+    float *save = job->saved ? job->saved + (which * T * job->batch + first) * 5 * Hp : NULL;
     for (int64_t step = 0; step < T; step++) {
         const int64_t t = direction ? T - 1 - step : step;
         const float *x = job->x + (gene * T + t) * I;
         float *out = job->hidden_states + (gene * T + t) * 2 * H + direction * H;
+        const char *soon = save ? (const char *)(save + (step + AHEAD) * job->batch * 5 * Hp) : NULL;
         for (int64_t u = 0; u < U; u++) {
             const float *weights = packed + u * s->rows * GATES;
             vec acc[MR * 4];
             UNROLL for (int r = 0; r < rows; r++)
                 UNROLL for (int gate = 0; gate < 4; gate++)
                     acc[r * 4 + gate] = *(const vec *)(weights + I * GATES + gate * VW);
-            ISA(multiply)(rows, 4, acc, I, x, T * I, 1, weights, GATES);
-            ISA(multiply)(rows, 4, acc, H, h_old, Hp, 1, weights + (I + 1) * GATES, GATES);
+            ISA(multiply)(rows, 4, acc, I, x, T * I, 1, weights, GATES, NULL);
+            ISA(multiply)(rows, 4, acc, H, h_old, Hp, 1, weights + (I + 1) * GATES, GATES, soon);
+            if (soon) soon += rows * 5 * VW * sizeof(float);
             UNROLL for (int r = 0; r < rows; r++) {
                 const vec i = ISA(tanh)(acc[r * 4]) * 0.5f + 0.5f;
                 const vec f = ISA(tanh)(acc[r * 4 + 1]) * 0.5f + 0.5f;
@@ -145,7 +154,7 @@ static ALWAYS_INLINE void ISA(forward_tile)(const int rows, const struct job *jo
                 *(vec *)(h_new + r * Hp + u * VW) = h;
                 ISA(store_some)(out + r * T * 2 * H + u * VW, h, H - u * VW);
                 if (save) {
-                    vec *to = (vec *)(save + ((step * U + u) * rows + r) * 5 * VW);
+                    vec *to = (vec *)(save + ((step * job->batch + r) * U + u) * 5 * VW);
                     to[0] = i, to[1] = f, to[2] = g, to[3] = o, to[4] = *c;
                 }
             }
@@ -192,7 +201,7 @@ static int64_t ISA(backward_scratch)(const struct job *job)
     const struct ISA(sizes) s = ISA(sizes_of)(job);
     const int64_t inputs = (s.chunk * s.rows + VW - 1) / VW * VW;
     return 4 * s.padded * s.columns + s.units * s.rows * GATES + s.units * s.chunk * GATES + inputs
-         + 2 * MR * s.padded;
+         + 2 * PROJECTED * s.padded;
 }
 
 static void ISA(transpose)(const struct job *job, const struct ISA(sizes) *s, int64_t which, float *to)
@@ -214,7 +223,7 @@ static ALWAYS_INLINE void ISA(accumulate_tile)(const int rows, const struct ISA(
 {
     vec acc[MR * 4];
     UNROLL for (int k = 0; k < rows * 4; k++) acc[k] = *(vec *)(grad + k * VW);
-    ISA(multiply)(rows, 4, acc, count, inputs, 1, s->rows, grad_gates, GATES);
+    ISA(multiply)(rows, 4, acc, count, inputs, 1, s->rows, grad_gates, GATES, NULL);
     UNROLL for (int k = 0; k < rows * 4; k++) *(vec *)(grad + k * VW) = acc[k];
 }
 
@@ -234,32 +243,31 @@ static void ISA(accumulate)(const struct ISA(sizes) *s, int64_t count, const str
     }
 }
 
-/* acc[gene][v] = grad_gates of one step x `width` vectors of columns of the transposed weights, from `column`. */
-static ALWAYS_INLINE void ISA(back_project)(const int rows, const int width, const struct job *job,
-                                            const struct ISA(sizes) *s, const struct ISA(backward_scratch) *w,
-                                            int64_t slot, int64_t column, vec *acc)
+/* Gradients of h of the step before, and of x, for `width` vectors of columns: the gates' gradients of one step
+ * x the transposed weights. */
+static ALWAYS_INLINE void ISA(project_columns)(const int rows, const int width, const struct job *job,
+                                               const struct ISA(sizes) *s, const struct ISA(backward_scratch) *w,
+                                               int64_t slot, int64_t column, float *grad_x, const char *soon)
 {
+    vec acc[2 * PROJECTED];
     UNROLL for (int k = 0; k < rows * width; k++) acc[k] = (vec){};
     for (int64_t u = 0; u < s->units; u++) {
         const float *grad_gates = w->grad_gates + (u * s->chunk + slot) * GATES;
         const float *right = w->transposed + u * GATES * s->columns + column;
         const int64_t lanes = job->hidden - u * VW;
-        if (lanes >= VW)
-            ISA(multiply)(rows, width, acc, GATES, grad_gates, GATES, 1, right, s->columns);
-        else /* padding holds no gradient, and may hold NaN where the input did */
-            for (int gate = 0; gate < 4; gate++)
-                ISA(multiply)(rows, width, acc, lanes, grad_gates + gate * VW, GATES, 1,
-                              right + gate * VW * s->columns, s->columns);
+        /* a last vector's padding holds no gradient, and may hold NaN where the input did */
+        const int64_t depth = lanes >= VW ? GATES : lanes;
+        for (int64_t gate = 0; gate < GATES; gate += depth == GATES ? GATES : VW)
+            for (int64_t k = gate; k < gate + depth; k++) {
+                vec weights[2];
+                __builtin_prefetch(soon);
+                soon += 64;
+                UNROLL for (int v = 0; v < width; v++) weights[v] = *(const vec *)(right + k * s->columns + v * VW);
+                UNROLL for (int r = 0; r < rows; r++)
+                    UNROLL for (int v = 0; v < width; v++)
+                        ADD_PRODUCT(acc[r * width + v], weights[v], grad_gates + r * GATES + k);
+            }
     }
-}
-
-/* Gradients of h of the step before, and of x, from the gates' gradients of one step. */
-static ALWAYS_INLINE void ISA(project_columns)(const int rows, const int width, const struct job *job,
-                                               const struct ISA(sizes) *s, const struct ISA(backward_scratch) *w,
-                                               int64_t slot, int64_t column, float *grad_x)
-{
-    vec acc[MR * 4];
-    ISA(back_project)(rows, width, job, s, w, slot, column, acc);
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int v = 0; v < width; v++) {
             const int64_t at = column + v * VW;
@@ -268,6 +276,20 @@ static ALWAYS_INLINE void ISA(project_columns)(const int rows, const int width, 
                 ISA(store_some)(grad_x + r * job->steps * job->input + at - s->padded, acc[r * width + v],
                                 job->input - (at - s->padded));
         }
+}
+
+static void ISA(project)(int64_t rows, const struct job *job, const struct ISA(sizes) *s,
+                         const struct ISA(backward_scratch) *w, int64_t slot, float *grad_x, const char *soon)
+{
+    int64_t column = 0;
+    for (; column + 2 * VW <= s->columns; column += 2 * VW)
+#define TILE(n) case n: ISA(project_columns)(n, 2, job, s, w, slot, column, grad_x, soon); break;
+        switch (rows) { FOR_EACH_PROJECTED(TILE) }
+#undef TILE
+    if (column < s->columns)
+#define TILE(n) case n: ISA(project_columns)(n, 1, job, s, w, slot, column, grad_x, soon); break;
+        switch (rows) { FOR_EACH_PROJECTED(TILE) }
+#undef TILE
 }
 
 /* Gradient that reaches h of gene r from outside the recurrence: given, or made from attention's. */
@@ -282,24 +304,24 @@ static ALWAYS_INLINE vec ISA(outer_gradient)(const struct job *job, int64_t gene
     return job->alpha[gene * job->steps + t] * embedding + job->grad_score[gene * job->steps + t] * context;
 }
 
-static ALWAYS_INLINE void ISA(backward_tile)(const int rows, const struct job *job, const struct ISA(sizes) *s,
+static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct ISA(sizes) *s,
                                              int64_t which, int64_t first,
                                              const struct ISA(backward_scratch) *w)
 {
     const int64_t H = job->hidden, I = job->input, T = job->steps, U = s->units, Hp = s->padded;
     const int64_t direction = which & 1, gene = (which >> 1) * job->batch + first;
-    const float *save = job->saved + (which * job->batch + first) * T * 5 * Hp;
+    const float *save = job->saved + (which * T * job->batch + first) * 5 * Hp;
     float *grad_x = job->grad_x ? job->grad_x + (direction * job->n_sequences * job->batch + gene) * T * I : NULL;
     int64_t slot = 0;
-    memset(w->grad_h, 0, sizeof(float) * MR * Hp);
-    memset(w->grad_c, 0, sizeof(float) * MR * Hp);
+    memset(w->grad_h, 0, sizeof(float) * PROJECTED * Hp);
+    memset(w->grad_c, 0, sizeof(float) * PROJECTED * Hp);
     for (int64_t step = T - 1; step >= 0; step--) {
         const int64_t t = direction ? T - 1 - step : step, t_before = direction ? t + 1 : t - 1;
-        for (int64_t u = 0; u < U; u++)
-            UNROLL for (int r = 0; r < rows; r++) {
-                const vec *saved = (const vec *)(save + ((step * U + u) * rows + r) * 5 * VW);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t u = 0; u < U; u++) {
+                const vec *saved = (const vec *)(save + ((step * job->batch + r) * U + u) * 5 * VW);
                 const vec i = saved[0], f = saved[1], g = saved[2], o = saved[3];
-                const vec c_before = step ? saved[4 - 5 * U * rows] : (vec){};
+                const vec c_before = step ? saved[4 - 5 * U * job->batch] : (vec){};
                 const vec tanh_c = ISA(tanh)(saved[4]);
                 vec *grad_c = (vec *)(w->grad_c + r * Hp + u * VW);
                 const vec grad_h = *(vec *)(w->grad_h + r * Hp + u * VW)
@@ -313,24 +335,17 @@ static ALWAYS_INLINE void ISA(backward_tile)(const int rows, const struct job *j
                 *grad_c = d_c * f;
             }
         for (int r = 0; r < rows; r++) {
+            const float *x = job->x + ((gene + r) * T + t) * I;
+            const float *h = job->hidden_states + ((gene + r) * T + t_before) * 2 * H + direction * H;
             float *inputs = w->inputs + (slot + r) * s->rows;
-            memcpy(inputs, job->x + ((gene + r) * T + t) * I, sizeof(float) * I);
+            for (int64_t k = 0; k < I; k++) inputs[k] = x[k];
             inputs[I] = 1.0f;
-            if (step)
-                memcpy(inputs + I + 1, job->hidden_states + ((gene + r) * T + t_before) * 2 * H + direction * H,
-                       sizeof(float) * H);
-            else
-                memset(inputs + I + 1, 0, sizeof(float) * H);
+            for (int64_t u = 0; u < U; u++)
+                ISA(store_some)(inputs + I + 1 + u * VW, step ? ISA(load_some)(h + u * VW, H - u * VW) : (vec){},
+                                H - u * VW);
         }
-        if (step || grad_x) {
-            float *to = grad_x ? grad_x + t * I : NULL;
-            int64_t column = 0;
-            for (; column + 4 * VW <= s->columns; column += 4 * VW)
-                ISA(project_columns)(rows, 4, job, s, w, slot, column, to);
-            for (; column + 2 * VW <= s->columns; column += 2 * VW)
-                ISA(project_columns)(rows, 2, job, s, w, slot, column, to);
-            for (; column < s->columns; column += VW) ISA(project_columns)(rows, 1, job, s, w, slot, column, to);
-        }
+        if (step || grad_x) ISA(project)(rows, job, s, w, slot, grad_x ? grad_x + t * I : NULL,
+                         (const char *)(save + (step - AHEAD) * job->batch * 5 * Hp));
         slot += rows;
         if (slot + rows > s->chunk || step == 0) {
             ISA(accumulate)(s, slot, w);
@@ -362,33 +377,104 @@ static void ISA(backward)(const struct job *job, int64_t which, float *scratch)
     w.grad = w.transposed + 4 * s.padded * s.columns;
     w.grad_gates = w.grad + s.units * s.rows * GATES;
     w.grad_h = w.grad_gates + s.units * s.chunk * GATES;
-    w.grad_c = w.grad_h + MR * s.padded;
-    w.inputs = w.grad_c + MR * s.padded;
+    w.grad_c = w.grad_h + PROJECTED * s.padded;
+    w.inputs = w.grad_c + PROJECTED * s.padded;
     ISA(transpose)(job, &s, which, w.transposed);
     memset(w.grad, 0, sizeof(float) * s.units * s.rows * GATES);
-    int64_t first = 0, count = job->batch;
-    for (int64_t tiles = (count + MR - 1) / MR; tiles; tiles--) {
-        const int64_t rows = (count + tiles - 1) / tiles;
-#define TILE(n) case n: ISA(backward_tile)(n, job, &s, which, first, &w); break;
-        switch (rows) { FOR_EACH_ROW_COUNT(TILE) }
-#undef TILE
+    int64_t first = 0;
+    for (int64_t tiles = (job->batch + PROJECTED - 1) / PROJECTED; tiles; tiles--) {
+        const int64_t rows = (job->batch - first + tiles - 1) / tiles;
+        ISA(backward_tile)(rows, job, &s, which, first, &w);
         first += rows;
-        count -= rows;
     }
     ISA(unpack)(job, &s, which, w.grad);
 }
 
+/* Sum of the products of two rows of 2H features. */
+static ALWAYS_INLINE float ISA(dot)(const float *a, const float *b, int64_t features)
+{
+    vec sums = {};
+    for (int64_t k = 0; k < features; k += VW)
+        sums += ISA(load_some)(a + k, features - k) * ISA(load_some)(b + k, features - k);
+    return SUM(sums);
+}
+
+/* to = sum over rows of weight * row, for the T rows of one gene. */
+static ALWAYS_INLINE void ISA(weighted_sum)(const float *weights, const float *rows, int64_t steps, int64_t features,
+                                            float *to)
+{
+    for (int64_t k = 0; k < features; k += VW) {
+        vec even = {}, odd = {}; /* two chains of additions take half as long as one */
+        int64_t t = 0;
+        for (; t + 2 <= steps; t += 2) {
+            even += weights[t] * ISA(load_some)(rows + t * features + k, features - k);
+            odd += weights[t + 1] * ISA(load_some)(rows + (t + 1) * features + k, features - k);
+        }
+        if (t < steps) even += weights[t] * ISA(load_some)(rows + t * features + k, features - k);
+        ISA(store_some)(to + k, even + odd, features - k);
+    }
+}
+
+/* One task: alpha and embedding of every gene of a sequence. */
+static void ISA(attend)(const struct job *job, int64_t sequence)
+{
+    const int64_t T = job->steps, features = 2 * job->hidden;
+    const float *context = job->context + sequence * features;
+    for (int64_t gene = sequence * job->batch; gene < (sequence + 1) * job->batch; gene++) {
+        const float *states = job->hidden_states + gene * T * features;
+        float *alpha = job->alpha + gene * T, highest = -INFINITY, total = 0;
+        for (int64_t t = 0; t < T; t++) {
+            alpha[t] = ISA(dot)(states + t * features, context, features);
+            if (!(alpha[t] <= highest)) highest = alpha[t]; /* NaN stays */
+        }
+        for (int64_t t = 0; t < T; t++) total += alpha[t] = expf(alpha[t] - highest);
+        for (int64_t t = 0; t < T; t++) alpha[t] /= total;
+        ISA(weighted_sum)(alpha, states, T, features, job->embedding + gene * features);
+    }
+}
+
+/* One task: gradients of a sequence's scores and of its context. With q_t = dL/dembedding . h_t + dL/dalpha_t,
+ * the softmax gives dL/dscore_t = alpha_t (q_t - sum_s alpha_s q_s). */
+static void ISA(attend_backward)(const struct job *job, int64_t sequence)
+{
+    const int64_t T = job->steps, features = 2 * job->hidden;
+    float *grad_context = job->grad_context + sequence * features;
+    memset(grad_context, 0, sizeof(float) * features);
+    for (int64_t gene = sequence * job->batch; gene < (sequence + 1) * job->batch; gene++) {
+        const float *states = job->hidden_states + gene * T * features, *alpha = job->alpha + gene * T;
+        float *score = job->grad_score + gene * T, mean = 0;
+        for (int64_t t = 0; t < T; t++) {
+            score[t] = ISA(dot)(job->grad_embedding + gene * features, states + t * features, features);
+            if (job->grad_alpha) score[t] += job->grad_alpha[gene * T + t];
+            mean += alpha[t] * score[t];
+        }
+        for (int64_t t = 0; t < T; t++) score[t] = alpha[t] * (score[t] - mean);
+        for (int64_t k = 0; k < features; k += VW) {
+            vec sum = ISA(load_some)(grad_context + k, features - k);
+            for (int64_t t = 0; t < T; t++)
+                sum += score[t] * ISA(load_some)(states + t * features + k, features - k);
+            ISA(store_some)(grad_context + k, sum, features - k);
+        }
+    }
+}
+
 static const struct isa ISA(table) = {
     ISA_NAME, ISA(saved_size), ISA(forward_scratch), ISA(forward), ISA(backward_scratch), ISA(backward),
+    ISA(attend), ISA(attend_backward),
 };
 
 #undef vec
 #undef uvec
 #undef GATES
+#undef PROJECTED
+#undef ADD_PRODUCT
+#undef AHEAD
 #undef VW
 #undef MR
 #undef LEAST
+#undef SUM
 #undef GREATEST
 #undef ISA
 #undef ISA_NAME
 #undef FOR_EACH_ROW_COUNT
+#undef FOR_EACH_PROJECTED
