@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffchrom.annotation import (
@@ -224,6 +224,7 @@ def test_blacklisted_bins_are_those_that_share_a_base(tmp_path: Path) -> None:
         blacklisted_bins(genes, WINDOW, bed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 60)), min_size=1, max_size=6), st.data())
 def test_blacklisted_bins_agree_with_a_count_base_by_base(
     intervals: list[tuple[int, int]], data: st.DataObject

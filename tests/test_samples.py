@@ -24,6 +24,9 @@ UNDERSTOOD = [
     ("control_H3K4me3_treat_pileup.bw", "control", "H3K4me3", "", ""),
     ("T-cell/rep1/H2A.Z.bw", None, None, None, None),
     ("T-cell/H2A.Z_rep1.bw", "T-cell", "H2A.Z", "1", ""),
+    ("E116-H3K4me3_r2.bw", "E116", "H3K4me3", "2", ""),
+    ("E116/H3K4me3_2.bw", "E116", "H3K4me3", "2", ""),
+    ("H3K4me3_R1.bw", "R1", "H3K4me3", "", ""),
     ("HeLa.DNase.bw", "HeLa", "DNase", "", ""),
 ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffchrom.annotation import read_annotation
@@ -53,6 +53,7 @@ def test_real_genes_are_dealt_70_15_15_by_chromosome(shared_data: Path) -> None:
 counts = st.lists(st.integers(1, 30), min_size=3, max_size=12)
 
 
+@settings(deadline=None)
 @given(counts, st.randoms(use_true_random=False))
 def test_a_chromosome_is_never_divided_and_order_does_not_matter(sizes: list[int], random: object) -> None:
     genes = genes_on([f"chr{i}" for i, size in enumerate(sizes) for _ in range(size)])
@@ -66,6 +67,7 @@ def test_a_chromosome_is_never_divided_and_order_does_not_matter(sizes: list[int
         np.testing.assert_array_equal(split_of(genes.take(np.array(shuffled))), split[shuffled])
 
 
+@settings(deadline=None)
 @given(st.integers(10, 300), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_random_and_published_follow_the_ids_not_the_order(n: int, seed: int, random: object) -> None:
     genes = genes_on(["chr1"] * n)

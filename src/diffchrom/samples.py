@@ -50,6 +50,8 @@ _NOISE = words(
 # Before the mark these may well name a condition; after it they are what MACS and Roadmap write.
 _NOISE_AFTER = _NOISE | words("treat pileup control lambda narrow broad p q final unique log10 seq")
 _ACCESSION = re.compile(r"^(?:GSM|GSE|SRR|SRX|ERR|DRR|ENCFF|ENCSR)[0-9A-Z]{3,}$", re.IGNORECASE)
+# After a mark, and where something else names the cell: E116-H3K4me3_r2.bw, E116-H3K4me3-2.bw.
+_SHORT_REPLICATE = re.compile(r"^r?(\d{1,2})$", re.IGNORECASE)
 _REPLICATE = re.compile(r"^(?:rep|replicate|biorep|br)[._]?(\d{1,3})$", re.IGNORECASE)
 _HISTONE = re.compile(
     r"(?<![A-Za-z0-9])(H(?:1|2A|2B|3|4)(?:\.[1-4])?)([KRST]\d{1,3})(me[1-3][as]?|ac|ub1?|ph|cr|bhb|la)(?![A-Za-z0-9])",
@@ -166,12 +168,18 @@ def guess_track(path: str | Path) -> Track:
     if marks:
         mark, start, end = marks[0][0], marks[0][1], marks[-1][2]
         before, after = _cell_name(name[:start]), _after_mark(name[end:])
+        above, more = "", ""
+        if folder and not in_folder and folder.lower() not in _GENERIC_FOLDERS:
+            above, more = _replicates(folder)
+            above = _cell_name(above)
+        short = _SHORT_REPLICATE.match(after)
+        if short and not replicate and (before or above):
+            replicate, after = short[1], ""
         if before and after:
             raise _refuse(path, f"cannot tell whether {before} or {after} is the cell")
         cell = before or after
-        if not cell and folder and not in_folder and folder.lower() not in _GENERIC_FOLDERS:
-            cell, more = _replicates(folder)
-            cell, replicate = _cell_name(cell), replicate or more
+        if not cell:
+            cell, replicate = above, replicate or more
     elif len(in_folder) == 1:
         mark = in_folder[0][0]
         cell = _cell_name(name.split(".", 1)[0])
