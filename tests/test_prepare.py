@@ -62,7 +62,7 @@ def inputs(tmp_path: Path) -> PrepareRequest:
         bigwigs=tracks,
         expression=(str(expression),),
         flank=1000,
-        threads=2,
+        threads=1,
     )
 
 
@@ -311,6 +311,40 @@ def test_sparse_tracks_lose_no_gene(inputs: PrepareRequest) -> None:
             track.addHeader(list(SIZES.items()))
             track.addEntries(["chr1"], [10_100], ends=[10_300], values=[5.0])
     assert prepare(inputs).store.n_genes == 4
+
+
+def test_a_blacklist_masks_bins_or_drops_genes(inputs: PrepareRequest, tmp_path: Path) -> None:
+    blacklist = tmp_path / "black.bed"
+    blacklist.write_text("chr1\t9150\t9301\n")  # bins 2, 3 and 4 of the first gene's window from 9,000
+    plain = prepare(inputs).store.signal("E1", ["H3K4me3"])[:, 0]
+    masked = prepare(replace(inputs, store=tmp_path / "m.h5", blacklist=blacklist))
+    signal = masked.store.signal("E1", ["H3K4me3"])[:, 0]
+    assert np.argwhere(signal != plain).tolist() == [[0, 1], [0, 2], [0, 3]]
+    assert (signal[0, 1:4] == 0).all()
+    dropped = prepare(replace(inputs, store=tmp_path / "d.h5", blacklist=blacklist, blacklist_mode="drop"))
+    np.testing.assert_array_equal(dropped.store.signal("E1", ["H3K4me3"])[:, 0], plain[1:])
+    with pytest.raises(UsageError, match="give the same --blacklist"):
+        prepare(replace(inputs, store=tmp_path / "m.h5"))
+
+
+def test_reads_are_counted_beside_bigwigs(inputs: PrepareRequest, tmp_path: Path) -> None:
+    reads = tmp_path / "E1-H3K9me3.bed"
+    reads.write_text("chr1\t9095\t9105\tr\t0\t+\nchr1\t9500\t9600\tr\t0\t-\n")
+    store = prepare(replace(inputs, bigwigs=inputs.bigwigs[:1], reads=(reads,))).store
+    signal = store.signal("E1", ["H3K9me3"])[0, 0]
+    assert np.flatnonzero(signal).tolist() == [0, 1, 5]
+    attrs = store.signal_attrs("E1", "H3K9me3")
+    assert attrs["unit"] == "counts"
+    assert attrs["depth"].tolist() == [2]
+    assert not store.signal_attrs("E1", "H3K4me3")["depth"].size
+
+
+def test_tracks_of_two_genomes_are_refused_until_forced(inputs: PrepareRequest) -> None:
+    write_bigwig(inputs.bigwigs[3], 3, {"chr1": 45_000, "chr2": 30_000})
+    with pytest.raises(InputError, match=r"chr1 has 45000 bases.*--force"):
+        prepare(inputs)
+    result = prepare(replace(inputs, force=True))
+    assert any(note.startswith("--force: ") for note in result.notes)
 
 
 def test_density_decides_what_missing_data_means() -> None:
