@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffchrom.lstm import LSTMBank, attention_pool
+from diffchrom.lstm import LSTMBank
 from diffchrom.variants import Variant
 
 #: Level I and II blocks: of the main task, and of the auxiliary task of each cell.
@@ -64,8 +64,7 @@ class Encoder(nn.Module):
         -------
         embedding [n_sequences, batch, 2 * hidden], attention [n_sequences, batch, T]
         """
-        embedding, attention = attention_pool(self.lstm(x), self.context)
-        return embedding, attention
+        return self.lstm.attend(x, self.context)
 
 
 class DeepDiff(nn.Module):
