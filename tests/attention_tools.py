@@ -24,11 +24,14 @@ def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> Atte
     cells = store.cells()
     data = load_pair(store, (cells[0], cells[1]), labels="optional", signal=False)
     torch.manual_seed(seed)
-    model = build_model(variant, len(data.marks), hyperparameters("default", hidden=4)).eval()
+    settings = hyperparameters("default", hidden=4)
+    model = build_model(variant, len(data.marks), settings).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1.5, 1.5)
-    return AttentionSource(model, data.marks, Transform("log1p", (0.0,) * 9, (1.0,) * 9), data, store)
+    n = len(data.marks)
+    transform = Transform("log1p", (0.0,) * n, (1.0,) * n)
+    return AttentionSource(model, data.marks, transform, data, store, settings)
 
 
 def genes_at(places: Iterable[tuple[str, int, str]]) -> Genes:

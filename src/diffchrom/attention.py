@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from diffchrom.config import Hyperparameters
 from diffchrom.dataset import PairData
 from diffchrom.genes import Genes, Window
 from diffchrom.inference import load_model, load_run_data, resolve_device
@@ -110,6 +111,7 @@ class AttentionSource:
     transform : from the store's signal to the model's input.
     data : the genes and their labels; its signal is empty.
     store : where the signal is.
+    settings : hyper-parameters of the run.
     """
 
     model: DeepDiff
@@ -117,6 +119,7 @@ class AttentionSource:
     transform: Transform
     data: PairData
     store: Store
+    settings: Hyperparameters
 
     @property
     def genes(self) -> Genes:
@@ -166,9 +169,10 @@ class AttentionSource:
             else:
                 yield batch, *self.signal(batch)
 
-    def inputs(self, *signals: Signal) -> tuple[torch.Tensor, ...]:
-        """Turn raw signal into the model's inputs."""
-        return tuple(torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in signals)
+    def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn raw signal of A and of B into the model's inputs."""
+        x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
+        return x, y
 
     def attend(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
@@ -208,7 +212,9 @@ def open_attention(
     """
     data = load_run_data(run, store, pair, signal=False)
     model = load_model(run, resolve_device(device))
-    return AttentionSource(model, data.marks, Transform.from_dict(dict(run.config.transform)), data, store)
+    transform = Transform.from_dict(dict(run.config.transform))
+    settings = Hyperparameters(**run.config.hyperparameters)
+    return AttentionSource(model, data.marks, transform, data, store, settings)
 
 
 def signal_of_rows(store: Store, cell: str, marks: tuple[str, ...], rows: Rows) -> Signal:
