@@ -283,20 +283,31 @@ def _mark_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Fin
 
 
 def mark_shares(importance: npt.NDArray[Any]) -> Array:
-    """Share of each mark [n, n_marks] in each gene's importance [n, n_marks, n_bins]."""
-    by_mark = importance.sum(axis=-1, dtype=np.float64)
-    return np.asarray(by_mark / np.maximum(by_mark.sum(axis=1, keepdims=True), 1e-300))
+    """Share of each mark [n, n_marks] in each gene's importance [n, n_marks]."""
+    total = importance.sum(axis=1, keepdims=True, dtype=np.float64)
+    return np.asarray(importance / np.maximum(total, 1e-300))
 
 
-def _maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
-    """Importance [n, n_marks, n_bins] of each order of deletion."""
+def _bin_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
+    """Importance [n, n_marks, n_bins] of each order of deletion, of which both cells are masked."""
     maps = {"attention": attention_map(sample.source, sample.attention)}
     maps |= {name: np.abs(values.sum(axis=1)) for name, values in sample.contributions.items()}
     return maps | {UNTRAINED: attention_map(sample.source, sample.untrained)}
 
 
+def _mark_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
+    """Importance [n, n_marks]: attention's sum over bins, and what contributions come to over bins and cells.
+
+    A mark that raises the prediction in one bin as much as it lowers it in another contributes nothing.
+    """
+    return {
+        name: np.abs(sample.contributions[name].sum(axis=(1, 3))) if name in METHODS else values.sum(axis=-1)
+        for name, values in _bin_maps(sample).items()
+    }
+
+
 def _shares(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
-    for name, importance in _maps(sample).items():
+    for name, importance in _mark_maps(sample).items():
         for mark, shares in zip(sample.source.marks, mark_shares(importance).T, strict=True):
             yield Finding("mark", None, mark, name, "share", None, *_interval(shares, random))
 
@@ -304,11 +315,10 @@ def _shares(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
 def _deletion(
     sample: _Sample, result: Check, seed: int, random: np.random.Generator, reporter: Reporter
 ) -> None:
-    maps = _maps(sample)
-    by_mark = {name: values.sum(axis=-1) for name, values in maps.items()}
+    maps = _bin_maps(sample)
     work = {"bin": (delete_bins, maps)}
     if len(sample.source.marks) > 1:
-        work["mark"] = (delete_marks, by_mark)
+        work["mark"] = (delete_marks, _mark_maps(sample))
     a, b = sample.source.signal(sample.rows)
     with reporter.task("deletion curves", 2 * (len(maps) + 5) * len(sample.rows)) as task:
         for level, (delete, orders) in work.items():

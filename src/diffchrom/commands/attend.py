@@ -98,8 +98,8 @@ def attend(
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]}: one at a time")
-    if chosen and (level, format_, wide) != ("bin", "tsv", False):
-        raise UsageError(f"{chosen[0]}: has a table of its own, without --level, --format and --wide")
+    if chosen and (level, format_, wide, block, marks) != ("bin", "tsv", False, None, None):
+        raise UsageError(f"{chosen[0]}: takes no --level, --format, --wide, --block or --marks")
     if plot is not None and not (grouped or check):
         raise UsageError("--plot: needs --up and --down, --up-quantile, or --check")
     options.check_choice("--split", split, PARTS)
@@ -119,7 +119,7 @@ def attend(
     source = open_attention(opened, Store(store), pair=pair, device=device)
     rows = choose_genes(source, part=split, genes=genes, reporter=console)
     if rule is not None:
-        reports.report_option(source, rows, rule, output, plot, seed=seed, reporter=console)
+        reports.report_groups(source, rows, rule, output, plot, seed=seed, reporter=console)
     elif check:
         reports.report_check(
             opened, source, rows, other or (), output, plot,
