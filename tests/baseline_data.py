@@ -26,6 +26,16 @@ SMALL = {
     "gradient-boosting": {"merge": (5,), "max_iter": (40,), "learning_rate": (0.1,), "max_leaf_nodes": (4,)},
     "svr-best-bin": {"C": (0.1, 10.0)},
     "svr-two-layer": {"C": (0.1, 10.0)},
+    "attentivechrome": {"epochs": (5,), "patience": (5,), "batch_size": (10,), "lr": (0.02,), "hidden": (8,)},
+    "attentivechrome-classes": {
+        "epochs": (5,),
+        "patience": (5,),
+        "batch_size": (10,),
+        "lr": (0.02,),
+        "hidden": (8,),
+    },
+    "deepchrome": {"epochs": (5,), "patience": (5,), "batch_size": (10,), "lr": (1e-3,)},
+    "deepchrome-cells": {"epochs": (5,), "patience": (5,), "batch_size": (10,), "lr": (1e-3,)},
     "relieff-rf": {
         "n_features": (5, 20),
         "n_estimators": (5, 20),

@@ -160,7 +160,7 @@ def _examples(store: Store, data: PairData, method: Method, reporter: Reporter) 
             reporter.note(
                 f"{method.name}: {store.path} has no window around the transcript's end for "
                 f"{', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}; bins around the TSS serve "
-                "(`diffchrom prepare --tes` adds them)"
+                "(`diffchrom prepare --around tes` adds it)"
             )
         else:
             tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.pair)

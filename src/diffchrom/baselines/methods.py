@@ -5,6 +5,7 @@ from __future__ import annotations
 from diffchrom.baselines.linear import ridge
 from diffchrom.baselines.memory import cell_mean, mean
 from diffchrom.baselines.method import Method
+from diffchrom.baselines.neural import attentivechrome, attentivechrome_classes, deepchrome, deepchrome_cells
 from diffchrom.baselines.relief import relieff_forest
 from diffchrom.baselines.svr import best_bin, two_layer
 from diffchrom.baselines.trees import gradient_boosting, random_forest
@@ -14,6 +15,9 @@ from diffchrom.errors import UsageError
 _MERGE = (1, 2, 5, 10, 20, 50)
 _PENALTIES = tuple(10.0 ** (exponent / 4) for exponent in range(-4, 29))
 _SVR_PENALTIES = (0.1, 1.0, 10.0, 100.0)
+#: One value each: nothing but the epoch is chosen.
+_ATTENTIVECHROME = {"epochs": (40,), "batch_size": (32,), "lr": (2e-3,), "patience": (10,), "dropout": (0.2,)}
+_DEEPCHROME = {"epochs": (60,), "batch_size": (32,), "lr": (5e-4,), "patience": (15,)}
 
 METHODS = {
     method.name: method
@@ -96,6 +100,38 @@ METHODS = {
                 "n_neighbors": (70,),
                 "sigma": (20.0,),
             },
+            "validation",
+        ),
+        Method(
+            "attentivechrome",
+            "two single-cell regressions of log2(expression + 1); the difference of their predictions",
+            "Singh et al., NeurIPS 2017",
+            attentivechrome,
+            _ATTENTIVECHROME,
+            "validation",
+        ),
+        Method(
+            "attentivechrome-classes",
+            "the same, classifying expression above or below the median",
+            "Singh et al., NeurIPS 2017",
+            attentivechrome_classes,
+            _ATTENTIVECHROME,
+            "validation",
+        ),
+        Method(
+            "deepchrome",
+            "convolutional network on the difference of the signals",
+            "Singh et al., Bioinformatics 2016",
+            deepchrome,
+            _DEEPCHROME,
+            "validation",
+        ),
+        Method(
+            "deepchrome-cells",
+            "two single-cell convolutional networks; the difference of their predictions",
+            "Singh et al., Bioinformatics 2016",
+            deepchrome_cells,
+            _DEEPCHROME,
             "validation",
         ),
     )

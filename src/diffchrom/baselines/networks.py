@@ -1,0 +1,324 @@
+# ruff: noqa: TID253 - torch is the subject; `neural` imports this module only when a network is fitted
+"""Neural baselines: AttentiveChrome (Singh et al. 2017) and DeepChrome (Singh et al. 2016).
+
+A single-cell model predicts one cell's log2(expression + 1) from that cell's marks; two of them, trained
+independently, predict log2fc by the difference of what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffchrom.baselines.method import (
+    Context,
+    Examples,
+    Grid,
+    Prediction,
+    Predictor,
+    Signal,
+    Vector,
+    require_genes,
+)
+from diffchrom.metrics import pearson
+from diffchrom.model import DeepDiff
+from diffchrom.reporting import Reporter, Task
+from diffchrom.transform import Transform
+from diffchrom.variants import Variant
+
+_PREDICTED_AT_A_TIME = 512
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is trained; `hidden` and `dropout` are AttentiveChrome's."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    patience: int
+    clip_norm: float = 1.0
+    hidden: int = 32
+    dropout: float = 0.2
+
+
+#: Level I, Level II and a linear output on the marks of one cell: AttentiveChrome is DeepDiff's main block.
+ONE_CELL = Variant("attentivechrome", ("A",), False, False, "one cell's marks")
+
+
+class AttentiveChrome(nn.Module):
+    """AttentiveChrome: x [n_genes, n_marks, n_bins] to one output a gene."""
+
+    def __init__(self, n_marks: int, n_bins: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.model = DeepDiff(ONE_CELL, n_marks, settings.hidden, settings.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict [n_genes]."""
+        output: Tensor = self.model(x, x).log2fc
+        return output
+
+
+class DeepChrome(nn.Module):
+    """DeepChrome: 50 filters of 10 bins, pooling by 5, dropout 0.5 and layers of 625 and 125 units."""
+
+    def __init__(self, n_marks: int, n_bins: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        width = min(10, n_bins)
+        pool = min(5, n_bins - width + 1)
+        pooled = (n_bins - width + 1) // pool
+        self.layers = nn.Sequential(
+            nn.Conv1d(n_marks, 50, width),
+            nn.ReLU(),
+            nn.MaxPool1d(pool),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(50 * pooled, 625),
+            nn.ReLU(),
+            nn.Linear(625, 125),
+            nn.ReLU(),
+            nn.Linear(125, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict [n_genes] from x [n_genes, n_marks, n_bins]."""
+        output: Tensor = self.layers(x).squeeze(1)
+        return output
+
+
+Network = Callable[[int, int, NetworkSettings], nn.Module]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its best epoch's weights, and how its output becomes a label.
+
+    Attributes
+    ----------
+    module : in evaluation mode.
+    centre, spread : of the training labels; 0 and 1 for classification, whose output is a logit.
+    epoch : the best one, by validation r.
+    score : its validation r.
+    """
+
+    module: nn.Module
+    centre: float
+    spread: float
+    epoch: int
+    score: float
+
+    def predict(self, x: Signal) -> Vector:
+        """Label of every gene of x [n_genes, n_marks, n_bins], transformed."""
+        return (
+            _outputs(self.module, torch.from_numpy(x)).numpy().astype(np.float64) * self.spread + self.centre
+        )
+
+
+def _outputs(module: nn.Module, x: Tensor) -> Tensor:
+    module.eval()
+    with torch.inference_mode():
+        return torch.cat([module(part) for part in torch.split(x, _PREDICTED_AT_A_TIME)])
+
+
+def train_network(
+    network: Network,
+    train: tuple[Signal, Vector],
+    valid: tuple[Signal, Vector],
+    settings: NetworkSettings,
+    seed: int,
+    reporter: Reporter,
+    *,
+    classify: bool = False,
+) -> Trained:
+    """Train with Adam until `settings.patience` epochs bring no better validation r.
+
+    Parameters
+    ----------
+    network : makes the module.
+    train, valid : signal [n_genes, n_marks, n_bins] (transformed) and labels [n_genes] (0 or 1 to classify).
+    settings : epochs, batch_size, lr, patience, clip_norm and what `network` reads.
+    seed : of weights, shuffling and dropout.
+    """
+    x, y = torch.from_numpy(train[0]), train[1]
+    centre, spread = (0.0, 1.0) if classify else (float(y.mean()), float(y.std()) or 1.0)
+    labels = torch.from_numpy((y - centre) / spread).float()
+    loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
+    torch.manual_seed(seed)
+    module = network(x.shape[1], x.shape[2], settings)
+    optimiser = torch.optim.Adam(module.parameters(), lr=settings.lr)
+    held_out = torch.from_numpy(valid[0])
+    best: tuple[float, int, dict[str, Tensor]] | None = None
+    with reporter.task("training", settings.epochs) as task:
+        for epoch in range(1, settings.epochs + 1):
+            _epoch(module, optimiser, x, labels, loss, settings, seed + 7919 * epoch)
+            score = pearson(valid[1], _outputs(module, held_out).numpy())
+            score = score if np.isfinite(score) else -1.0
+            if best is None or score > best[0]:
+                weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+                best = (score, epoch, weights)
+            _advance(task, epoch, score)
+            if epoch - best[1] >= settings.patience:
+                break
+    assert best is not None
+    module.load_state_dict(best[2])
+    return Trained(module.eval(), centre, spread, best[1], best[0])
+
+
+def _advance(task: Task, epoch: int, score: float) -> None:
+    task.advance(1, f"epoch {epoch}, valid r {score:.3f}")
+
+
+def _epoch(
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    x: Tensor,
+    labels: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    settings: NetworkSettings,
+    seed: int,
+) -> None:
+    module.train()
+    torch.manual_seed(seed)
+    for index in torch.split(torch.randperm(len(x)), settings.batch_size):
+        optimiser.zero_grad(set_to_none=True)
+        loss(module(x[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+        optimiser.step()
+
+
+def settings_of(grid: Grid) -> NetworkSettings:
+    """Settings with the grid's (single) values put in place."""
+    return NetworkSettings(**{name: values[0] for name, values in grid.items()})
+
+
+def fit_transform(*signals: Signal) -> Transform:
+    """log1p, standardised mark by mark over the training genes."""
+    return Transform.fit("log1p", True, np.arange(len(signals[0])), *signals)
+
+
+@dataclass(frozen=True)
+class OneNetwork:
+    """One network on the difference of the transformed signals."""
+
+    transform: Transform
+    network: Trained
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The best epoch."""
+        return {"epoch": self.network.epoch, "valid_r": self.network.score}
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict log2fc."""
+        return Prediction(self.network.predict(_difference(self.transform, genes)))
+
+
+def _difference(transform: Transform, genes: Examples) -> Signal:
+    return transform.apply(genes.signal_b) - transform.apply(genes.signal_a)
+
+
+def fit_on_difference(
+    network: Network, train: Examples, valid: Examples, grid: Grid, context: Context
+) -> Predictor:
+    """Train one network on B - A of the transformed signal."""
+    _require(train, valid)
+    settings = settings_of(grid)
+    transform = fit_transform(train.signal_a, train.signal_b)
+    trained = train_network(
+        network,
+        (_difference(transform, train), train.log2fc),
+        (_difference(transform, valid), valid.log2fc),
+        settings,
+        context.seed,
+        context.reporter,
+    )
+    return OneNetwork(transform, trained)
+
+
+@dataclass(frozen=True)
+class TwoCells:
+    """A network for each cell; log2fc is B's prediction less A's, times `slope` plus `intercept`.
+
+    For regression that is 1 and 0; a difference of probabilities is brought to log2fc by least squares on
+    the training genes, which no correlation can see.
+    """
+
+    transforms: tuple[Transform, Transform]
+    networks: tuple[Trained, Trained]
+    classify: bool
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The best epoch of each cell's network."""
+        return {
+            f"{name}_{cell}": value
+            for cell, network in zip("ab", self.networks, strict=True)
+            for name, value in (("epoch", network.epoch), ("valid_r", network.score))
+        } | {"slope": self.slope, "intercept": self.intercept}
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict log2fc, and each cell's log2(expression + 1) or probability of a high one."""
+        cells = {}
+        signals = (genes.signal_a, genes.signal_b)
+        for cell, signal, transform, network in zip(
+            "AB", signals, self.transforms, self.networks, strict=True
+        ):
+            output = network.predict(transform.apply(signal))
+            cells[cell] = 1 / (1 + np.exp(-output)) if self.classify else output
+        return Prediction((cells["B"] - cells["A"]) * self.slope + self.intercept, cells)
+
+
+def fit_two_cells(
+    network: Network,
+    train: Examples,
+    valid: Examples,
+    grid: Grid,
+    context: Context,
+    *,
+    classify: bool = False,
+) -> Predictor:
+    """Train one network a cell, each on its own cell's signal and expression alone.
+
+    To classify is to tell expression above the training genes' median from the rest.
+    """
+    _require(train, valid)
+    settings = settings_of(grid)
+    transforms, networks = [], []
+    for number, cell in enumerate("ab"):
+        signal, labels = getattr(train, f"signal_{cell}"), getattr(train, f"expr_{cell}")
+        held_out, held_labels = getattr(valid, f"signal_{cell}"), getattr(valid, f"expr_{cell}")
+        if classify:
+            median = np.median(labels)
+            labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
+        transform = fit_transform(signal)
+        transforms.append(transform)
+        networks.append(
+            train_network(
+                network,
+                (transform.apply(signal), labels),
+                (transform.apply(held_out), held_labels),
+                settings,
+                context.seed + number,
+                context.reporter,
+                classify=classify,
+            )
+        )
+    fitted = TwoCells((transforms[0], transforms[1]), (networks[0], networks[1]), classify)
+    if not classify:
+        return fitted
+    raw = fitted.predict(train.without_labels()).log2fc
+    slope = float(np.cov(raw, train.log2fc)[0, 1] / raw.var(ddof=1)) if np.ptp(raw) > 0 else 0.0
+    return replace(fitted, slope=slope, intercept=float(train.log2fc.mean() - slope * raw.mean()))
+
+
+def _require(train: Examples, valid: Examples) -> None:
+    require_genes(train, 2, "a network")
+    require_genes(valid, 2, "a network's validation")
