@@ -18,6 +18,7 @@ from diffchrom.commands.demo import demo
 from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
+from diffchrom.commands.report import report
 from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
@@ -86,7 +87,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
-for _command in (train, predict, attend, baseline, compare, demo, info):
+for _command in (train, predict, attend, baseline, compare, demo, info, report):
     app.command()(guarded(_command))
 
 

@@ -280,10 +280,14 @@ def resolve_pairs(store: Store, pairs: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of cells of the store; ``all`` is every two cells with expression, in the store's order."""
     if ALL not in pairs:
         return [resolve_pair(store, pair) for pair in pairs]
-    cells = [cell for cell in store.cells() if store.expression_units(cell) and store.marks(cell)]
+    cells = [cell for cell in _expressed(store) if store.marks(cell)]
     if len(cells) < 2:
         raise StoreError(f"{store.path}: fewer than two cells have both tracks and expression; add some")
     return list(combinations(cells, 2))
+
+
+def _expressed(store: Store) -> list[str]:
+    return [cell for cell in store.cells() if store.expression_units(cell)]
 
 
 def fold_names(folds: int) -> list[str]:
@@ -331,6 +335,9 @@ def jobs_of(plan: Plan, *, write_folds: bool = True) -> list[Job]:
     if plan.folds and plan.split:
         raise UsageError("--folds makes its own splits; leave out --split")
     store = Store(plan.store)
+    if ALL in plan.baselines and len(_expressed(store)) < 3:
+        # Asked for by name, such a method fails and says why; all means all that can be fitted.
+        baselines = tuple(name for name in baselines if "other cells" not in METHODS[name].needs)
     if plan.folds:
         splits = add_folds(store, plan.folds) if write_folds else fold_names(plan.folds)
     else:

@@ -1,0 +1,282 @@
+"""Charts of attention: Figure 5, mean attention around the TSS, single genes with tracks and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.attention import AttentionSource, Rows, from_upstream, open_attention
+from diffchrom.attention_groups import GroupAttention, GroupRule, collect, group_table
+from diffchrom.compare import Result
+from diffchrom.compare_plot import COLOURS
+from diffchrom.errors import InputError
+from diffchrom.plan import DEEPDIFF
+from diffchrom.report.charts import Chart, Table, View, axis
+from diffchrom.report.results import run_name
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.store import Store
+
+#: Runs whose attention is drawn: the best of each pair by validation r, up to these many.
+MAX_RUNS = 4
+#: Share of the genes that count as up-regulated, and as down-regulated.
+QUANTILE = 0.1
+#: With fewer test genes than this, the groups are taken from all genes, and the caption says so.
+MIN_TEST_GENES = 100
+MAX_GENES = 4000
+#: Genes drawn, of those predicted best and of those predicted worst.
+N_GENES = 3
+#: Greek letters that look like Latin ones are spelled out for those who read the code.
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+_UP, _DOWN = "#b2182b", "#2166ac"
+_LEGEND = {"orientation": "h", "y": -0.2}
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attended:
+    """A run opened on its store, and the attention of its up- and down-regulated genes."""
+
+    result: Result
+    source: AttentionSource
+    rows: Rows
+    part: str
+    groups: GroupAttention
+
+
+def attended_runs(
+    results: Sequence[Result], stores: dict[tuple[str, str], Store], reporter: Reporter = SILENT
+) -> list[Attended]:
+    """Open the best DeepDiff run of each pair whose store is at hand.
+
+    Parameters
+    ----------
+    results : best first (`results.shown_results`).
+    stores : by pair.
+    """
+    found: dict[tuple[str, str], Attended] = {}
+    for result in results:
+        known = result.pair in stores and result.run.config.kind == DEEPDIFF
+        if not known or result.pair in found or len(found) == MAX_RUNS:
+            continue
+        source = open_attention(result.run, stores[result.pair], device="cpu")
+        rows, part = _rows(source)
+        try:
+            groups = collect(source, rows, GroupRule(quantile=QUANTILE), reporter)
+        except InputError as error:
+            reporter.warn(f"{result.run.path}: no attention in the report: {error}")
+            continue
+        found[result.pair] = Attended(result, source, rows, part, groups)
+    return list(found.values())
+
+
+def _rows(source: AttentionSource) -> tuple[Rows, str]:
+    rows, part = source.data.rows("test"), "test genes"
+    if len(rows) < MIN_TEST_GENES:
+        rows, part = np.flatnonzero(np.isfinite(source.data.log2fc)), "genes of all parts of the split"
+    return rows[:: -(-len(rows) // MAX_GENES)], part
+
+
+def figure_5(attended: Sequence[Attended]) -> Chart:
+    """Mean mark attention of up- and down-regulated genes."""
+    views, rows = [], []
+    for one in attended:
+        table = group_table(one.groups)
+        names = [
+            f"{mark} ({block.partition(':')[2]})"
+            for block, mark in zip(table["block"], table["mark"], strict=True)
+        ]
+        main = table["task"] == table["task"][0]
+        shown = np.flatnonzero(main)
+        traces = [
+            {
+                "type": "bar",
+                "name": f"{group}-regulated",
+                "x": [[str(table["block"][i]) for i in shown], [str(table["mark"][i]) for i in shown]],
+                "y": table[f"beta_{group}"][shown],
+                "error_y": {
+                    "type": "data", "symmetric": False,
+                    "array": (table[f"beta_{group}_high"] - table[f"beta_{group}"])[shown],
+                    "arrayminus": (table[f"beta_{group}"] - table[f"beta_{group}_low"])[shown],
+                    "thickness": 1, "width": 2,
+                },
+                "marker": {"color": colour, "pattern": {"shape": pattern}},
+                "hovertemplate": "%{x}: %{y:.3f}",
+            }
+            for group, colour, pattern in (("up", _UP, ""), ("down", _DOWN, "/"))
+        ]  # fmt: skip
+        top = int(shown[np.argmax(table["beta_up"][shown])])
+        n = int(table["n_up"][0])
+        alt = (
+            f"Bars of mean attention to each mark in {n} up- and {int(table['n_down'][0])} down-regulated "
+            f"genes; up-regulated genes attend most to {names[top]}."
+        )
+        layout = {"barmode": "group", "xaxis": axis(""), "yaxis": axis("mean attention β"), "legend": _LEGEND}
+        views.append(View(run_name(one.result), alt, traces, layout))
+        rows += [
+            [run_name(one.result), table["task"][i], names[i], table["beta_up"][i], table["beta_down"][i],
+             table["difference"][i], table["p"][i], table["q"][i]]
+            for i in range(len(names))
+        ]  # fmt: skip
+    caption = (
+        f"Mark attention of the main task, mean over the {QUANTILE:.0%} of genes with the highest and the "
+        f"lowest measured log2 fold change ({attended[0].part}); Figure 5 of the paper. Whiskers are 95% "
+        "bootstrap intervals. The table has the auxiliary tasks too, with permutation tests (q: "
+        "Benjamini-Hochberg). "
+        "Attention says what the model weighed, not what causes expression."
+    )
+    most = max(len(view.traces[0]["y"]) for view in views) * 3
+    header = ("run", "task", "mark", "β up", "β down", "up less down", "p", "q")
+    return Chart("figure5", "Attention to marks", caption, views, 460, 60 + 14 * most, Table(header, rows))
+
+
+def positions(source: AttentionSource) -> Array:
+    """Middle of every bin, in bases from the TSS, upstream negative."""
+    n_bins = source.window.n_bins
+    return np.asarray((np.arange(n_bins) - n_bins / 2 + 0.5) * source.window.bin_size, dtype=np.float64)
+
+
+def attention_around_tss(attended: Sequence[Attended]) -> Chart:
+    """Mean bin attention by distance from the TSS, as a heat map a run, up beside down."""
+    views = []
+    for one in attended:
+        x = positions(one.source)
+        names = [f"{s.mark}, {s.block}" for s in one.groups.sequences]
+        top = max(float(alpha.max()) for alpha in one.groups.alpha.values())
+        traces = [
+            {
+                "type": "heatmap",
+                "x": x,
+                "y": names,
+                "z": one.groups.alpha[group],
+                "xaxis": f"x{number}",
+                "yaxis": "y",
+                "colorscale": "Cividis",
+                "zmin": 0,
+                "zmax": top,
+                "showscale": number == 2,
+                "colorbar": {"title": {"text": ALPHA}},
+                "hovertemplate": f"{group}: %{{y}}<br>%{{x}} bp: %{{z:.4f}}<extra></extra>",
+            }
+            for number, group in ((1, "up"), (2, "down"))
+        ]
+        where = {
+            name: float(x[int(alpha.argmax())])
+            for name, alpha in zip(names, one.groups.alpha["up"], strict=True)
+        }
+        peaks = ", ".join(f"{name} at {at:.0f} bp" for name, at in list(where.items())[:8])
+        alt = (
+            f"Heat maps of mean attention by distance from the TSS; in up-regulated genes it peaks: {peaks}."
+        )
+        layout = {
+            "xaxis": axis("up-regulated: distance from the TSS (bp)", domain=[0, 0.48]),
+            "xaxis2": axis("down-regulated", domain=[0.52, 1]),
+            "yaxis": {"automargin": True, "autorange": "reversed"},
+        }
+        views.append(View(run_name(one.result), alt, traces, layout))
+    caption = (
+        f"Mean bin attention {ALPHA} of the same genes, in the direction of transcription (upstream is "
+        f"negative); uniform attention would be {1 / attended[0].source.window.n_bins:.4f} everywhere."
+    )
+    n_rows = max(len(one.groups.sequences) for one in attended)
+    return Chart("tss", "Attention around the TSS", caption, views, 200 + 16 * n_rows, 640)
+
+
+def choose_genes(truth: Array, predicted: Array) -> list[tuple[int, str]]:
+    """Positions of the genes predicted best, among those that change most, and of those predicted worst."""
+    error = np.abs(predicted - truth)
+    known = np.flatnonzero(np.isfinite(error))
+    if not len(known):
+        return []
+    changed = known[np.abs(truth[known]) >= np.quantile(np.abs(truth[known]), 0.75)]
+    best = changed[np.argsort(error[changed], kind="stable")][: min(N_GENES, max(1, len(changed) // 2))]
+    worst = [i for i in known[np.argsort(-error[known], kind="stable")] if i not in best][:N_GENES]
+    return [(int(i), "predicted well") for i in best] + [(int(i), "predicted badly") for i in worst]
+
+
+def genes(attended: Sequence[Attended]) -> Chart:
+    """Tracks of both cells and attention of single genes."""
+    views = []
+    rows = []
+    for one in attended:
+        source, pair = one.source, one.result.pair
+        predicted = np.concatenate([batch.log2fc_pred for batch in source.batches(one.rows)]).astype(
+            np.float64
+        )
+        truth = source.data.log2fc[one.rows]
+        for position, verdict in choose_genes(truth, predicted):
+            row = one.rows[position]
+            gene = str(source.genes.name[row]) or str(source.genes.id[row])
+            name = f"{', '.join(pair)}: {gene} ({verdict})"
+            figures = f"measured {truth[position]:.2f}, predicted {predicted[position]:.2f}"
+            alt = (
+                f"Signal of {len(source.marks)} marks in {pair[0]} and {pair[1]} around the TSS of {gene}, "
+                f"and the model's attention; log2 fold change {figures}."
+            )
+            views.append(View(name, alt, *_gene_panels(one, int(row))))
+            rows.append([", ".join(pair), gene, verdict, truth[position], predicted[position]])
+    caption = (
+        f"Lines are the signal as stored; the grey area is attention {ALPHA} of the run with the highest "
+        f"validation r, mean over its blocks, scaled to the panel. Of the {attended[0].part}: the best "
+        "predicted among the quarter that changes most, and the worst predicted of all."
+    )
+    n_marks = max(len(one.source.marks) for one in attended)
+    header = ("pair", "gene", "", "measured", "predicted")
+    return Chart("genes", "Genes", caption, views, 160 + 110 * n_marks, 0, Table(header, rows))
+
+
+def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and layout of one gene: a panel a mark, signal on the left axis, attention on the right."""
+    source, pair = one.source, one.result.pair
+    at = np.array([row])
+    signals = source.signal(at)
+    (batch,) = list(source.batches(at))
+    alpha = from_upstream(batch.alpha, source.genes, source.window, at)[0]
+    x = positions(source)
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {
+        "legend": {"orientation": "h", "y": -0.08},
+        "xaxis": axis("distance from the TSS (bp)"),
+    }
+    n_marks = len(source.marks)
+    for j, mark in enumerate(source.marks):
+        left, right = f"y{2 * j + 1}", f"y{2 * j + 2}"
+        own = [k for k, sequence in enumerate(source.sequences) if sequence.mark == mark]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": f"attention {ALPHA}", "x": x,
+                "y": alpha[own].mean(axis=0),
+                "yaxis": right, "fill": "tozeroy", "line": {"color": "#999", "width": 0.5},
+                "fillcolor": "rgba(120,120,120,0.3)", "showlegend": j == 0, "legendgroup": "alpha",
+                "hovertemplate": f"{mark} {ALPHA} %{{y:.4f}}<extra></extra>",
+            }
+        )  # fmt: skip
+        for k, (cell, signal) in enumerate(zip(pair, signals, strict=True)):
+            traces.append(
+                {
+                    "type": "scatter", "mode": "lines", "name": cell, "x": x, "legendgroup": cell,
+                    "y": from_upstream(signal, source.genes, source.window, at)[0, j], "yaxis": left,
+                    "line": {"color": COLOURS[(0, 5)[k]], "dash": ("solid", "dot")[k], "width": 1.5},
+                    "showlegend": j == 0, "hovertemplate": f"{mark} in {cell}: %{{y:.3g}}<extra></extra>",
+                }
+            )  # fmt: skip
+        domain = [1 - (j + 1) / n_marks + 0.02, 1 - j / n_marks]
+        layout[_axis_key(left)] = {
+            "domain": domain,
+            "title": {"text": mark, "font": {"size": 11}},
+            "automargin": True,
+        }
+        layout[_axis_key(right)] = {
+            "overlaying": left, "side": "right", "showgrid": False, "showticklabels": False,
+            "rangemode": "tozero",
+        }  # fmt: skip
+    layout["xaxis"]["anchor"] = f"y{2 * n_marks - 1}"
+    return traces, layout
+
+
+def _axis_key(name: str) -> str:
+    return "yaxis" if name == "y1" else f"yaxis{name[1:]}"

@@ -1,0 +1,107 @@
+"""Charts and tables of the data: tracks, coverage, quality, expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffchrom.compare import Result
+from diffchrom.compare_plot import COLOURS
+from diffchrom.inspection import StoreSummary
+from diffchrom.report.charts import Chart, Table, View, axis
+
+
+def tracks_table(summary: StoreSummary) -> Table:
+    """A row a track: unit, depth, coverage, what looks wrong."""
+    header = (
+        "cell",
+        "mark",
+        "around",
+        "unit",
+        "bases with data",
+        "bins not 0",
+        "mean",
+        "maximum",
+        "looks wrong",
+    )
+    rows = [
+        [
+            track.cell, track.mark, track.around.upper(), track.unit or None, _share(track.covered),
+            _share(track.nonzero), track.mean, track.maximum, "; ".join(track.flags) or "nothing",
+        ]
+        for track in summary.tracks
+    ]  # fmt: skip
+    return Table(header, rows)
+
+
+def expression_table(summary: StoreSummary) -> Table:
+    """A row a cell and unit of expression."""
+    header = ("cell", "unit", "genes known", "share 0", "median", "maximum")
+    rows = [[e.cell, e.unit, e.known, _share(e.zero), e.median, e.maximum] for e in summary.expression]
+    return Table(header, rows)
+
+
+def _share(value: float) -> str | None:
+    return f"{value:.1%}" if np.isfinite(value) else None
+
+
+def splits_table(summary: StoreSummary) -> Table:
+    """A row a split with the number of genes in each part."""
+    parts = ("train", "valid", "test", "unused")
+    return Table(
+        ("split", *parts),
+        [[name, *(counts.get(p, 0) for p in parts)] for name, counts in summary.splits.items()],
+    )
+
+
+def profiles(summary: StoreSummary, bin_size: int, chart_id: str = "profiles") -> Chart:
+    """Mean signal around the TSS, cell by cell."""
+    cells = list(dict.fromkeys(track.cell for track in summary.tracks))
+    marks = list(dict.fromkeys(track.mark for track in summary.tracks))
+    views = []
+    for cell in cells:
+        tracks = [track for track in summary.tracks if track.cell == cell and track.around == "tss"]
+        traces = []
+        for track in tracks:
+            n_bins = len(track.profile)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": track.mark,
+                    "x": (np.arange(n_bins) - n_bins / 2 + 0.5) * bin_size,
+                    "y": track.profile,
+                    "line": {"color": COLOURS[marks.index(track.mark) % len(COLOURS)], "width": 1.5},
+                    "hovertemplate": "%{x} bp: %{y:.3f}",
+                }
+            )
+        peaks = ", ".join(f"{track.mark} {track.profile.max():.3g}" for track in tracks)
+        alt = f"Mean signal of {len(tracks)} marks around the TSS in {cell}; highest values: {peaks}."
+        layout = {
+            "xaxis": axis("distance from the TSS (bp)"),
+            "yaxis": axis("mean signal"),
+            "legend": {"orientation": "h", "y": -0.25},
+        }
+        views.append(View(cell, alt, traces, layout))
+    caption = "Mean over all genes, as stored; a mark that is off its neighbours' scale or shape shows here."
+    return Chart(chart_id, "Signal around the TSS", caption, views)
+
+
+def provenance_table(results: Sequence[Result]) -> Table:
+    """A row a pair: what the runs were made from."""
+    rows: dict[tuple[str, str], list[object]] = {}
+    for result in results:
+        config = result.run.config
+        window = config.window
+        rows.setdefault(
+            result.pair,
+            [
+                ", ".join(config.pair), ", ".join(config.marks), config.split, config.unit,
+                config.store.get("n_genes"),
+                f"±{window.flank} bp, {window.n_bins} bins of {window.bin_size} bp, {window.orient}",
+                str(config.store.get("fingerprint", ""))[:12],
+            ],
+        )  # fmt: skip
+    header = ("pair (A, B)", "marks", "split", "expression", "genes", "window", "store")
+    return Table(header, list(rows.values()))

@@ -1,0 +1,108 @@
+"""The methods paragraph of the report: what was done, ready to paste, with citations and versions."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffchrom._version import __version__
+from diffchrom.baselines.methods import METHODS
+from diffchrom.compare import Result
+from diffchrom.plan import BASELINE, DEEPDIFF
+from diffchrom.report.charts import count
+from diffchrom.runs import RunConfig
+from diffchrom.variants import VARIANTS
+
+#: What is cited, by the word in the text.
+CITATIONS = {
+    "DeepDiff": (
+        "Sekhon A, Singh R, Qi Y. DeepDiff: DEEP-learning for predicting DIFFerential gene expression from "
+        "histone modifications. Bioinformatics 34(17):i891-i900, 2018. doi:10.1093/bioinformatics/bty612"
+    ),
+    "bootstrap": "Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall, 1993.",
+    "Holm": (
+        "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
+        "6:65-70, 1979."
+    ),
+    "Adam": "Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.",
+}
+
+
+def methods_text(results: Sequence[Result]) -> list[str]:
+    """Paragraphs of the methods section."""
+    configs = [result.run.config for result in results]
+    models = [config for config in configs if config.kind == DEEPDIFF]
+    baselines = sorted({config.variant for config in configs if config.kind == BASELINE})
+    paragraphs = [_data(configs)]
+    if models:
+        paragraphs.append(_models(models))
+    if baselines:
+        described = "; ".join(map(_described, baselines))
+        paragraphs.append(f"They were compared with {described}." if models else f"Methods: {described}.")
+    paragraphs.append(
+        "Accuracy is reported on the test genes, with percentile intervals from a bootstrap over genes "
+        "(Efron and Tibshirani 1993). Methods were compared by paired bootstrap of the mean difference in "
+        "Pearson's r, with p-values corrected after Holm (1979)."
+    )
+    versions = sorted(
+        {f"{name} {version}" for config in configs for name, version in config.versions.items()}
+    )
+    paragraphs.append(
+        f"Software: {', '.join(versions)}. This report: diffchrom {__version__} on Python "
+        f"{platform.python_version()}."
+    )
+    return paragraphs
+
+
+def _data(configs: Sequence[RunConfig]) -> str:
+    first = configs[0]
+    window = first.window
+    pairs = sorted({", ".join(config.pair) for config in configs})
+    marks = list(dict.fromkeys(mark for config in configs for mark in config.marks))
+    splits = sorted({config.split for config in configs})
+    train, valid, test = (_n(first, part) for part in ("train", "valid", "test"))
+    return (
+        f"Signal of {len(marks)} histone marks ({', '.join(marks)}) was averaged in {window.n_bins} bins of "
+        f"{window.bin_size} bp around the transcription start site (±{window.flank:,} bp, {window.orient} "
+        f"orientation) of each gene. The target was log2((B + 1) / (A + 1)) of expression ({first.unit}) for "
+        f"{count(len(pairs), 'pair')} of cells ({'; '.join(pairs)}). Genes were divided into training, "
+        f"validation and test genes by the split{'s' if len(splits) > 1 else ''} {', '.join(splits)} (for "
+        f"{', '.join(first.pair)}: {train}, {valid} and {test} genes with known expression)."
+    )
+
+
+def _models(models: Sequence[RunConfig]) -> str:
+    used = {config.variant for config in models}
+    presets = {config.preset: config.hyperparameters for config in models}
+    seeds = {config.seed for config in models}
+    recipes = "; ".join(f"{preset}: {_recipe(values)}" for preset, values in sorted(presets.items()))
+    names = ", ".join(name for name in VARIANTS if name in used)
+    return (
+        f"DeepDiff models (Sekhon et al. 2018; variants {names}) were trained with Adam (Kingma and Ba 2015) "
+        f"and {count(len(seeds), 'seed')} ({recipes}); the weights of the epoch with the highest validation "
+        "Pearson correlation were kept."
+    )
+
+
+def _recipe(values: Mapping[str, Any]) -> str:
+    scaled = ", standardised by mark on the training genes" if values.get("standardise") else ""
+    return (
+        f"learning rate {values.get('lr')}, batches of {values.get('batch_size')}, at most "
+        f"{values.get('epochs')} epochs, {values.get('transform')} signal{scaled}"
+    )
+
+
+def _described(baseline: str) -> str:
+    """A baseline with its summary and, where the table cites one, its paper."""
+    if baseline not in METHODS:
+        return baseline
+    method = METHODS[baseline]
+    cited = f"; {method.reference}" if re.search(r"\d{4}", method.reference) else ""
+    return f"{baseline} ({method.summary}{cited})"
+
+
+def _n(config: RunConfig, part: str) -> str:
+    value = config.metrics.get(part, {}).get("n")
+    return "?" if value is None else f"{int(value):,}"

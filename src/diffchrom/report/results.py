@@ -1,0 +1,370 @@
+"""Charts and tables of results: Figure 4, training curves, predicted against measured, calibration."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.compare import Result
+from diffchrom.comparison import REFERENCES, Comparison, contrasts, summary_table
+from diffchrom.errors import RunError
+from diffchrom.files import open_text
+from diffchrom.metrics import METRICS, pearson
+from diffchrom.report.charts import Chart, Palette, Table, View, axis, count
+from diffchrom.runs import HISTORY
+
+#: Most views of one chart; a page of hundreds of runs shows these many, and says so.
+MAX_VIEWS = 12
+#: Most genes drawn in one scatter plot; the rest are left out evenly.
+MAX_POINTS = 1200
+#: Groups of genes, by prediction, of a calibration curve.
+CALIBRATION_GROUPS = 10
+_LEGEND = {"orientation": "h", "y": -0.25}
+
+
+def table_1(comparison: Comparison) -> Table:
+    """The paper's Table 1 and the number of pairs won, without the matrix of tests."""
+    header, rows = summary_table(comparison)
+    end = header.index("wins") + 1
+    kept = [
+        i
+        for i, name in enumerate(header[:end])
+        if "_vs_" not in name or any(row[i] is not None for row in rows)
+    ]
+    return Table(tuple(_spoken(header[i]) for i in kept), [[row[i] for i in kept] for row in rows])
+
+
+def _spoken(column: str) -> str:
+    names = {"n_pairs": "pairs", "mean_pearson": "mean r", "median_pearson": "median r", "wins": "pairs won"}
+    for reference in REFERENCES:
+        for average in ("mean", "median"):
+            names[f"{average}_vs_{reference}"] = f"{average} r / {reference}"
+    return names.get(column, column)
+
+
+def runs_table(results: Sequence[Result]) -> Table:
+    """A row a run, with every metric and its interval."""
+    keys = ("pair", "method", "preset", "seed", "split", "n")
+    rows = []
+    for result in results:
+        row = result.row()
+        rows.append([row[key] for key in keys] + [_with_interval(row, name) for name in METRICS])
+    return Table((*keys, *(name.replace("_", " ") for name in METRICS)), rows)
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str | None:
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if value is None:
+        return None
+    interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return f"{value:.3f}{interval}"
+
+
+def figure_4(comparison: Comparison, palette: Palette) -> Chart:
+    """Bars of r by pair and method."""
+    names = [", ".join(pair) for pair in comparison.pairs]
+    traces = []
+    for i, label in enumerate(comparison.labels):
+        ends = np.array([comparison.interval(i, j) for j in range(len(names))])
+        r = comparison.r[i]
+        traces.append(
+            {
+                "type": "bar",
+                "name": label,
+                "x": names,
+                "y": r,
+                "marker": {"color": palette.colour(label), "line": {"color": "#222", "width": 0.5}},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": ends[:, 1] - r,
+                    "arrayminus": r - ends[:, 0],
+                    "thickness": 1,
+                    "width": 2,
+                    "color": "#222",
+                },
+                "hovertemplate": "%{x}<br>r = %{y:.3f}",
+            }
+        )
+    best = comparison.labels[0]
+    alt = (
+        f"Bars of Pearson's r of {count(len(comparison.labels), 'method')} on {count(len(names), 'pair')} of "
+        f"cells. Highest on average: {best}, {shown_mean(comparison.r[0])}."
+    )
+    layout = {
+        "barmode": "group",
+        "xaxis": axis("pair (A, B)", type="category"),
+        "yaxis": axis("Pearson r, test genes"),
+        "legend": _LEGEND,
+    }
+    caption = (
+        "Pearson's r of predicted and measured log2 fold change on the test genes (Figure 4 of the paper), "
+        "mean over seeds and folds; whiskers are 95% gene-bootstrap intervals."
+    )
+    return Chart(
+        "figure4",
+        "Methods by pair",
+        caption,
+        [View("all", alt, traces, layout)],
+        460,
+        90 + 7 * comparison.r.size,
+    )
+
+
+def shown_mean(values: npt.NDArray[np.float64]) -> str:
+    """Mean of what is known, for a sentence."""
+    known = values[np.isfinite(values)]
+    return f"{known.mean():.3f}" if len(known) else "undefined"
+
+
+def contrast_matrix(comparison: Comparison) -> Chart:
+    """Heat map of mean differences in r, with Holm-corrected p-values on hovering."""
+    labels = list(comparison.labels)
+    size = len(labels)
+    value, text = np.full((size, size), np.nan), [[""] * size for _ in range(size)]
+    rows = []
+    significant = 0
+    for contrast in contrasts(comparison):
+        i, j = labels.index(contrast.first), labels.index(contrast.second)
+        value[i, j], value[j, i] = contrast.value, -contrast.value
+        star = "*" if contrast.p_adjusted < 0.05 else ""
+        significant += bool(star)
+        text[i][j] = text[j][i] = star
+        rows.append(
+            [contrast.first, contrast.second, contrast.n_pairs, contrast.value, contrast.low, contrast.high,
+             contrast.p_value, contrast.p_adjusted]
+        )  # fmt: skip
+    limit = float(np.nanmax(np.abs(value))) if np.isfinite(value).any() else 1.0
+    trace = {
+        "type": "heatmap",
+        "x": labels,
+        "y": labels,
+        "z": value,
+        "text": text,
+        "texttemplate": "%{text}",
+        "colorscale": [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#2166ac"]],
+        "zmin": -limit,
+        "zmax": limit,
+        "colorbar": {"title": {"text": "r less r"}},
+        "hovertemplate": "%{y} less %{x}: %{z:.3f} %{text}<extra></extra>",
+    }
+    alt = f"Matrix of differences in mean r; {significant} of {len(rows)} differ with corrected p below 0.05."
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis("", type="category", autorange="reversed")}
+    header = ("first", "second", "pairs", "first less second", "low", "high", "p", "p (Holm)")
+    caption = (
+        "Row less column: mean difference in r over the pairs both have. * marks p < 0.05 in a bootstrap "
+        "paired over genes, after Holm's correction for all comparisons."
+    )
+    chart_height = 200 + 26 * size
+    return Chart(
+        "contrasts", "Which methods differ", caption, [View("all", alt, [trace], layout)], chart_height,
+        260 + 22 * size, Table(header, rows),
+    )  # fmt: skip
+
+
+def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
+    """Columns of a run's ``history.tsv``; empty where it has none (baselines)."""
+    path = result.run.path / HISTORY
+    if not path.is_file():
+        return {}
+    with open_text(path, "training history") as stream:
+        header, *rows = csv.reader(stream, delimiter="\t")
+    try:
+        table = np.array([[float(v.replace("NA", "nan")) for v in row] for row in rows]).reshape(
+            -1, len(header)
+        )
+    except ValueError as error:
+        raise RunError(f"{path}: not a training history ({error}); make the run again") from error
+    return {name: table[:, i] for i, name in enumerate(header)}
+
+
+def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None:
+    """Validation r and training loss by epoch."""
+    histories = [(result, history) for result in results if (history := read_history(result))]
+    if not histories:
+        return None
+    views = []
+    for name, column in (("validation r", "valid_pearson"), ("training loss", "train_loss")):
+        traces: list[dict[str, Any]] = []
+        shown: set[str] = set()
+        for result, history in histories:
+            config = result.run.config
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": result.label,
+                    "legendgroup": result.label,
+                    "showlegend": result.label not in shown,
+                    "x": history["epoch"],
+                    "y": history[column],
+                    "line": {
+                        "color": palette.colour(result.label),
+                        "dash": palette.dash(result.label),
+                        "width": 1.5,
+                    },
+                    "hovertemplate": f"{run_name(result)}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
+                }
+            )
+            shown.add(result.label)
+        alt = f"Lines of {name} by epoch for {len(histories)} trained models."
+        views.append(
+            View(name, alt, traces, {"xaxis": axis("epoch"), "yaxis": axis(name), "legend": _LEGEND})
+        )
+    rows = []
+    for result, _ in histories:
+        config = result.run.config
+        rows.append(
+            [", ".join(config.pair), result.label, config.seed, config.details.get("epochs"),
+             config.details.get("best_epoch"), config.metrics.get("valid", {}).get("pearson")]
+        )  # fmt: skip
+    caption = "Every line is a run; its weights are those of the epoch with the highest validation r."
+    header = ("pair", "method", "seed", "epochs", "best epoch", "validation r")
+    return Chart("training", "Training", caption, views, table=Table(header, rows))
+
+
+def shown_results(results: Sequence[Result]) -> list[Result]:
+    """One run a pair and method, the best by validation r; for each pair the best methods first."""
+
+    def score(result: Result) -> float:
+        value = result.run.config.metrics.get("valid", {}).get("pearson")
+        return -math.inf if value is None else value
+
+    best: dict[tuple[tuple[str, str], str], Result] = {}
+    for result in results:
+        key = (result.pair, result.label)
+        if key not in best or score(result) > score(best[key]):
+            best[key] = result
+    by_pair: dict[tuple[str, str], list[Result]] = {}
+    for result in sorted(best.values(), key=score, reverse=True):
+        by_pair.setdefault(result.pair, []).append(result)
+    # In turn from every pair, so that a limit on views leaves no pair out.
+    turns = max(map(len, by_pair.values()))
+    return [found[i] for i in range(turns) for found in by_pair.values() if i < len(found)]
+
+
+def run_name(result: Result) -> str:
+    """Name of a run for people."""
+    return f"{', '.join(result.pair)}: {result.label}, seed {result.run.config.seed}"
+
+
+def scatter(results: Sequence[Result], palette: Palette) -> Chart:
+    """Predicted against measured log2 fold change of the test genes, run by run."""
+    views = []
+    for result in results[:MAX_VIEWS]:
+        test = result.test
+        step = max(1, math.ceil(len(test.truth) / MAX_POINTS))
+        drawn = slice(None, None, step)
+        r = pearson(test.truth, test.prediction)
+        ends = [float(np.nanmin(test.truth)), float(np.nanmax(test.truth))] if len(test.truth) else [0, 1]
+        traces: list[dict[str, Any]] = [
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "test gene",
+                "x": test.truth[drawn],
+                "y": test.prediction[drawn],
+                "text": test.gene_id[drawn],
+                "marker": {"color": palette.colour(result.label), "size": 6, "opacity": 0.55},
+                "hovertemplate": "%{text}<br>measured %{x:.2f}, predicted %{y:.2f}<extra></extra>",
+            },
+            {
+                "type": "scatter", "mode": "lines", "name": "predicted = measured", "x": ends, "y": ends,
+                "line": {"color": "#444", "dash": "dash", "width": 1}, "hoverinfo": "skip",
+            },
+        ]  # fmt: skip
+        part = (
+            f"{len(test.truth[drawn])} of {len(test.truth)} test genes"
+            if step > 1
+            else f"{len(test.truth)} test genes"
+        )
+        alt = f"Predicted against measured log2 fold change of {part}; r = {r:.3f}."
+        layout = {
+            "xaxis": axis("measured log2 fold change (B over A)"),
+            "yaxis": axis("predicted"),
+            "legend": _LEGEND,
+        }
+        views.append(View(run_name(result), alt, traces, layout))
+    caption = "Of each method on each pair, the run with the highest validation r."
+    if len(results) > MAX_VIEWS:
+        caption += f" The first {MAX_VIEWS} of {len(results)} are here."
+    return Chart("scatter", "Predicted against measured", caption, views, 440)
+
+
+def calibration(results: Sequence[Result], palette: Palette) -> Chart:
+    """Mean measured log2 fold change of genes grouped by prediction, pair by pair."""
+    by_pair: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        by_pair.setdefault(result.pair, []).append(result)
+    views, rows = [], []
+    for pair, members in list(by_pair.items())[:MAX_VIEWS]:
+        traces: list[dict[str, Any]] = []
+        ends = [0.0, 0.0]
+        for result in members:
+            predicted, measured, error = calibration_groups(result.test.truth, result.test.prediction)
+            if not len(predicted):
+                continue
+            ends = [min(ends[0], predicted[0]), max(ends[1], predicted[-1])]
+            slope = _slope(result.test.prediction, result.test.truth)
+            rows.append([", ".join(pair), result.label, result.run.config.seed, slope])
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": result.label,
+                    "x": predicted,
+                    "y": measured,
+                    "error_y": {"type": "data", "array": error, "thickness": 1, "width": 2},
+                    "line": {
+                        "color": palette.colour(result.label),
+                        "dash": palette.dash(result.label),
+                        "width": 1.5,
+                    },
+                    "marker": {"symbol": palette.symbol(result.label), "size": 7},
+                    "hovertemplate": "predicted %{x:.2f}, measured %{y:.2f}",
+                }
+            )
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": "calibrated", "x": ends, "y": ends,
+                "line": {"color": "#444", "dash": "dash", "width": 1}, "hoverinfo": "skip",
+            }
+        )  # fmt: skip
+        alt = (
+            f"Mean measured against mean predicted log2 fold change of genes in {CALIBRATION_GROUPS} groups, "
+            f"{len(traces) - 1} methods on {', '.join(pair)}."
+        )
+        layout = {"xaxis": axis("mean predicted"), "yaxis": axis("mean measured"), "legend": _LEGEND}
+        views.append(View(", ".join(pair), alt, traces, layout))
+    caption = (
+        f"Test genes in {CALIBRATION_GROUPS} equal groups by prediction. On the dashed line predictions mean "
+        "what they say; a steeper line says that changes are larger than predicted. Whiskers are standard "
+        "errors."
+    )
+    header = ("pair", "method", "seed", "slope of measured on predicted")
+    return Chart("calibration", "Calibration", caption, views, 440, 0, Table(header, rows))
+
+
+def calibration_groups(
+    truth: npt.NDArray[np.float64], prediction: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Mean prediction, mean truth and its standard error of genes in equal groups by prediction."""
+    known = np.isfinite(truth) & np.isfinite(prediction)
+    truth, prediction = truth[known], prediction[known]
+    order = np.argsort(prediction, kind="stable")
+    groups = [group for group in np.array_split(order, CALIBRATION_GROUPS) if len(group) > 1]
+    means = [np.array([values[group].mean() for group in groups]) for values in (prediction, truth)]
+    error = np.array([truth[group].std(ddof=1) / math.sqrt(len(group)) for group in groups])
+    return means[0], means[1], error
+
+
+def _slope(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    spread = np.square(x - x.mean()).sum() if len(x) else 0.0
+    return float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else math.nan

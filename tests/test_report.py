@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import make_store
+from diffchrom.cli import main
+from diffchrom.compare import load_results
+from diffchrom.errors import RunError, StoreError
+from diffchrom.plan import Plan, jobs_of
+from diffchrom.report.attention import choose_genes
+from diffchrom.report.build import build_report
+from diffchrom.report.charts import Chart, View
+from diffchrom.report.page import shown
+from diffchrom.report.results import calibration_groups, shown_results
+from diffchrom.reporting import SilentReporter
+from diffchrom.store import Store
+from diffchrom.sweep import run_job
+from test_compare import make_run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MAX_BYTES = 10 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and a sweep of two models and two baselines on it."""
+    folder = tmp_path_factory.mktemp("report")
+    store = make_store(folder / "s.h5")
+    settings = {"hidden": 4, "epochs": 2}
+    plan = Plan(
+        store.path,
+        folder / "sweep",
+        variants=("raw:d", "aux"),
+        baselines=("ridge", "mean"),
+        settings=settings,
+    )
+    for job in jobs_of(plan):
+        assert run_job(job, plan.out, 1).reason == ""
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return build_report([folder / "sweep"])
+
+
+class Page(HTMLParser):
+    """What the tests look at in a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._inside: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and tag == self._inside[-1]:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self._inside:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def charts(html: str) -> dict[str, list[dict[str, Any]]]:
+    found = re.findall(r'<script type="application/json" id="([\w-]+)-data">(.*?)</script>', html, re.S)
+    return {name: json.loads(text) for name, text in found}
+
+
+def test_the_page_has_everything_the_issue_lists(page: str) -> None:
+    assert list(charts(page)) == [
+        "profiles", "figure4", "contrasts", "scatter", "calibration", "training", "figure5", "tss", "genes",
+    ]  # fmt: skip
+    text = Page(page).text
+    for expected in (
+        "Table 1 of the paper", "coverage and quality", "Predicted against measured", "Calibration",
+        "validation r", "doi:10.1093/bioinformatics/bty612", "Software: diffchrom", "torch", "H3K27me3",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    parsed = Page(page)
+    for tag, attrs in parsed.tags:
+        for name in ("src", "href", "data", "srcset", "poster", "action"):
+            value = attrs.get(name) or ""
+            assert not value or value.startswith(("#", "data:")), (tag, name, value)
+    (policy,) = [meta for meta in parsed.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert str(policy["content"]).startswith("default-src 'none'")
+    styles = re.findall(r"<style>(.*?)</style>", page, re.S)
+    assert not any("url(" in style or "@import" in style for style in styles)
+
+
+def test_every_chart_has_a_name_and_a_sentence_for_those_who_cannot_see_it(page: str) -> None:
+    parsed = Page(page)
+    ids = [str(attrs["id"]) for _, attrs in parsed.tags if "id" in attrs]
+    assert len(set(ids)) == len(ids)
+    drawn = [attrs for attrs in parsed.all("div") if attrs.get("role") == "img"]
+    assert len(drawn) == len(charts(page))
+    for attrs in drawn:
+        assert all(name in ids for name in str(attrs["aria-labelledby"]).split())
+    for views in charts(page).values():
+        for view in views:
+            assert len(view["alt"]) > 20
+            assert view["traces"]
+    for select in parsed.all("select"):
+        assert any(label.get("for") == select["id"] for label in parsed.all("label"))
+
+
+def test_drawn_numbers_are_those_of_the_runs(page: str, folder: Path) -> None:
+    results = load_results([folder / "sweep"])
+    by_label = {result.label: result.run.config.metrics["test"]["pearson"] for result in results}
+    bars = {trace["name"]: trace["y"] for trace in charts(page)["figure4"][0]["traces"]}
+    assert bars["mean"] == [None]
+    for label in ("ridge", "raw:d (default)", "aux (default)"):
+        assert bars[label] == [pytest.approx(by_label[label], abs=1e-3)]
+    points = charts(page)["scatter"][0]["traces"][0]
+    shown_first = shown_results(results)[0]
+    assert points["x"] == pytest.approx(list(shown_first.test.truth), rel=1e-3)
+    assert points["text"] == list(shown_first.test.gene_id)
+
+
+def test_without_the_store_the_page_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    class Warnings(SilentReporter):
+        said: list[str] = []  # noqa: RUF012
+
+        def warn(self, message: str) -> None:
+            self.said.append(message)
+
+    sweep = shutil.copytree(folder / "sweep", tmp_path / "sweep")
+    for config in sweep.glob("*/config.json"):
+        config.write_text(config.read_text().replace(str(folder), "/nowhere"))
+    html = build_report([sweep], reporter=Warnings())
+    assert len(Warnings.said) == 1
+    assert "give --store" in Warnings.said[0]
+    assert "store was not at hand" in Page(html).text
+    assert set(charts(html)) == {"figure4", "contrasts", "scatter", "calibration", "training"}
+    with_store = build_report([sweep], store=folder / "s.h5")
+    assert "figure5" in charts(with_store)
+
+
+def test_another_store_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = make_store(tmp_path / "other.h5", seed=5)
+    with pytest.raises(StoreError, match="is not what"):
+        build_report([folder / "sweep"], store=other.path)
+
+
+@pytest.mark.parametrize("name", ["raw-d.default.seed0", "ridge.seed0", "mean.seed0"])
+def test_one_run_is_a_report_too(folder: Path, name: str) -> None:
+    html = build_report([folder / "sweep" / f"A1-B2.{name}"])
+    assert "scatter" in charts(html)
+    assert ("training" in charts(html)) == ("raw" in name)
+    assert "figure4" not in charts(html)
+
+
+def test_names_from_files_cannot_become_markup(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    make_run(tmp_path / "a", "raw", 1.0, pair=("A<b>", evil), store={"fingerprint": "", "path": "none.h5"})
+    html = build_report([tmp_path])
+    assert "alert(1)</script>" not in html
+    assert evil in Page(html).text
+    assert "<script>alert" not in html
+    views = charts(html)["scatter"]
+    assert evil in views[0]["name"]
+
+
+def test_numbers_that_are_not_finite_are_no_broken_json() -> None:
+    view = View("v", "alt", [{"y": np.array([1.23456789, np.nan, np.inf]), "x": np.arange(2)}])
+    assert json.loads(Chart("c", "t", "x", [view]).to_json())[0]["traces"][0] == {
+        "y": [1.235, None, None],
+        "x": [0, 1],
+    }
+
+
+def test_cells_of_tables_are_read_by_people() -> None:
+    values = [None, float("nan"), "x", 3, 0.12345, 1234567.8, 0.00001234, 0.0, True]
+    assert [shown(v) for v in values] == [
+        "NA",
+        "NA",
+        "x",
+        "3",
+        "0.123",
+        "1,234,568",
+        "1.2e-05",
+        "0.000",
+        "True",
+    ]
+
+
+def test_a_calibrated_prediction_lies_on_the_diagonal() -> None:
+    random = np.random.default_rng(0)
+    prediction = random.normal(0, 2, 4000)
+    predicted, measured, error = calibration_groups(prediction + random.normal(0, 1, 4000), prediction)
+    assert len(predicted) == 10
+    assert (np.abs(predicted - measured) < 4 * error).all()
+
+
+def test_genes_predicted_best_change_and_those_predicted_worst_are_the_worst() -> None:
+    truth = np.array([10.0, 9.0, 8.0, 7.0, 0.1, 0.2, 0, 0, 0, 0, 0, 0])
+    predicted = np.array([9.9, 1.0, 7.5, 7.0, 0.1, 3.0, 1, 0, 0, 0, 0, np.nan])
+    # A quarter of the 11 known genes change by at least 7.5; the rest of 7.0 is right, but changes less.
+    assert choose_genes(truth, predicted) == [
+        (0, "predicted well"), (1, "predicted badly"), (5, "predicted badly"), (6, "predicted badly"),
+    ]  # fmt: skip
+
+
+def test_a_hundred_runs_stay_under_ten_megabytes(tmp_path: Path) -> None:
+    pairs = [("C0", f"C{i}") for i in range(1, 11)]
+    for pair in pairs:
+        for method in range(5):
+            for seed in (0, 1):
+                name = f"{pair[1]}.m{method}.{seed}"
+                path = make_run(tmp_path / name, f"m{method}", 1.0 + method, pair=pair, seed=seed).path
+                history = "".join(f"{e}\t{1 / e:.6f}\t{1 - 1 / e:.6f}\t0.5\n" for e in range(1, 91))
+                (path / "history.tsv").write_text("epoch\ttrain_loss\tvalid_pearson\tvalid_mse\n" + history)
+    html = build_report([tmp_path])
+    assert "100 runs of 5 methods on 10 pairs" in Page(html).text
+    assert len(html.encode()) < MAX_BYTES
+
+
+def test_the_command_writes_the_page_and_refuses_what_is_no_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.html"
+    for arguments, code in (([str(folder / "sweep"), "-o", str(out)], 0), ([str(tmp_path / "no"), "-q"], 1)):
+        with pytest.raises(SystemExit) as end:
+            main(["report", *arguments])
+        assert (end.value.code or 0) == code
+    assert out.read_text().startswith("<!doctype html>")
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(RunError, match="no finished run"):
+        build_report([tmp_path])
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> list[str]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    return [
+        CHROMIUM, *flags, "--enable-logging=stderr", "--virtual-time-budget=20000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_a_browser_draws_every_chart_and_complains_of_nothing(
+    page: str, tmp_path: Path, browser: list[str], width: int
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    done = subprocess.run(
+        [*browser, f"--window-size={width},900", "--dump-dom", file.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    # Anything that the page asks of the network would be refused by its own policy, and be told here.
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    drawn = re.findall(r'id="([\w-]+)-chart"[^>]*>.{0,2000}?main-svg', done.stdout, re.S)
+    assert set(drawn) == set(charts(page))
+
+
+def test_a_browser_would_tell_if_the_page_asked_the_network(
+    tmp_path: Path, page: str, browser: list[str]
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page.replace("</main>", '<img src="https://example.org/x.png" alt=""></main>'))
+    done = subprocess.run(
+        [*browser, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert any("Content Security Policy" in line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def test_the_store_of_a_report_is_only_read(folder: Path) -> None:
+    before = (folder / "s.h5").read_bytes()
+    build_report([folder / "sweep"])
+    assert (folder / "s.h5").read_bytes() == before
+    assert Store(folder / "s.h5").splits() == ("chromosome",)
