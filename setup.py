@@ -38,6 +38,13 @@ setup(
             py_limited_api=True,  # loaded with ctypes too
             optional=True,  # scikit-learn's SVR serves where this fails
         ),
+        Extension(
+            "diffchrom._binning",
+            sources=["src/diffchrom/_binning.c"],
+            extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden"],
+            py_limited_api=True,  # loaded with ctypes too
+            optional=True,  # numpy serves where this fails
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

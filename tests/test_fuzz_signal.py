@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from diffchrom.bigwig import read_header
+from diffchrom.binning import compiled
 from diffchrom.errors import InputError
 from diffchrom.signal import bin_track
 
@@ -59,17 +60,22 @@ def windows(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(chrom, object), np.array(start)
 
 
+@pytest.mark.parametrize("kernel", ["compiled", "numpy"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_damaged_bigwigs_are_read_or_refused_in_one_line(
-    shared_data: Path, tmp_path: Path, dialect: str
+    shared_data: Path, tmp_path: Path, dialect: str, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kernel == "numpy":
+        monkeypatch.setattr("diffchrom.signal.compiled", lambda: False)
+    elif not compiled():
+        pytest.skip("the compiled decoder was not built")
     source = shared_data / "bigwig_dialects" / dialect
     whole = source.read_bytes()
     chrom, start = windows(source)
     path = tmp_path / "damaged.bw"
     dice = random.Random(dialect)
     refused = 0
-    for copy in range(COPIES // len(DIALECTS)):
+    for copy in range(COPIES // (2 * len(DIALECTS))):
         kind, content = spoil(whole, dice)
         path.write_bytes(content)
         began = time.monotonic()

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffchrom.bigwig import Intervals
+from diffchrom.binning import compiled
 from diffchrom.errors import InputError
 from diffchrom.signal import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms
 
@@ -24,6 +25,16 @@ DIALECTS = [
     "roadmap_pilot/E003-H3K4me3.pilot.pval.bigwig",
     "segmentation/E116-H3K4me1.seglevel.bw",
 ]
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test with the compiled decoder, and without it."""
+    if request.param == "numpy":
+        monkeypatch.setattr("diffchrom.signal.compiled", lambda: False)
+    elif not compiled():
+        pytest.skip("the compiled decoder was not built")
+    return str(request.param)
 
 
 def naive(path: Path, chrom: np.ndarray, start: np.ndarray, n_bins: int, bin_size: int) -> BinnedSignal:
@@ -69,7 +80,7 @@ def one_window(path: Path, chrom: str, start: int, n_bins: int = 4, bin_size: in
     return bin_track(path, np.array([chrom], object), np.array([start]), n_bins=n_bins, bin_size=bin_size)
 
 
-def test_bins_worked_out_by_hand(tmp_path: Path) -> None:
+def test_bins_worked_out_by_hand(tmp_path: Path, kernel: str) -> None:
     rows = [(0, 5, 2.0), (8, 12, 1.0), (25, 100, 4.0)]
     path = write_track(tmp_path / "t.bw", {"chr1": 100}, {"chr1": rows})
     binned = one_window(path, "chr1", 0)
@@ -81,7 +92,9 @@ def test_bins_worked_out_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize(("n_bins", "bin_size"), [(200, 100), (40, 37), (7, 1000)])
-def test_every_dialect_equals_pybigwig(shared_data: Path, name: str, n_bins: int, bin_size: int) -> None:
+def test_every_dialect_equals_pybigwig(
+    shared_data: Path, name: str, n_bins: int, bin_size: int, kernel: str
+) -> None:
     path = shared_data / name
     rng = np.random.default_rng(n_bins)
     sizes = track_chroms(path)
@@ -121,7 +134,7 @@ def tracks(draw: st.DrawFn) -> dict[str, list[tuple[int, int, float]]]:
     return entries
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     entries=tracks(),
     starts=st.lists(st.integers(-300, 5000), min_size=1, max_size=8),
@@ -129,7 +142,7 @@ def tracks(draw: st.DrawFn) -> dict[str, list[tuple[int, int, float]]]:
     size=st.integers(1, 60),
 )
 def test_any_track_equals_pybigwig(
-    tmp_path_factory: pytest.TempPathFactory, entries: dict, starts: list, n: int, size: int
+    tmp_path_factory: pytest.TempPathFactory, entries: dict, starts: list, n: int, size: int, kernel: str
 ) -> None:
     if not any(entries.values()):
         entries["a"] = [(0, 1, 1.0)]
@@ -143,7 +156,7 @@ def test_any_track_equals_pybigwig(
     np.testing.assert_allclose(got.coverage, want.coverage, rtol=1e-6)
 
 
-def test_a_small_value_beside_a_huge_one_stays_exact(tmp_path: Path) -> None:
+def test_a_small_value_beside_a_huge_one_stays_exact(tmp_path: Path, kernel: str) -> None:
     path = write_track(
         tmp_path / "t.bw", {"chr1": 100}, {"chr1": [(0, 10, 1e30), (10, 20, 1e-5), (20, 30, 1e30)]}
     )
@@ -171,7 +184,7 @@ def test_windows_over_chromosome_ends_keep_zeros_and_are_marked(tmp_path: Path) 
     assert left.coverage[0] == 1
 
 
-def test_nan_is_no_data(tmp_path: Path) -> None:
+def test_nan_is_no_data(tmp_path: Path, kernel: str) -> None:
     rows = [(0, 10, float("nan")), (10, 20, 2.0)]
     binned = one_window(write_track(tmp_path / "t.bw", {"chr1": 100}, {"chr1": rows}), "chr1", 0)
     np.testing.assert_array_equal(binned.values, np.array([[0, 2, 0, 0]], np.float32))
@@ -179,7 +192,7 @@ def test_nan_is_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf")])
-def test_infinity_is_refused_with_its_position(tmp_path: Path, value: float) -> None:
+def test_infinity_is_refused_with_its_position(tmp_path: Path, value: float, kernel: str) -> None:
     path = write_track(tmp_path / "t.bw", {"chr1": 100}, {"chr1": [(0, 10, 1.0), (10, 20, value)]})
     with pytest.raises(InputError, match=re.escape("t.bw: chr1:11: the signal is infinite")):
         one_window(path, "chr1", 0)

@@ -22,6 +22,11 @@ import numpy.typing as npt
 from diffchrom.errors import InputError
 from diffchrom.files import require_file
 
+try:
+    import deflate as libdeflate  # inflates a block in half of zlib's time
+except ImportError:
+    libdeflate = None
+
 Array = npt.NDArray[Any]
 
 BIGWIG_MAGIC = 0x888FFC26
@@ -61,7 +66,8 @@ class Header:
         Number and length in bases of each chromosome, by name.
     index_offset : int
         Where the R tree starts.
-    compressed : bool
+    buffer_size : int
+        Bytes that the largest data block inflates to; 0 where blocks are not compressed.
     """
 
     path: Path
@@ -70,7 +76,7 @@ class Header:
     chrom_ids: dict[str, int]
     chrom_sizes: dict[str, int]
     index_offset: int
-    compressed: bool
+    buffer_size: int
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,28 @@ class Intervals:
 def damaged(path: Path, what: str) -> InputError:
     """Return the error of a file that contradicts itself."""
     return InputError(f"{path}: truncated or damaged bigWig ({what}); fetch or make the file again")
+
+
+def _place(header: Header, chrom_id: int, position: int) -> str:
+    name = next((name for name, number in header.chrom_ids.items() if number == chrom_id), "?")
+    return f"{name}:{position + 1}"
+
+
+def not_sorted(header: Header, chrom_id: int, position: int) -> InputError:
+    """Return the error of intervals that overlap, run backwards or are not sorted; `position` is 0-based."""
+    where = _place(header, chrom_id, position)
+    return damaged(header.path, f"{where}: intervals overlap or are not sorted")
+
+
+def infinite(header: Header, chrom_id: int, position: int) -> InputError:
+    """Return the error of a signal that is infinite at a 0-based position."""
+    where = _place(header, chrom_id, position)
+    return InputError(f"{header.path}: {where}: the signal is infinite; replace it, or make it NaN (no data)")
+
+
+def unknown_chrom(header: Header, chrom_id: int) -> InputError:
+    """Return the error of a data block whose chromosome the file does not list."""
+    return damaged(header.path, f"a data block of chromosome number {chrom_id}, which it does not list")
 
 
 def _read_at(file: IO[bytes], header_path: Path, offset: int, size: int, what: str) -> bytes:
@@ -145,7 +173,7 @@ def _read_header(file: IO[bytes], path: Path) -> Header:
     magic = struct.unpack(order + "I", _read_at(file, path, index, 48, "the index")[:4])[0]
     if magic != INDEX_MAGIC:
         raise damaged(path, "no index where the header says")
-    return Header(path, order, file_size, ids, sizes, index, buffer_size > 0)
+    return Header(path, order, file_size, ids, sizes, index, buffer_size)
 
 
 def _byte_order(path: Path, first: bytes) -> str:
@@ -263,6 +291,23 @@ def touched_blocks(
     return offset[by_position].astype(np.int64), length[by_position].astype(np.int64)
 
 
+def _inflate(header: Header, block: memoryview, at: int) -> bytes:
+    """Inflate one block, never to more than a block can hold."""
+    if libdeflate is not None:
+        try:
+            return bytes(libdeflate.zlib_decompress(block, min(header.buffer_size, MAX_BLOCK)))
+        except libdeflate.DeflateError:
+            pass  # zlib reads what is longer than announced, and says what is wrong
+    inflater = zlib.decompressobj()
+    try:
+        data = inflater.decompress(block, MAX_BLOCK)
+    except zlib.error as error:
+        raise damaged(header.path, f"block at byte {at}: {error}") from error
+    if not inflater.eof:
+        raise damaged(header.path, f"block at byte {at} does not end")
+    return data
+
+
 def _inflated(file: IO[bytes], header: Header, offset: Array, size: Array) -> Iterator[bytes]:
     """Read the blocks, neighbours in one go, and inflate each."""
     first = 0
@@ -279,17 +324,10 @@ def _inflated(file: IO[bytes], header: Header, offset: Array, size: Array) -> It
         run = memoryview(_read_at(file, header.path, base, int(ends[last - 1]) - base, "a data block"))
         for at, length in zip((offset[first:last] - base).tolist(), size[first:last].tolist(), strict=True):
             block = run[at : at + length]
-            if not header.compressed:
+            if not header.buffer_size:
                 yield bytes(block)
                 continue
-            inflater = zlib.decompressobj()
-            try:
-                data = inflater.decompress(block, MAX_BLOCK)
-            except zlib.error as error:
-                raise damaged(header.path, f"block at byte {base + at}: {error}") from error
-            if not inflater.eof:
-                raise damaged(header.path, f"block at byte {base + at} does not end")
-            yield data
+            yield _inflate(header, block, base + at)
         first = last
 
 
@@ -363,25 +401,45 @@ def _checked(header: Header, sizes_by_id: dict[int, int], part: Intervals, previ
     if len(start) and start[0] < previous_end:
         wrong[0] = True
     if wrong.any():
-        at = int(start[np.argmax(wrong)])
-        name = next(name for name, number in header.chrom_ids.items() if number == part.chrom_id)
-        raise damaged(header.path, f"{name}:{at + 1}: intervals overlap or are not sorted")
+        raise not_sorted(header, part.chrom_id, int(start[np.argmax(wrong)]))
     size = sizes_by_id[part.chrom_id]
     if len(end) and end[-1] > size:
         return Intervals(part.chrom_id, np.minimum(start, size), np.minimum(end, size), part.value)
     return part
 
 
-def read_intervals(
+def read_blocks(
     header: Header, chrom_id: npt.NDArray[np.int64], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> Iterator[Intervals]:
-    """Yield the intervals of every data block that meets a region, in the file's order.
+) -> Iterator[bytes]:
+    """Yield every data block that meets a region, inflated, in the order of the genome; not yet checked.
 
     Parameters
     ----------
     header : Header
     chrom_id, start, end : int64 arrays [n_regions]
         Sorted regions that do not overlap, 0-based, half-open.
+
+    Raises
+    ------
+    InputError
+        When the index or a block's compression is damaged.
+    """
+    try:
+        with header.path.open("rb") as file:
+            offset, size = touched_blocks(file, header, chrom_id, start, end)
+            yield from _inflated(file, header, offset, size)
+    except OSError as error:
+        raise InputError(f"{header.path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_intervals(
+    header: Header, chrom_id: npt.NDArray[np.int64], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Iterator[Intervals]:
+    """Yield the intervals of every data block that meets a region, in the order of the genome.
+
+    Parameters
+    ----------
+    header, chrom_id, start, end : see `read_blocks`.
 
     Yields
     ------
@@ -394,17 +452,12 @@ def read_intervals(
         When the file contradicts itself in what is read.
     """
     sizes_by_id = {header.chrom_ids[name]: size for name, size in header.chrom_sizes.items()}
-    try:
-        with header.path.open("rb") as file:
-            offset, size = touched_blocks(file, header, chrom_id, start, end)
-            chrom, covered = -1, 0
-            for blocks in _batches(_inflated(file, header, offset, size)):
-                for part in _decode(header, blocks):
-                    if part.chrom_id != chrom:
-                        chrom, covered = part.chrom_id, 0
-                    checked = _checked(header, sizes_by_id, part, covered)
-                    if len(checked.end):
-                        covered = int(checked.end[-1])
-                    yield checked
-    except OSError as error:
-        raise InputError(f"{header.path}: cannot be read ({error.strerror or error})") from error
+    chrom, covered = -1, 0
+    for blocks in _batches(read_blocks(header, chrom_id, start, end)):
+        for part in _decode(header, blocks):
+            if part.chrom_id != chrom:
+                chrom, covered = part.chrom_id, 0
+            checked = _checked(header, sizes_by_id, part, covered)
+            if len(checked.end):
+                covered = int(checked.end[-1])
+            yield checked

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom import bigwig
-from diffchrom.errors import InputError
+from diffchrom.binning import Regions, bin_blocks, compiled
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -114,13 +114,34 @@ def _without_nan(part: bigwig.Intervals, header: bigwig.Header) -> bigwig.Interv
             return part
     infinite = np.isinf(part.value)
     if infinite.any():
-        at = int(part.start[np.argmax(infinite)])
-        name = next(name for name, number in header.chrom_ids.items() if number == part.chrom_id)
-        raise InputError(
-            f"{header.path}: {name}:{at + 1}: the signal is infinite; replace such values (or make them NaN)"
-        )
+        raise bigwig.infinite(header, part.chrom_id, int(part.start[np.argmax(infinite)]))
     keep = ~np.isnan(part.value)
     return bigwig.Intervals(part.chrom_id, part.start[keep], part.end[keep], part.value[keep])
+
+
+def _bin_intervals(
+    header: bigwig.Header, regions: Regions, number: IntArray, start: IntArray, n_bins: int, bin_size: int
+) -> tuple[FloatArray, IntArray]:
+    """What `binning.bin_blocks` does, with numpy, for files and machines that it does not serve."""
+    sums, covered = np.zeros((len(start), n_bins)), np.zeros(len(start), dtype=np.int64)
+    width = n_bins * bin_size
+    for part in bigwig.read_intervals(header, *regions):
+        if not len(part.start):
+            continue
+        # Starts are sorted and all windows are equally long, so those that meet the part are consecutive.
+        first = np.searchsorted(number, part.chrom_id, side="left")
+        last = np.searchsorted(number, part.chrom_id, side="right")
+        here = start[first:last]
+        one = int(first + np.searchsorted(here + width, part.start[0], side="right"))
+        two = int(first + np.searchsorted(here, part.end[-1], side="left"))
+        if one >= two:
+            continue
+        part = _without_nan(part, header)
+        covered[one:two] += covered_bases(part, start[one:two], start[one:two] + width)
+        for some in range(one, two, WINDOWS_AT_ONCE):
+            rows = slice(some, min(some + WINDOWS_AT_ONCE, two))
+            add_to_bins(part, start[rows, None] + np.arange(n_bins + 1) * bin_size, sums[rows])
+    return sums, covered
 
 
 def bin_track(
@@ -160,26 +181,10 @@ def bin_track(
     # Windows are handled in genome order, so that each finds its intervals near those of the one before.
     order = np.lexsort((start, number))
     order = order[(~absent & (low < high))[order]]
-    sums = np.zeros((len(order), n_bins))
-    covered = np.zeros(len(order), dtype=np.int64)
     number, start, low, high = number[order], start[order], low[order], high[order]
     regions = merge_regions(number, low, high)
-    for part in bigwig.read_intervals(header, *regions):
-        if not len(part.start):
-            continue
-        # Starts are sorted and all windows are equally long, so those that meet the part are consecutive.
-        first = np.searchsorted(number, part.chrom_id, side="left")
-        last = np.searchsorted(number, part.chrom_id, side="right")
-        here = start[first:last]
-        one = int(first + np.searchsorted(here + n_bins * bin_size, part.start[0], side="right"))
-        two = int(first + np.searchsorted(here, part.end[-1], side="left"))
-        if one >= two:
-            continue
-        part = _without_nan(part, header)
-        covered[one:two] += covered_bases(part, low[one:two], high[one:two])
-        for some in range(one, two, WINDOWS_AT_ONCE):
-            rows = slice(some, min(some + WINDOWS_AT_ONCE, two))
-            add_to_bins(part, start[rows, None] + np.arange(n_bins + 1) * bin_size, sums[rows])
+    work = bin_blocks if compiled() and header.order == "<" else _bin_intervals
+    sums, covered = work(header, regions, number, start, n_bins, bin_size)
 
     values = np.zeros((len(absent), n_bins), dtype=np.float32)
     values[order] = sums / bin_size
