@@ -1,8 +1,8 @@
 """Fused kernel, torch's LSTM and the machine's own matrix product, interleaved, as one TSV.
 
 Times are the process's CPU seconds at one thread, so that other work on the machine disturbs little, and wall
-seconds at more. GFLOP/s counts the matrix products of the definition only (gates forward; their transposed product
-and the weights' outer product backward), so that it compares with sgemm's.
+seconds at more. GFLOP/s counts the matrix products of the definition only (gates forward; their transposed
+product and the weights' outer product backward), so that it compares with sgemm's.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ typedef float ISA(uvec) __attribute__((vector_size(4 * VW), aligned(4), may_alia
 #ifndef ADD_PRODUCT /* sum += *scalar * weight */
 #define ADD_PRODUCT(sum, weight, scalar) (sum) += *(scalar) * (weight)
 #endif
+#ifndef QUOTIENT
+#define QUOTIENT(a, b) ((a) / (b))
+#endif
 #define GATES (4 * VW) /* floats of the four gates of one vector of units */
 
 static ALWAYS_INLINE vec ISA(splat)(float a) { return a - (vec){}; }
@@ -36,7 +39,7 @@ static ALWAYS_INLINE vec ISA(tanh)(vec x)
     vec q = y * 0.00023631274234503508f + 0.02400246262550354f;
     q = q * y + 0.46306782960891724f;
     q = q * y + 1.0f;
-    return x * p / q;
+    return QUOTIENT(x * p, q);
 }
 
 /* acc[row][v] += sum over k of a[row * a_row + k * a_k] * b[k * b_k + v]. `soon`, if any, is memory to fetch
@@ -45,7 +48,7 @@ static ALWAYS_INLINE vec ISA(tanh)(vec x)
 static ALWAYS_INLINE void ISA(multiply)(const int rows, const int width, vec *acc, int64_t depth, const float *a,
                                         int64_t a_row, int64_t a_k, const float *b, int64_t b_k, const char *soon)
 {
-    for (int64_t k = 0; k < depth; k++) {
+    UNROLL_2 for (int64_t k = 0; k < depth; k++) {
         if (soon) __builtin_prefetch(soon + k * 64, 1);
         vec spread[MR];
         UNROLL for (int r = 0; r < rows; r++) spread[r] = ISA(splat)(a[r * a_row + k * a_k]);
@@ -258,7 +261,7 @@ static ALWAYS_INLINE void ISA(project_columns)(const int rows, const int width, 
         /* a last vector's padding holds no gradient, and may hold NaN where the input did */
         const int64_t depth = lanes >= VW ? GATES : lanes;
         for (int64_t gate = 0; gate < GATES; gate += depth == GATES ? GATES : VW)
-            for (int64_t k = gate; k < gate + depth; k++) {
+            UNROLL_2 for (int64_t k = gate; k < gate + depth; k++) {
                 vec weights[2];
                 __builtin_prefetch(soon);
                 soon += 64;
@@ -317,12 +320,14 @@ static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct
     memset(w->grad_c, 0, sizeof(float) * PROJECTED * Hp);
     for (int64_t step = T - 1; step >= 0; step--) {
         const int64_t t = direction ? T - 1 - step : step, t_before = direction ? t + 1 : t - 1;
+        const float *states = job->hidden_states + (gene * T + t) * 2 * H + direction * H;
         for (int64_t r = 0; r < rows; r++)
             for (int64_t u = 0; u < U; u++) {
                 const vec *saved = (const vec *)(save + ((step * job->batch + r) * U + u) * 5 * VW);
                 const vec i = saved[0], f = saved[1], g = saved[2], o = saved[3];
                 const vec c_before = step ? saved[4 - 5 * U * job->batch] : (vec){};
-                const vec tanh_c = ISA(tanh)(saved[4]);
+                const vec h = ISA(load_some)(states + r * T * 2 * H + u * VW, H - u * VW);
+                const vec tanh_c = QUOTIENT(h, GREATEST(ISA(splat)(1e-30f), o)); /* where o is 0, so is h */
                 vec *grad_c = (vec *)(w->grad_c + r * Hp + u * VW);
                 const vec grad_h = *(vec *)(w->grad_h + r * Hp + u * VW)
                                  + ISA(outer_gradient)(job, gene + r, t, direction * H + u * VW, H - u * VW);
@@ -466,6 +471,7 @@ static const struct isa ISA(table) = {
 #undef vec
 #undef uvec
 #undef GATES
+#undef QUOTIENT
 #undef PROJECTED
 #undef ADD_PRODUCT
 #undef AHEAD
