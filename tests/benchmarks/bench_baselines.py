@@ -1,0 +1,128 @@
+"""Time the baselines at full size on the segmentation pair (docs/performance.md).
+
+    python tests/benchmarks/bench_baselines.py [--genes 10000] [--bins 160] [--method ridge,relieff-rf,...]
+
+Prints one TSV row a measurement: wall seconds, CPU seconds of this process and its threads, and the CPU
+seconds spread over two cores, which a busy machine disturbs less than the wall clock. With fewer `--bins`
+than 160 the SVR rows are scaled to 160: bins are fitted independently of each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from diffchrom.baselines import svr
+from diffchrom.baselines.features import Scaler
+from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
+from diffchrom.baselines.method import Context, Examples
+from diffchrom.baselines.methods import get_method, parse_methods
+from diffchrom.config import available_threads
+from diffchrom.dataset import load_pair
+from diffchrom.metrics import bootstrap
+from diffchrom.store import Store
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("DIFFCHROM_SHARED_DATA", PROJECT.parent / "shared" / "data"))
+PUBLISHED_BINS = 160
+
+
+def prepare(store: Path) -> None:
+    """Make the store of the segmentation pair, E116 and E127."""
+    tracks = sorted(map(str, (SHARED / "segmentation").glob("*.bw")))
+    command = [sys.executable, "-m", "diffchrom", "prepare", "--store", str(store), "--bigwigs", *tracks]
+    command += ["--gtf", str(SHARED / "gtf" / "roadmap_genes_hg19.gtf.gz")]
+    command += ["--expression", str(SHARED / "expression" / "roadmap_rpkm.tsv.gz"), "--quiet"]
+    subprocess.run(command, check=True)
+
+
+def timed(name: str, genes: int, work: Callable[[], object], scale: float = 1.0) -> None:
+    """Run `work` once and print its row."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = (time.perf_counter() - wall) * scale, (time.process_time() - cpu) * scale
+    print(f"{name}\t{genes}\t{wall:.1f}\t{cpu:.1f}\t{cpu / 2:.1f}", flush=True)
+
+
+def narrow(examples: Examples, bins: int) -> Examples:
+    """Keep so many bins, spread evenly over the 160 that the SVR methods use."""
+    first = examples.signal_a.shape[2] // 2 - PUBLISHED_BINS // 2
+    columns = first + np.linspace(0, PUBLISHED_BINS - 1, bins).astype(int)
+    return replace(
+        examples, signal_a=examples.signal_a[:, :, columns], signal_b=examples.signal_b[:, :, columns]
+    )
+
+
+def against_libsvm(train: Examples) -> None:
+    """One bin, one fold, the published C: the compiled solver beside scikit-learn's SVR."""
+    from sklearn.svm import SVR
+
+    signal = svr.flanking_bins(train)[:, :, 75]
+    features = Scaler.fit(signal).apply(signal)
+    labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
+    active = svr.fold_numbers(len(train), 0) != 0
+    penalties = get_method("svr-two-layer").grid["C"]
+    gamma = 1 / features.shape[1]
+
+    def ours() -> None:
+        kernel = rbf_kernel(features, features, gamma)
+        solve_path(kernel, labels, active, penalties)
+
+    def theirs() -> None:
+        for penalty in penalties:
+            model = SVR(C=penalty, gamma=gamma, epsilon=EPSILON, cache_size=1000)
+            model.fit(features[active], labels[active]).predict(features[~active])
+
+    timed("one bin and fold, compiled solver", len(train), ours)
+    timed("one bin and fold, scikit-learn", len(train), theirs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--genes", type=int, default=10_000, help="training genes (ridge takes all)")
+    parser.add_argument("--bins", type=int, default=PUBLISHED_BINS, help="bins of the SVR methods")
+    parser.add_argument("--method", default="ridge,relieff-rf,svr-two-layer,random-forest,gradient-boosting")
+    parser.add_argument("--store", type=Path, help="an existing store of E116 and E127")
+    arguments = parser.parse_args()
+    if not SHARED.is_dir():
+        sys.exit(f"real data not found at {SHARED} (set DIFFCHROM_SHARED_DATA)")
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.store or Path(folder) / "segmentation.h5"
+        if not path.exists():
+            prepare(path)
+        data = load_pair(Store(path), ("E116", "E127"))
+        every = Examples(data.marks, data.signal_a, data.signal_b, data.log2fc, data.expr_a, data.expr_b)
+        every = every.take(slice(None))
+        train, valid = every.take(data.rows("train")), every.take(data.rows("valid"))
+        some = train.take(np.random.default_rng(0).permutation(len(train))[: arguments.genes])
+        context = Context(threads=available_threads())
+        print("what\tgenes\twall_s\tcpu_s\tcpu_s_by_2_cores")
+        predicted = train.log2fc + np.random.default_rng(0).normal(size=len(train))
+        n = min(3000, len(train))
+        timed("bootstrap, all metrics", n, lambda: bootstrap(train.log2fc[:n], predicted[:n]))
+        against_libsvm(some)
+        for method in parse_methods(arguments.method):
+            used, scale = (train if method.name == "ridge" else some), 1.0
+            if method.name.startswith("svr"):
+                used, scale = narrow(some, arguments.bins), PUBLISHED_BINS / arguments.bins
+            timed(
+                method.name,
+                len(used),
+                lambda method=method, used=used: method.fit(used, valid, method.grid, context),
+                scale,
+            )
+
+
+if __name__ == "__main__":
+    main()
