@@ -150,7 +150,7 @@ def table(name: str, out: Path) -> Iterator[str]:
 
 def rounded(value: float | None) -> str:
     """Three decimals, or NA."""
-    return format_value(None) if value is None else f"{value:.3f}"
+    return format_value(None) if value is None else f"{round(value, 3) + 0.0:.3f}"
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
 
 def test_cell_mean_without_a_third_cell_says_what_to_add(tmp_path):
     store = make_store(tmp_path / "two.h5", cells=("A", "B"))
-    with pytest.raises(StoreError, match=r"third cell.*prepare --expression"):
+    with pytest.raises(StoreError, match=r"third cell.*diffchrom prepare"):
         fit_baseline(BaselineJob(store.path, "cell-mean"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

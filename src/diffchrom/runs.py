@@ -235,7 +235,7 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
 
 
 #: What must agree for an interrupted run to go on.
-_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters", "store")
+_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters")
 
 
 def open_run_folder(
@@ -263,6 +263,8 @@ def open_run_folder(
         # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
         wanted = RunConfig.from_json(config.to_json())
         differing = [name for name in _RESUMED if getattr(run.config, name) != getattr(wanted, name)]
+        if run.config.store.get("fingerprint") != wanted.store.get("fingerprint"):  # it may have moved
+            differing.append("store")
         if differing:
             raise RunError(
                 f"{path}: was made with other {', '.join(differing)}; give the same options to go on, "

@@ -60,7 +60,7 @@ def cell_mean(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     require_genes(train, 1, "cell-mean")
     if train.change_elsewhere is None:
         raise StoreError(
-            "cell-mean needs the expression of a third cell, in the same unit; "
-            "add one with `diffchrom prepare --expression`"
+            "cell-mean needs a third cell with expression in the same unit; "
+            "add its tracks and expression with `diffchrom prepare`"
         )
     return CellMean(float(train.log2fc.mean()))
