@@ -44,6 +44,15 @@ def ours(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
     bin_track(path, chrom, start, n_bins=N_BINS, bin_size=BIN_SIZE)
 
 
+def with_zlib(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
+    """Ours where the package deflate is not installed."""
+    held, bigwig.libdeflate = bigwig.libdeflate, None
+    try:
+        ours(path, chrom, start)
+    finally:
+        bigwig.libdeflate = held
+
+
 def naive(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
     """PyBigWig's values, window by window."""
     with pyBigWig.open(str(path)) as track:
@@ -75,7 +84,8 @@ def inflate(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
 
 
 METHODS: dict[str, Callable[[Path, np.ndarray, np.ndarray], None]] = {
-    "diffchrom": ours,
+    f"diffchrom{' (libdeflate)' if bigwig.libdeflate else ''}": ours,
+    "diffchrom (zlib)": with_zlib,
     "inflate the touched blocks": inflate,
     "pyBigWig, merged regions": merged,
     "pyBigWig, window by window": naive,
