@@ -110,6 +110,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         kept = assayed_genes(parts, genes, request.min_coverage, summary)
         genes = genes.take(kept)
         parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
+    prepare_tracks.tell_found(parts, summary)
     joined = tuple(replace(one, values=one.values[kept]) for one in joined)
     splits = new_splits(request.splits, genes, request.seed, summary)
     attrs = {**row_attrs(request), "assembly": genome.assembly}
@@ -182,6 +183,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     mask = bin_mask(request, genes, store.window, summary) if new else None
     with WorkerPool(request.threads or available_threads()) as pool:
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
+    prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     if parts or labels or splits:
         earlier = json.loads(str(store.attrs.get("notes", "[]")))

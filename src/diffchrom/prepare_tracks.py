@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 from diffchrom.chromosomes import Genome, check_genome
 from diffchrom.config import PREPARE
-from diffchrom.errors import DiffchromError, InputError, StoreError
+from diffchrom.errors import DiffchromError, InputError
 from diffchrom.files import require_file
+from diffchrom.gene_ids import examples
 from diffchrom.genes import Genes, Window
 from diffchrom.reads import bam_chroms, reads_kind
 from diffchrom.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.signal import track_chroms
-from diffchrom.store_writer import read_part
+from diffchrom.store_writer import is_part, read_part
 from diffchrom.summary import Summary
 from diffchrom.track_reading import (
     ReadSettings,
     Source,
-    TrackReport,
     Windows,
     file_facts,
     settings_digest,
@@ -209,14 +209,6 @@ def remove_parts(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        read_part(path)
-    except StoreError:
-        return False
-    return True
-
-
 def read_parts(
     folder: Path,
     plans: Sequence[Plan],
@@ -242,7 +234,7 @@ def read_parts(
             :32
         ]
         parts.append(Part(plan, folder / f"{name}.h5"))
-    waiting = [part for part in parts if not _is_whole(part.path)]
+    waiting = [part for part in parts if not is_part(part.path)]
     if len(waiting) < len(parts):
         summary.note(
             f"{len(parts) - len(waiting)} tracks were read by an earlier prepare that did not finish"
@@ -271,27 +263,32 @@ def read_parts(
                 task.advance(1, f"{part.plan.cell} {part.plan.mark}")
                 if outcome.error is not None:
                     failures.append(outcome.error)
-                else:
-                    _tell(part, outcome.value, len(windows.start), summary)
     finally:
         if folder.is_dir() and not any(folder.glob("*.h5")):
             remove_parts(folder)
     if failures:
         for failure in failures[1:]:
             summary.warn(str(failure))
+        kept = len(parts) - len(failures)
+        if kept:
+            summary.reporter.note(f"{kept} other tracks are read and kept for the next run of this command")
         raise failures[0]
     return parts
 
 
-def _tell(part: Part, report: TrackReport, n_windows: int, summary: Summary) -> None:
-    plan = part.plan
-    if report.clipped:
-        summary.note(
-            f"{plan.cell} {plan.mark}: {report.clipped} of {n_windows} windows run over a chromosome's end "
-            "(0 beyond it)"
-        )
-    if report.absent:
-        summary.note(f"{plan.cell} {plan.mark}: {report.absent} windows on chromosomes that the track lacks")
+def tell_found(parts: Sequence[Part], summary: Summary) -> None:
+    """Say how many windows run over chromosome ends, or lie where a track has no chromosome."""
+    for name, meaning in (
+        ("clipped", "windows run over a chromosome's end and have 0 beyond it"),
+        ("absent", "windows lie on chromosomes that are not in the track, and have 0"),
+    ):
+        groups: dict[int, list[str]] = defaultdict(list)
+        for part in parts:
+            groups[int(read_part(part.path, name)[1][name])].append(f"{part.plan.cell} {part.plan.mark}")
+        for count, labels in groups.items():
+            if count:
+                where = "all tracks" if len(labels) == len(parts) > 1 else examples(labels)
+                summary.note(f"{count} {meaning} ({where})")
 
 
 def take_rows(

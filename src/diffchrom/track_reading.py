@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,28 +93,6 @@ class ReadSettings:
     min_mapq: int
 
 
-@dataclass(frozen=True)
-class TrackReport:
-    """What was found while reading a track.
-
-    Attributes
-    ----------
-    covered : float
-        Share of the bases of all windows that have data.
-    clipped, absent, empty : int
-        Windows over a chromosome's end; on chromosomes that no file of the track has; without data.
-    depth : list of int
-        Reads used, file by file; empty for bigWigs.
-    """
-
-    covered: float
-    clipped: int
-    absent: int
-    empty: int
-    mean: float
-    depth: list[int] = field(default_factory=list)
-
-
 def file_facts(path: str | Path) -> dict[str, int]:
     """Size and modification time, by which an unchanged file is recognised."""
     status = Path(path).stat()
@@ -188,7 +166,8 @@ def _read_source(source: Source, windows: Windows, settings: ReadSettings) -> _B
     binned = _READERS[source.kind](source, windows, settings)
     values = binned.values
     if source.scale != 1.0:
-        values = values * np.float32(source.scale)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused later
+            values = (values.astype(np.float64) * source.scale).astype(np.float32)
     if source.control is not None:
         control = _read_source(source.control, windows, settings).values
         if settings.control == "subtract":
@@ -209,7 +188,7 @@ def read_track(
     mask: npt.NDArray[np.bool_] | None = None,
     *,
     draft: bool = False,
-) -> TrackReport:
+) -> None:
     """Read the files of one track (its replicates) and write the part of a store that it makes.
 
     Parameters
@@ -218,7 +197,7 @@ def read_track(
     sources : replicates; averaged after scaling.
     windows : rows of the part.
     settings : how reads are counted and controls are used.
-    attrs : attributes of the track in the store; `TrackReport`'s numbers are added.
+    attrs : attributes of the track in the store; those of `_found` are added.
     mask : bool [n_genes, n_bins] in the store's order of bins; True where a blacklist puts 0; or None.
     draft : the part's rows are still to be chosen (a new store).
     """
@@ -228,25 +207,29 @@ def read_track(
     total = binned[0].values.astype(np.float64)
     for other in binned[1:]:
         total += other.values
-    values = (total / len(binned)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = (total / len(binned)).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{sources[0].path}: scaled signal is too large for float32; check the scale")
     values[windows.flip] = values[windows.flip, ::-1]
     if mask is not None:
         values[mask] = 0
-    coverage = np.max([one.coverage for one in binned], axis=0)
-    absent = np.all([one.absent for one in binned], axis=0)
-    report = TrackReport(
-        covered=float(coverage.mean(dtype=np.float64)),
-        clipped=int(np.any([one.clipped for one in binned], axis=0).sum()),
-        absent=int(absent.sum()),
-        empty=int((coverage == 0).sum()),
-        mean=float(values.mean(dtype=np.float64)),
-        depth=[one.depth for one in binned if one.depth is not None],
-    )
-    told = {**attrs, "covered": report.covered, "depth": np.array(report.depth, dtype=np.int64)}
-    write_part(part, values, told, {"coverage": coverage, "absent": absent}, draft=draft)
-    return report
+    extra = {
+        "coverage": np.max([one.coverage for one in binned], axis=0),
+        "absent": np.all([one.absent for one in binned], axis=0),
+        "clipped": np.any([one.clipped for one in binned], axis=0),
+    }
+    depth = np.array([one.depth for one in binned if one.depth is not None], dtype=np.int64)
+    write_part(part, values, {**attrs, "depth": depth, **_found(extra)}, extra, draft=draft)
+
+
+def _found(extra: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Attributes of what was found: share of bases with data; windows clipped, windows without the track."""
+    return {
+        "covered": float(extra["coverage"].mean(dtype=np.float64)),
+        "clipped": int(extra["clipped"].sum()),
+        "absent": int(extra["absent"].sum()),
+    }
 
 
 def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> None:
@@ -254,6 +237,5 @@ def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> N
     from diffchrom.store_writer import read_part, write_part
 
     values, attrs = read_part(source)
-    coverage, _ = read_part(source, "coverage")
-    attrs["covered"] = float(coverage[kept].mean(dtype=np.float64))
-    write_part(target, values[kept], attrs, {"coverage": coverage[kept]})
+    extra = {name: read_part(source, name)[0][kept] for name in ("coverage", "absent", "clipped")}
+    write_part(target, values[kept], {**attrs, **_found(extra)}, extra)
