@@ -359,13 +359,18 @@ def _judge(sample: _Sample, result: Check) -> None:
                 f"({one.low:.2f} to {one.high:.2f})"
                 + ("" if one.low > 0 else ": it does not follow what drives the prediction"),
             )
-    first = {
-        name: max(result.find("mark", name, "share"), key=lambda one: one.value).mark
+    ranking = {
+        name: [
+            str(one.mark) for one in sorted(result.find("mark", name, "share"), key=lambda one: -one.value)
+        ]
         for name in ("attention", REFERENCE)
     }
+    upper = (len(sample.source.marks) + 1) // 2
+    by_attention, by_gradients = ranking.values()
     result.say(
-        first["attention"] == first[REFERENCE],
-        f"attention ranks {first['attention']} first, integrated gradients rank {first[REFERENCE]} first",
+        by_attention[0] == by_gradients[0] and set(by_attention[:upper]) == set(by_gradients[:upper]),
+        f"attention ranks the marks {', '.join(by_attention)}; integrated gradients rank them "
+        f"{', '.join(by_gradients)}",
     )
     if not sample.others:
         result.notes.append(
