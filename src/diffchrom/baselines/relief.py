@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -81,12 +82,19 @@ def rrelieff(
 
 def nearest(scaled: Signal, n_neighbors: int, threads: int) -> npt.NDArray[np.intp]:
     """Nearest other genes by Manhattan distance, nearest first; [n_genes, n_neighbors]."""
-    from sklearn.neighbors import NearestNeighbors
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    search = _neighbor_search()(n_neighbors=n_neighbors, metric="manhattan", algorithm="brute")
     with threadpool_limits(limits=threads):
-        search = NearestNeighbors(n_neighbors=n_neighbors, metric="manhattan", algorithm="brute").fit(scaled)
-        return np.asarray(search.kneighbors(return_distance=False))
+        return np.asarray(search.fit(scaled).kneighbors(return_distance=False))
+
+
+def _neighbor_search() -> Any:
+    """scikit-learn-intelex's class where it is installed (eight times as fast), else scikit-learn's."""
+    try:
+        return importlib.import_module("sklearnex.neighbors").NearestNeighbors
+    except (ImportError, OSError):  # not there, or not for this machine
+        return importlib.import_module("sklearn.neighbors").NearestNeighbors
 
 
 @dataclass(frozen=True)
