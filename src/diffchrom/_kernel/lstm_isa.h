@@ -90,7 +90,7 @@ static struct ISA(sizes) ISA(sizes_of)(const struct job *job)
     s.padded = s.units * VW;
     s.rows = job->input + 1 + job->hidden;
     s.columns = s.padded + (job->grad_x ? (job->input + VW - 1) / VW * VW : 0);
-    s.chunk = 64;
+    s.chunk = 120;
     return s;
 }
 
