@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diffchrom.bigwig import Intervals
+from diffchrom.bigwig_decode import Intervals
 from diffchrom.binning import compiled
 from diffchrom.errors import InputError
 from diffchrom.signal import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms

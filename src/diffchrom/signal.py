@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom import bigwig
+from diffchrom.bigwig_decode import Intervals, read_intervals
 from diffchrom.binning import Regions, bin_blocks, compiled
 
 IntArray = npt.NDArray[np.int64]
@@ -61,7 +62,7 @@ def merge_regions(chrom: IntArray, start: IntArray, end: IntArray) -> tuple[IntA
     return chrom[first], start[first], key_end[last] - chrom[first] * reach
 
 
-def add_to_bins(part: bigwig.Intervals, edges: IntArray, sums: FloatArray) -> None:
+def add_to_bins(part: Intervals, edges: IntArray, sums: FloatArray) -> None:
     """Add the signal of `part` to the bins of windows on its chromosome.
 
     Each interval is counted whole in the bin where it starts; what hangs over a bin's edge is then moved to
@@ -92,7 +93,7 @@ def add_to_bins(part: bigwig.Intervals, edges: IntArray, sums: FloatArray) -> No
     sums += carried[:, :-1] - carried[:, 1:]
 
 
-def covered_bases(part: bigwig.Intervals, first: IntArray, last: IntArray) -> IntArray:
+def covered_bases(part: Intervals, first: IntArray, last: IntArray) -> IntArray:
     """Count the bases of `part` inside each [first, last)."""
     if not len(part.start):
         return np.zeros(len(first), dtype=np.int64)
@@ -106,7 +107,7 @@ def covered_bases(part: bigwig.Intervals, first: IntArray, last: IntArray) -> In
     return up_to(last) - up_to(first)
 
 
-def _without_nan(part: bigwig.Intervals, header: bigwig.Header) -> bigwig.Intervals:
+def _without_nan(part: Intervals, header: bigwig.Header) -> Intervals:
     """Drop intervals of NaN (no data); refuse infinity, naming its position."""
     # One pass for the common case: the sum of finite float32 in float64 is finite.
     with np.errstate(invalid="ignore"):
@@ -116,7 +117,7 @@ def _without_nan(part: bigwig.Intervals, header: bigwig.Header) -> bigwig.Interv
     if infinite.any():
         raise bigwig.infinite(header, part.chrom_id, int(part.start[np.argmax(infinite)]))
     keep = ~np.isnan(part.value)
-    return bigwig.Intervals(part.chrom_id, part.start[keep], part.end[keep], part.value[keep])
+    return Intervals(part.chrom_id, part.start[keep], part.end[keep], part.value[keep])
 
 
 def _bin_intervals(
@@ -125,7 +126,7 @@ def _bin_intervals(
     """What `binning.bin_blocks` does, with numpy, for files and machines that it does not serve."""
     sums, covered = np.zeros((len(start), n_bins)), np.zeros(len(start), dtype=np.int64)
     width = n_bins * bin_size
-    for part in bigwig.read_intervals(header, *regions):
+    for part in read_intervals(header, *regions):
         if not len(part.start):
             continue
         # Starts are sorted and all windows are equally long, so those that meet the part are consecutive.
