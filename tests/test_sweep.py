@@ -511,6 +511,22 @@ def run_cli(*arguments: str) -> int:
     return int(end.value.code or 0)
 
 
+def test_the_live_table_tells_jobs_workers_and_time_left() -> None:
+    from rich.console import Console
+
+    from diffchrom.commands.sweep_view import _table, duration
+
+    progress = Progress(10, workers=2, finished_before=3, running={"A1-B2.raw": time.monotonic() - 70})
+    progress.seconds_left = 4000.0
+    console = Console(width=90, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console.print(_table(progress))
+    console.file.close()
+    head, _, row = console.export_text().splitlines()[:3]
+    assert head == "3/10 jobs done, 0 failed · 1 running on 2 workers · 1 h 6 min left"
+    assert row.split() == ["A1-B2.raw", "1", "min"]
+    assert [duration(s) for s in (float("nan"), 5.0, 59.9, 61.0)] == ["?", "5 s", "1 min", "1 min"]
+
+
 def test_the_command_lists_runs_and_fails_with_its_jobs(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,16 +22,24 @@ from diffchrom.store import Store
 from diffchrom.variants import get_variant
 
 #: Seconds of a fit to 1,000 training genes x 5 marks x 200 bins on one core, and the power of the number of
-#: genes with which they grow; measured as docs/sweep.md says. A method that is not listed is not estimated.
+#: genes with which they grow: CPU seconds on the authors' sample with 120 and 240 training genes, and for
+#: methods whose kernel or distances grow with the square of the genes, which so few genes do not show, 2. A
+#: method that is not listed is not estimated.
 BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
     "mean": (0.01, 1.0),
     "cell-mean": (0.01, 1.0),
+    "ridge": (0.6, 1.1),
+    "random-forest": (12.0, 1.1),
+    "gradient-boosting": (26.0, 1.0),
+    "svr-best-bin": (24.0, 2.0),
+    "svr-two-layer": (21.0, 2.0),
+    "relieff-rf": (14.0, 2.0),
+    "attentivechrome": (84.0, 1.0),
+    "attentivechrome-classes": (76.0, 1.0),
 }
 #: Resident memory of a process that has loaded torch, and one that has loaded scikit-learn.
 _PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}
 _CALIBRATION_STEPS = 4
-#: Share of the epochs that are usually run before patience ends; an estimate may not promise too little.
-_EPOCH_SHARE = 1.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,8 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
     step, base = _calibration(job.settings, shape.n_bins)
     steps = math.ceil(shape.n_train / job.settings.batch_size)
     # Predicting all genes after every epoch's validation and at the end costs about a third of a step each.
-    epochs = job.settings.epochs * _EPOCH_SHARE
-    seconds = epochs * steps * (base + step * n_sequences) * 1.1
+    # Patience may end it sooner; an estimate may not promise too little.
+    seconds = job.settings.epochs * steps * (base + step * n_sequences) * 1.1
     # Raw signal, the transformed training and validation genes, one temporary; and a batch's activations:
     # h of every bin for two directions, kept for the backward pass about six times over.
     activations = 6 * job.settings.batch_size * n_sequences * shape.n_bins * 2 * job.settings.hidden * 4

@@ -51,21 +51,23 @@ def live_view(console: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def _table(progress: Progress) -> Any:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     failed = len(progress.failed)
-    title = (
+    head = (
         f"{progress.done}/{progress.total} jobs done, {failed} failed · "
         f"{len(progress.running)} running on {progress.workers} workers · "
         f"{duration(progress.seconds_left)} left"
     )
-    table = Table("running", "for", title=title, title_justify="left", box=None)
+    table = Table("running", "for", box=None)
     now = time.monotonic()
     for name, since in list(progress.running.items())[:_SHOWN]:
         table.add_row(name, duration(now - since))
     if len(progress.running) > _SHOWN:
         table.add_row(f"and {len(progress.running) - _SHOWN} more", "")
-    return table
+    return Group(Text(head), table)
 
 
 def print_jobs(jobs: Sequence[Job], out: Path, cores: Cores, console: Console) -> None:
