@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -365,3 +366,12 @@ with use_backend("fused"):
     served, refused = done.stdout.splitlines()
     assert served.startswith("torch | the fused LSTM kernel was not built")
     assert refused.endswith("use the torch back end")
+
+
+@needs_kernel
+def test_a_library_built_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = importlib.util.find_spec("diffchrom._kernel._lstm").origin
+    _kernel.Library(path)
+    monkeypatch.setattr(_kernel, "INTERFACE", _kernel.INTERFACE + 1)
+    with pytest.raises(OSError, match="install diffchrom again"):
+        _kernel.Library(path)

@@ -10,6 +10,9 @@ import ctypes
 import functools
 import importlib.util
 
+#: `LSTM_INTERFACE` of job.h.
+INTERFACE = 1
+
 _SIZES = ("n_sequences", "batch", "steps", "input", "hidden", "threads")
 _ADDRESSES = (
     "x",
@@ -54,6 +57,10 @@ class Library:
 
     def __init__(self, path: str) -> None:
         loaded = ctypes.CDLL(path)
+        if (built := _declare(loaded.lstm_interface, ctypes.c_int)()) != INTERFACE:
+            raise OSError(
+                f"built from other sources (interface {built}, not {INTERFACE}); install diffchrom again"
+            )
         job = ctypes.POINTER(Job)
         self._isa = _declare(loaded.lstm_isa, ctypes.c_char_p, ctypes.c_int)
         self._use_isa = _declare(loaded.lstm_use_isa, ctypes.c_bool, ctypes.c_char_p)

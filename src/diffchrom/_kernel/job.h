@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+/* Raised whenever `struct job` or what its arrays hold changes, here and in __init__.py: a library that was built
+ * before such a change is refused instead of reading the wrong addresses. */
+#define LSTM_INTERFACE 1
+
 struct job {
     int64_t n_sequences, batch, steps, input, hidden;
     int64_t threads; /* at most this many work at once; never changes a result */

@@ -156,6 +156,9 @@ static const struct isa *isa_in_use(void)
     return chosen;
 }
 
+/* Which `struct job` this library was built for. */
+EXPORT int lstm_interface(void) { return LSTM_INTERFACE; }
+
 /* Name of the k-th instruction set this processor runs, best first; NULL past the last. */
 EXPORT const char *lstm_isa(int k)
 {
