@@ -15,7 +15,7 @@ demo: $(INSTALLED)  ## make a small data set with known answers and run every st
 	$(BIN)/diffchrom demo
 
 test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
