@@ -29,6 +29,7 @@ BLOCKS = {
     "raw+aux": ("main:A", "main:B", "main:A-B", "aux:A", "aux:B"),
     "aux+siamese": ("aux:A", "aux:B"),
     "raw+aux+siamese": ("main:A", "main:B", "main:A-B", "aux:A", "aux:B"),
+    "antisymmetric": ("main:A-B",),
 }
 
 
@@ -47,7 +48,8 @@ def test_every_sequence_of_every_block_is_labelled_and_sums_to_one(toy_store: St
     sums = marks.groupby(["gene_id", "task"])["beta"].sum()
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     expected = {"main"} if VARIANTS[variant].main else set()
-    expected |= {"A", "B"} if VARIANTS[variant].auxiliary else set()
+    row = VARIANTS[variant]
+    expected |= {"A", "B"} if row.auxiliary and not row.antisymmetric else set()
     assert set(marks["task"]) == expected
     if "main" in expected:
         assert set(marks.loc[marks["task"] == "main", "block"]) == set(BLOCKS[variant])

@@ -64,7 +64,7 @@ def by_hand(model: DeepDiff, a: np.ndarray, b: np.ndarray) -> float:
     return float(last.weight.detach().numpy()[0] @ middle + last.bias.item())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name, row in VARIANTS.items() if not row.antisymmetric])
 def test_forward_is_equations_2_and_3_by_hand(name: str) -> None:
     torch.manual_seed(1)
     model = DeepDiff(VARIANTS[name], n_marks=2, hidden=4).double()

@@ -25,6 +25,7 @@ from diffchrom.runs import Run
 from diffchrom.store import Store
 from diffchrom.sweep import Progress, run_job, run_sweep
 from diffchrom.sweep_folder import read_jobs
+from diffchrom.variants import VARIANTS
 
 QUICK = {"hidden": 4, "epochs": 1}
 
@@ -83,7 +84,7 @@ def test_a_plan_file_and_the_same_options_give_the_same_jobs(store: Store, tmp_p
     from_options = make_plan(None, given, pairs=["A1,B2", "A1,C3"], seeds=2, epochs=3)
     jobs = jobs_of(make_plan(file, {}))
     assert jobs == jobs_of(from_options)
-    assert len(jobs) == 2 * 2 * (2 + 7 * 2)
+    assert len(jobs) == 2 * 2 * (2 + len(VARIANTS) * 2)
     assert len({job.name for job in jobs}) == len(jobs)
     assert {job.settings.epochs for job in jobs if job.settings} == {3}
 

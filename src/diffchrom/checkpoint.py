@@ -57,6 +57,7 @@ class TrainingState:
     best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
     best : weights of that epoch.
     history : one list a column of history.tsv.
+    members : best weights of an ensemble's members that are done; the rest of the state is the next one's.
     """
 
     epoch: int = 0
@@ -64,6 +65,11 @@ class TrainingState:
     best_score: float = float("-inf")
     best: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=dict)
+    members: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def next_member(self, weights: dict[str, Tensor]) -> TrainingState:
+        """State in which the next member starts, `weights` being this one's best."""
+        return TrainingState(history=self.history, members=[*self.members, weights])
 
 
 def save_training(
@@ -72,6 +78,8 @@ def save_training(
     """Write a checkpoint as one file, so that no part of it can be newer than another."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+    for number, weights in enumerate(state.members):
+        tensors |= {f"member{number}/{name}": tensor for name, tensor in weights.items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{key}": tensor for key, tensor in values.items()}
     description = json.dumps(
@@ -80,6 +88,7 @@ def save_training(
             "best_epoch": state.best_epoch,
             "best_score": state.best_score,
             "history": state.history,
+            "members": len(state.members),
         }
     )
     data = save(
@@ -96,7 +105,8 @@ def load_training(
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description: dict[str, Any] = json.loads((file.metadata() or {})[_STATE])
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+        done = [f"member{number}" for number in range(int(description["members"]))]
+        groups: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "best", "optimiser", *done)}
         for name, tensor in load_file(path).items():
             group, _, key = name.partition("/")
             groups[group][key] = tensor
@@ -112,6 +122,7 @@ def load_training(
             best_score=float(description["best_score"]),
             best={name: tensor.to(device) for name, tensor in groups["best"].items()},
             history={str(name): list(values) for name, values in description["history"].items()},
+            members=[groups[name] for name in done],
         )
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())

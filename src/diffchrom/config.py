@@ -6,6 +6,7 @@ The command line reads these dataclasses for its help and its defaults; the run 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 from diffchrom.errors import UsageError
 
 DEFAULT_STORE = "diffchrom.h5"
-DEFAULT_VARIANT = "aux+siamese"
+DEFAULT_VARIANT = "antisymmetric"
 DEFAULT_SPLIT = "chromosome"
 STORE_VARIABLE = "DIFFCHROM_STORE"
 
 AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
+SCHEDULES = ("one-cycle", "constant")
 
 
 def default_store() -> str:
@@ -66,18 +68,29 @@ class Hyperparameters:
     precision : str
         ``float32``, or ``bfloat16`` for mixed precision (worth it on CUDA only).
     dropout : float
-        On the Level I embeddings and on Level II's output, while training.
+        On the Level I embeddings and on Level II's output (and in the dense path), while training.
+    schedule : str
+        Of the learning rate: ``one-cycle`` (linear to `lr` over the first tenth of the steps, then half a
+        cosine to 0) or ``constant``.
+    min_batches : int
+        Fewest batches an epoch; with few training genes batches are smaller than `batch_size`.
+    min_steps : int
+        Fewest optimiser steps; with few training genes there are more than `epochs` epochs.
+    cell_weight : float
+        Weight of the auxiliary losses.
+    ensemble : int or None
+        Models that differ in their seed and are averaged; None is the variant's own number.
     """
 
     hidden: int = 32
     transform: str = "log1p"
     standardise: bool = True
-    epochs: int = 40
-    batch_size: int = 32
-    lr: float = 2e-3
-    patience: int = 10
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 1e-3
+    patience: int = 20
     clip_norm: float = 1.0
-    dropout: float = 0.2
+    dropout: float = 0.4
     init_range: float | None = None
     contrastive: str = "squared"
     contrastive_weight: float = 1.0
@@ -85,6 +98,19 @@ class Hyperparameters:
     change_threshold: float = 2.0
     aux_task: str = "regression"
     precision: str = "float32"
+    schedule: str = "one-cycle"
+    min_batches: int = 16
+    min_steps: int = 600
+    cell_weight: float = 0.3
+    ensemble: int | None = None
+
+    def batch_of(self, n_genes: int) -> int:
+        """Genes a batch, of `n_genes` training genes."""
+        return min(self.batch_size, max(1, n_genes // self.min_batches))
+
+    def epochs_of(self, n_genes: int) -> int:
+        """Most epochs, with `n_genes` training genes."""
+        return max(self.epochs, math.ceil(self.min_steps / math.ceil(n_genes / self.batch_of(n_genes))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -106,6 +132,11 @@ PRESETS = {
         init_range=0.1,
         contrastive="squared",
         contrastive_weight=4.0,
+        schedule="constant",
+        min_batches=1,
+        min_steps=0,
+        cell_weight=1.0,
+        ensemble=1,
     ),
 }
 
@@ -114,7 +145,10 @@ def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
     """Return the preset's hyper-parameters with those of `changes` that are not None put in place."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
-    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "epochs" in given:  # whoever says how many epochs means it
+        given.setdefault("min_steps", 0)
+    return replace(PRESETS[preset], **given)
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diffchrom.antisymmetric import Antisymmetric
 from diffchrom.checkpoint import load_weights
 from diffchrom.config import Hyperparameters
 from diffchrom.dataset import PairData, load_pair, resolve_pair
+from diffchrom.ensemble import Ensemble
 from diffchrom.errors import RunError, StoreError, UsageError
 from diffchrom.model import DeepDiff, Output
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import MODEL, Run, prediction_columns
 from diffchrom.store import Store
-from diffchrom.transform import Transform
+from diffchrom.transform import Rows, Signal, Transform
+from diffchrom.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
+from diffchrom.uncertainty import Calibration
 from diffchrom.variants import get_variant
 
 INFERENCE_BATCH = 256
@@ -36,7 +40,33 @@ def resolve_device(name: str) -> torch.device:
 def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:
     """Make the model of a variant with random weights."""
     outputs = 2 if settings.aux_task == "classification" else 1
-    return DeepDiff(get_variant(variant), n_marks, settings.hidden, settings.dropout, outputs)
+    row = get_variant(variant)
+    if row.antisymmetric:
+        return Antisymmetric(
+            row,
+            n_marks,
+            settings.hidden,
+            settings.dropout,
+            outputs,
+            settings.transform,
+            settings.standardise,
+        )
+    return DeepDiff(row, n_marks, settings.hidden, settings.dropout, outputs)
+
+
+def ensemble_size(variant: str, settings: Hyperparameters) -> int:
+    """Models that are averaged."""
+    return settings.ensemble or get_variant(variant).members
+
+
+def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
+    """Fit the transform of a model's input on the training genes `rows`.
+
+    The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
+    """
+    if get_variant(variant).antisymmetric:
+        return Transform.fit("raw", False, rows, *signals)
+    return Transform.fit(settings.transform, settings.standardise, rows, *signals)
 
 
 def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
@@ -45,7 +75,11 @@ def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
     try:
         settings = Hyperparameters(**run.config.hyperparameters)
-        model = build_model(run.config.variant, len(run.config.marks), settings)
+        members = [
+            build_model(run.config.variant, len(run.config.marks), settings)
+            for _ in range(ensemble_size(run.config.variant, settings))
+        ]
+        model = members[0] if len(members) == 1 else Ensemble(members)
     except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error
     load_weights(run.path / MODEL, model)
@@ -61,10 +95,13 @@ class Predictions:
     log2fc : float32 [n_genes]
     expression : dict of cell (A, B) to float32 [n_genes]
         log2(expression + 1), or the probability of the upper class; empty without auxiliary tasks.
+    sd : float32 [n_genes]
+        Standard deviation of log2fc over the members of an ensemble; NaN for a single model.
     """
 
     log2fc: npt.NDArray[np.float32]
     expression: dict[str, npt.NDArray[np.float32]]
+    sd: npt.NDArray[np.float32]
 
 
 def forward_batches(
@@ -85,13 +122,18 @@ def forward_batches(
 def predict_tensors(model: DeepDiff, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH) -> Predictions:
     """Predict from transformed signal, each [n_genes, n_marks, n_bins], on any device."""
     log2fc: list[Tensor] = []
+    spread: list[Tensor] = []
     expression: dict[str, list[Tensor]] = {}
     for output in forward_batches(model, a, b, batch_size):
         log2fc.append(output.log2fc)
+        unknown = torch.full_like(output.log2fc, torch.nan)
+        spread.append(unknown if output.log2fc_sd is None else output.log2fc_sd)
         for block, values in output.expression.items():
             predicted = values.softmax(1)[:, 1] if values.shape[1] == 2 else values[:, 0]
             expression.setdefault(block, []).append(predicted)
-    return Predictions(_array(log2fc), {block: _array(parts) for block, parts in expression.items()})
+    return Predictions(
+        _array(log2fc), {block: _array(parts) for block, parts in expression.items()}, _array(spread)
+    )
 
 
 def _array(parts: list[Tensor]) -> npt.NDArray[np.float32]:
@@ -117,6 +159,7 @@ def predict_pair(
     return Predictions(
         np.concatenate([piece.log2fc for piece in pieces]) if pieces else np.empty(0, np.float32),
         {block: np.concatenate([piece.expression[block] for piece in pieces]) for block in blocks},
+        np.concatenate([piece.sd for piece in pieces]) if pieces else np.empty(0, np.float32),
     )
 
 
@@ -174,4 +217,25 @@ def predict_run(
     data = load_run_data(run, store, pair)
     model = load_model(run, resolve_device(device))
     predicted = predict_pair(model, data, Transform.from_dict(dict(run.config.transform)), reporter)
-    return data, prediction_columns(data, predicted.log2fc, predicted.expression)
+    return data, columns_of(data, predicted, run_calibration(run))
+
+
+def columns_of(
+    data: PairData, predicted: Predictions, calibration: Calibration | None
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a predictions table, with the spread of the members and the interval at the end."""
+    unknown = np.full(len(data), np.nan)
+    low, high = calibration.interval(predicted.log2fc, predicted.sd) if calibration else (unknown, unknown)
+    columns = prediction_columns(data, predicted.log2fc, predicted.expression)
+    return columns | dict(zip(UNCERTAINTY_COLUMNS, (predicted.sd, low, high), strict=True))
+
+
+def run_calibration(run: Run) -> Calibration | None:
+    """The run's calibration; None for a run that was made before there was one."""
+    values = run.config.details.get("calibration")
+    try:
+        return None if values is None else Calibration.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path}: config.json has a broken calibration ({error}); train it again"
+        ) from error

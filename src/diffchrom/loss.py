@@ -56,7 +56,8 @@ def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> T
     """Sum of the losses that the variant's outputs call for: diff, cell (A and B) and contrastive."""
     loss = F.mse_loss(output.log2fc, targets.log2fc)
     for block, predicted in output.expression.items():
-        loss = loss + expression_loss(predicted, targets.expression[block], settings.aux_task)
+        cell = expression_loss(predicted, targets.expression[block], settings.aux_task)
+        loss = loss + settings.cell_weight * cell
     if output.embeddings:
         loss = loss + settings.contrastive_weight * contrastive_loss(
             output.embeddings[CELL_A], output.embeddings[CELL_B], targets.log2fc, settings

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from diffchrom.checkpoint import RESUME, TrainingState, load_training, save_training, save_weights
+from diffchrom.checkpoint import RESUME, TrainingState, save_weights
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
 from diffchrom.dataset import (
     PairData,
@@ -22,14 +18,19 @@ from diffchrom.dataset import (
     resolve_split,
     signal_bytes,
 )
-from diffchrom.errors import RunError, StoreError
-from diffchrom.examples import Examples, examples_of
+from diffchrom.errors import StoreError
+from diffchrom.examples import examples_of
 from diffchrom.files import output_text, remove_folder
-from diffchrom.inference import INFERENCE_BATCH, build_model, predict_pair, predict_tensors, resolve_device
-from diffchrom.loss import total_loss
-from diffchrom.metrics import mse, pearson
-from diffchrom.model import CELL_A, CELL_B, DeepDiff, initialise
-from diffchrom.reporting import SILENT, Reporter, Task
+from diffchrom.fitting import fit
+from diffchrom.inference import (
+    INFERENCE_BATCH,
+    columns_of,
+    fit_transform,
+    predict_pair,
+    resolve_device,
+)
+from diffchrom.model import CELL_A, CELL_B, DeepDiff
+from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import (
     FINISHED,
     HISTORY,
@@ -40,15 +41,13 @@ from diffchrom.runs import (
     library_versions,
     open_run_folder,
     part_metrics,
-    prediction_columns,
 )
 from diffchrom.store import Store
 from diffchrom.tables import write_table
 from diffchrom.transform import Transform
+from diffchrom.uncertainty import Calibration, coverage
 from diffchrom.variants import get_variant
 
-#: A checkpoint is written when at least this many times its own cost has passed since the last one.
-CHECKPOINT_EVERY = 60
 #: Fewest genes with labels that make a training or validation set.
 MIN_GENES = 2
 
@@ -123,9 +122,7 @@ def train(
                 f"in {pair[0]} and {pair[1]}; choose another split with --split"
             )
     rows = data.rows("train")
-    transform = Transform.fit(
-        job.settings.transform, job.settings.standardise, rows, data.signal_a, data.signal_b
-    )
+    transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
     medians = {CELL_A: float(np.median(data.expr_a[rows])), CELL_B: float(np.median(data.expr_b[rows]))}
     config = RunConfig(
         kind="deepdiff",
@@ -152,7 +149,7 @@ def train(
         for part in ("train", "valid")
     )
     try:
-        model, state = _fit(run, train_set, valid_set, job, device, reporter)
+        model, state = fit(run, train_set, valid_set, variant.name, job.settings, job.seed, reporter)
     except BaseException:
         if not (run.path / RESUME).exists():
             remove_folder(run.path)
@@ -178,111 +175,6 @@ def _spill_folder(
     return spill
 
 
-def _fit(
-    run: Run,
-    train_set: Examples,
-    valid_set: Examples,
-    job: TrainingJob,
-    device: torch.device,
-    reporter: Reporter,
-) -> tuple[DeepDiff, TrainingState]:
-    """Train until patience or epochs run out; returns the model with the best epoch's weights."""
-    settings = job.settings
-    torch.manual_seed(job.seed)
-    model = build_model(job.variant, train_set.a.shape[1], settings)
-    if settings.init_range is not None:
-        initialise(model, settings.init_range)
-    model.to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
-    checkpoint = run.path / RESUME
-    state = TrainingState()
-    if checkpoint.exists():
-        state = load_training(checkpoint, model, optimiser, device)
-        reporter.note(f"{run.path}: going on after epoch {state.epoch}")
-    n_batches = math.ceil(len(train_set) / settings.batch_size)
-    saved_at, cost = time.monotonic(), 0.0
-    with reporter.task("training", settings.epochs * n_batches) as task:
-        task.advance(state.epoch * n_batches)
-        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
-            loss = _epoch(model, optimiser, train_set, settings, job.seed + 7919 * state.epoch, task)
-            predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
-            _record(run, state, model, loss, predicted, valid_set.targets.log2fc.cpu().numpy())
-            task.advance(
-                0, f"epoch {state.epoch}, loss {loss:.3f}, valid r {state.history['valid_pearson'][-1]:.3f}"
-            )
-            if time.monotonic() - saved_at >= CHECKPOINT_EVERY * cost:
-                started = time.monotonic()
-                save_training(checkpoint, state, model, optimiser)
-                saved_at = time.monotonic()
-                cost = saved_at - started
-    model.load_state_dict(state.best)
-    return model, state
-
-
-def _epoch(
-    model: DeepDiff,
-    optimiser: torch.optim.Optimizer,
-    examples: Examples,
-    settings: Hyperparameters,
-    seed: int,
-    task: Task,
-) -> float:
-    """One pass over the training genes; returns the mean loss.
-
-    The random numbers of an epoch depend on the seed and the epoch alone, so that going on after a
-    checkpoint needs no generator's state.
-    """
-    model.train()
-    torch.manual_seed(seed)
-    device = examples.device
-    order = torch.randperm(len(examples))
-    losses = []
-    n_batches = math.ceil(len(examples) / settings.batch_size)
-    shown = max(1, n_batches // 20)
-    for number, batch in enumerate(examples.batches(order, settings.batch_size), 1):
-        optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm, foreach=True)
-        optimiser.step()
-        losses.append(loss.detach())
-        if number % shown == 0:
-            task.advance(shown)
-    task.advance(n_batches % shown)
-    return float(torch.stack(losses).mean())
-
-
-def _record(
-    run: Run,
-    state: TrainingState,
-    model: DeepDiff,
-    loss: float,
-    predicted: np.ndarray[Any, Any],
-    truth: np.ndarray[Any, Any],
-) -> None:
-    """Note an epoch's figures and keep its weights when its validation r is the best so far."""
-    state.epoch += 1
-    if not math.isfinite(loss):
-        raise RunError(f"{run.path}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
-    score = pearson(truth, predicted)
-    row = {
-        "epoch": state.epoch,
-        "train_loss": loss,
-        "valid_pearson": score,
-        "valid_mse": mse(truth, predicted),
-    }
-    for name, value in row.items():
-        state.history.setdefault(name, []).append(value)
-    # A constant prediction has no r; it is kept only until there is anything better.
-    score = score if math.isfinite(score) else -math.inf
-    if score >= state.best_score or not state.best:
-        improved = score > state.best_score or not state.best
-        state.best_score = score
-        state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        state.best_epoch = state.epoch if improved else state.best_epoch
-
-
 def _finish(
     run: Run,
     model: DeepDiff,
@@ -294,17 +186,32 @@ def _finish(
     """Write the trained model, its history and predictions, and mark the run as finished."""
     predicted = predict_pair(model, data, transform, reporter)
     metrics, intervals = part_metrics(data, predicted.log2fc)
+    valid = data.rows("valid")
+    calibration = Calibration.fit(data.log2fc[valid], predicted.log2fc[valid], predicted.sd[valid])
+    test = data.rows("test")
+    low, high = calibration.interval(predicted.log2fc[test], predicted.sd[test])
+    covered = coverage(data.log2fc[test], low, high)
     save_weights(run.path / MODEL, model.state_dict())
     with output_text(run.path / HISTORY) as stream:
         columns = {name: np.asarray(values) for name, values in state.history.items()}
-        write_table(stream, columns | {"epoch": columns["epoch"].astype(np.int64)})
-    run.save_predictions(prediction_columns(data, predicted.log2fc, predicted.expression))
+        counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
+        write_table(stream, columns | counts)
+    run.save_predictions(columns_of(data, predicted, calibration))
     details = dict(run.config.details) | {
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "test_intervals": intervals,
+        "calibration": calibration.to_dict(),
+        "test_coverage": covered,
     }
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()
     (run.path / RESUME).unlink(missing_ok=True)
+    if np.isfinite(covered):
+        reporter.note(
+            f"{run.path}: {calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "
+            f"cover {covered:.1%} of {len(test)} test genes"
+        )
+    else:
+        reporter.note(f"{run.path}: too few validation or test genes for prediction intervals")
     return finished

@@ -31,6 +31,15 @@ class Variant:
         ``f1A`` and ``f1B`` are one shared block, trained with a contrastive loss.
     summary : str
         One line for ``--help``.
+    antisymmetric : bool
+        The sources of `main` are channels of one sequence a mark, both orders of the cells go through the
+        same blocks, and half the difference of the two outputs is the prediction (`antisymmetric`).
+    merge : int
+        Bins averaged into one step of Level I.
+    segments : int
+        Segments of the window whose mean signal reaches the head beside Level I and II; 0 for none.
+    members : int
+        Models that `train` averages unless told otherwise.
     """
 
     name: str
@@ -38,6 +47,10 @@ class Variant:
     auxiliary: bool
     siamese: bool
     summary: str
+    antisymmetric: bool = False
+    merge: int = 1
+    segments: int = 0
+    members: int = 1
 
     def __post_init__(self) -> None:
         if self.siamese and not self.auxiliary:
@@ -56,6 +69,17 @@ VARIANTS = {
         Variant("raw+aux", ("A", "B", "A-B"), True, False, "raw, joined with the encoders of aux"),
         Variant("aux+siamese", (), True, True, "aux with one encoder for both cells, contrastive loss"),
         Variant("raw+aux+siamese", ("A", "B", "A-B"), True, True, "raw, joined with aux+siamese"),
+        Variant(
+            "antisymmetric",
+            ("A", "B", "A-B"),
+            True,
+            False,
+            "ours: f(A, B) = -f(B, A); attention beside a dense path, five models averaged",
+            antisymmetric=True,
+            merge=4,
+            segments=10,
+            members=5,
+        ),
     )
 }
 

@@ -45,6 +45,14 @@ def train(
             show_default=f"{_PRESET.patience}, by preset",
         ),
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Models with different seeds to average.",
+            show_default="5 for antisymmetric, 1 for the others",
+        ),
+    ] = None,
     aux_task: Annotated[
         str | None, typer.Option(metavar="|".join(AUX_TASKS), help="What the auxiliary heads predict.")
     ] = None,
@@ -84,6 +92,7 @@ def train(
         batch_size=batch_size,
         lr=lr,
         patience=patience,
+        ensemble=ensemble,
         aux_task=aux_task,
         precision=precision,
     )

@@ -1,0 +1,138 @@
+"""The antisymmetric variant, ensembles and schedules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffchrom.antisymmetric import Antisymmetric, Scaling
+from diffchrom.config import PRESETS, hyperparameters
+from diffchrom.ensemble import Ensemble
+from diffchrom.fitting import learning_rate
+from diffchrom.inference import build_model, load_model, predict_run
+from diffchrom.runs import Run
+from diffchrom.store import Store
+from diffchrom.training import TrainingJob, train
+from diffchrom.variants import VARIANTS
+
+QUICK = hyperparameters("default", hidden=4, epochs=2, ensemble=2)
+
+
+def model_of(n_marks: int = 2, hidden: int = 4) -> Antisymmetric:
+    torch.manual_seed(0)
+    model = build_model("antisymmetric", n_marks, hyperparameters("default", hidden=hidden))
+    assert isinstance(model, Antisymmetric)
+    return model.eval()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_marks=st.integers(1, 4),
+    n_bins=st.integers(1, 45),
+    seed=st.integers(0, 1000),
+    size=st.floats(0.01, 1000),
+    shift=st.floats(-2, 2),
+)
+def test_exchanging_the_cells_negates_the_prediction(
+    n_marks: int, n_bins: int, seed: int, size: float, shift: float
+) -> None:
+    model = model_of(n_marks)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(shift * torch.randn_like(parameter))
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (size * torch.rand(3, n_marks, n_bins, generator=generator) for _ in range(2))
+    with torch.no_grad():
+        forward, backward, same = model(a, b), model(b, a), model(a, a)
+    scale = 1 + forward.log2fc.abs().max()
+    torch.testing.assert_close(forward.log2fc, -backward.log2fc, rtol=0, atol=float(1e-5 * scale))
+    torch.testing.assert_close(forward.expression["A"], backward.expression["B"])
+    assert same.log2fc.abs().max() < 1e-5 * scale
+    assert forward.alpha["main"].shape == (3, n_marks, n_bins)
+    assert forward.beta["main"].shape == (3, n_marks)
+    for weights in (forward.alpha["main"], forward.beta["main"]):
+        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+
+
+def test_bins_are_merged_before_the_logarithm_and_scaled_with_the_genes_given() -> None:
+    model = model_of(n_marks=1)
+    signal = torch.tensor([[[1.0, 3, 5, 7, 10, 20]]])
+    torch.testing.assert_close(model._merge(signal), torch.tensor([[[4.0, 15]]]))
+    scaling = Scaling(1, "log1p")
+    scaling.fit(lambda: [model._merge(signal)])
+    values = np.log([5.0, 16])
+    expected = (values - values.mean()) / values.std()
+    np.testing.assert_allclose(scaling(model._merge(signal))[0, 0].numpy(), expected, rtol=1e-5)
+
+
+def test_a_constant_mark_stays_zero() -> None:
+    scaling = Scaling(2, "log1p")
+    signal = torch.stack([torch.full((5, 8), 3.0), torch.rand(5, 8)], dim=1)
+    scaling.fit(lambda: [signal])
+    assert scaling(signal)[:, 0].abs().max() < 1e-5
+    assert float(scaling(signal)[:, 1].std()) == pytest.approx(1, abs=0.05)
+
+
+def test_an_ensemble_is_the_mean_of_its_members() -> None:
+    members = [build_model("aux+siamese", 2, hyperparameters("default", hidden=4)).eval() for _ in range(3)]
+    a, b = torch.rand(2, 4, 2, 10).unbind()
+    together = Ensemble(members)(a, b)
+    outputs = [member(a, b) for member in members]
+    stacked = torch.stack([output.log2fc for output in outputs])
+    torch.testing.assert_close(together.log2fc, stacked.mean(0))
+    torch.testing.assert_close(together.log2fc_sd, stacked.std(0))
+    for block in ("A", "B"):
+        torch.testing.assert_close(
+            together.alpha[block], torch.stack([output.alpha[block] for output in outputs]).mean(0)
+        )
+
+
+def test_a_run_of_several_models_predicts_what_it_recorded(toy_store: Store, tmp_path: Path) -> None:
+    run = train(TrainingJob(toy_store.path, settings=QUICK, device="cpu"), tmp_path / "run")
+    model = load_model(Run.open(run.path))
+    assert isinstance(model, Ensemble)
+    assert len(model.members) == 2
+    table = pd.read_csv(run.path / "predictions.tsv", sep="\t")
+    assert list(table.columns[-3:]) == ["log2fc_sd", "lo90", "hi90"]
+    columns = predict_run(run, toy_store)[1]
+    for name in ("log2fc_pred", "log2fc_sd", "lo90", "hi90"):
+        np.testing.assert_allclose(table[name], columns[name], rtol=1e-5, atol=1e-5)
+    assert (table["log2fc_sd"] > 0).all()
+    swapped = predict_run(run, toy_store, pair="B2,A1")[1]["log2fc_pred"]
+    np.testing.assert_allclose(swapped, -columns["log2fc_pred"], atol=1e-5)
+    history = pd.read_csv(run.path / "history.tsv", sep="\t")
+    assert history["member"].tolist() == [1, 1, 2, 2]
+    one = train(TrainingJob(toy_store.path, settings=replace(QUICK, ensemble=1)), tmp_path / "one")
+    assert pd.read_csv(one.path / "predictions.tsv", sep="\t")["log2fc_sd"].isna().all()
+
+
+def test_one_cycle_rises_and_falls_and_the_published_rate_is_constant() -> None:
+    default, published = PRESETS["default"], PRESETS["published"]
+    assert learning_rate(default, 0.1) == pytest.approx(default.lr)
+    assert learning_rate(default, 0.0) < 0.1 * default.lr
+    assert learning_rate(default, 0.55) == pytest.approx(default.lr / 2)
+    assert learning_rate(default, 1.0) == pytest.approx(0)
+    assert {learning_rate(published, done) for done in (0.0, 0.3, 1.0)} == {published.lr}
+
+
+def test_few_genes_get_small_batches_and_more_epochs() -> None:
+    default = PRESETS["default"]
+    assert default.batch_of(20_000) == default.batch_size
+    assert default.epochs_of(20_000) == default.epochs
+    assert default.batch_of(160) == 10
+    assert default.epochs_of(160) == 38  # 38 x 16 batches are the first to pass 600 steps
+    assert hyperparameters("default", epochs=3).epochs_of(160) == 3
+    published = PRESETS["published"]
+    assert (published.batch_of(160), published.epochs_of(160)) == (10, published.epochs)
+
+
+def test_the_default_variant_is_one_row_of_the_table() -> None:
+    assert VARIANTS["antisymmetric"].members > 1
+    assert all(row.members == 1 for row in VARIANTS.values() if not row.antisymmetric)
