@@ -165,9 +165,12 @@ def _spill_folder(
     signal = 2 * signal_bytes(store, n_marks)
     variant = get_variant(job.variant)
     sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
+    if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
+        sequences = 2 * n_marks
+    n_steps = -(-store.window.n_bins // variant.merge)
     batch = max(job.settings.batch_size, INFERENCE_BATCH)
     # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
-    step = 4 * batch * sequences * store.window.n_bins * 2 * 6 * job.settings.hidden
+    step = 4 * batch * sequences * n_steps * 2 * 6 * job.settings.hidden
     limit = available_memory() if memory is None else memory
     spill = Path(tempfile.gettempdir()) if signal + step > limit else None
     where = f"on disk in {spill}" if spill else "in memory"
