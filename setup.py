@@ -8,9 +8,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "diffchrom._kernel._lstm",
-            sources=["src/diffchrom/_kernel/lstm.c"],
-            depends=[f"src/diffchrom/_kernel/{name}.h" for name in ("job", "lstm_isa", "threads")],
+            "diffchrom.deepdiff._kernel._lstm",
+            sources=["src/diffchrom/deepdiff/_kernel/lstm.c"],
+            depends=[f"src/diffchrom/deepdiff/_kernel/{name}.h" for name in ("job", "lstm_isa", "threads")],
             # No -march=native: lstm.c holds code for each instruction set and chooses at run time.
             extra_compile_args=[
                 "-std=gnu11",
@@ -39,8 +39,8 @@ setup(
             optional=True,  # scikit-learn's SVR serves where this fails
         ),
         Extension(
-            "diffchrom._binning",
-            sources=["src/diffchrom/_binning.c"],
+            "diffchrom.signal._binning",
+            sources=["src/diffchrom/signal/_binning.c"],
             extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden"],
             py_limited_api=True,  # loaded with ctypes too
             optional=True,  # numpy serves where this fails

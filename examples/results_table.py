@@ -25,10 +25,10 @@ from diffchrom.baselines.fitting import BaselineJob, fit_baseline
 from diffchrom.baselines.methods import METHODS
 from diffchrom.commands.console import Console
 from diffchrom.config import PRESETS, available_threads, hyperparameters
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import DiffchromError
 from diffchrom.runs import Run
 from diffchrom.tables import format_value
-from diffchrom.training import TrainingJob, train
 from diffchrom.variants import VARIANTS
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diffchrom.attention import AttentionSource
+from diffchrom.attention.weights import AttentionSource
 from diffchrom.config import hyperparameters
 from diffchrom.dataset import load_pair
+from diffchrom.deepdiff.inference import build_model
 from diffchrom.genes import Genes, Window
-from diffchrom.inference import build_model
 from diffchrom.store import Store, create
 from diffchrom.transform import Transform
 

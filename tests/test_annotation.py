@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffchrom.annotation import (
+from diffchrom.annotation.formats import GeneRecord, read_transcripts
+from diffchrom.annotation.reading import (
     blacklisted_bins,
     genes_from_records,
     read_annotation,
     read_gene_list,
     shared_windows,
 )
-from diffchrom.annotation_formats import GeneRecord, read_transcripts
 from diffchrom.errors import InputError
 from diffchrom.genes import Window, bin_intervals
 

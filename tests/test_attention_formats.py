@@ -18,18 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of
-from diffchrom import attention
-from diffchrom.attention import AttentionSource, genome_order
-from diffchrom.attention_export import ExportOptions, choose_genes, export
-from diffchrom.attention_formats import BED_COLUMNS, BinChoice, bed_table
-from diffchrom.attention_tracks import combine, track_name
-from diffchrom.bigwig_intervals import sections
+from diffchrom.attention import weights as attention
+from diffchrom.attention.export import ExportOptions, choose_genes, export
+from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
+from diffchrom.attention.tracks import combine, track_name
+from diffchrom.attention.weights import AttentionSource, genome_order
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
 from diffchrom.genes import Genes, Window
+from diffchrom.signal.bigwig_intervals import sections
 from diffchrom.store import Store
-from diffchrom.training import TrainingJob, train
 
 SIZES = {"chr1": 6000, "chr10": 5000, "chr2": 2500}
 PLACES = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attention_tools import genes_at, random_source, store_of
-from diffchrom.attention_groups import (
+from diffchrom.attention.groups import (
     GroupRule,
     adjust,
     bootstrap_means,
@@ -19,8 +19,8 @@ from diffchrom.attention_groups import (
     group_table,
     permutation_p,
 )
-from diffchrom.attention_plots import check_figure_path, plot_distance, plot_groups
-from diffchrom.attention_reports import report_groups
+from diffchrom.attention.plots import check_figure_path, plot_distance, plot_groups
+from diffchrom.attention.reports import report_groups
 from diffchrom.errors import InputError, UsageError
 from diffchrom.genes import Window
 from diffchrom.store import Store

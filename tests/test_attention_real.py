@@ -12,11 +12,11 @@ import pyBigWig
 import pytest
 
 from attention_tools import random_source
-from diffchrom.attention_export import ExportOptions, export
-from diffchrom.attention_tracks import track_name
+from diffchrom.attention.export import ExportOptions, export
+from diffchrom.attention.tracks import track_name
 from diffchrom.errors import InputError
-from diffchrom.prepare import prepare
-from diffchrom.prepare_request import PrepareRequest
+from diffchrom.prepare.building import prepare
+from diffchrom.prepare.request import PrepareRequest
 from diffchrom.store import Store
 from diffchrom.variants import VARIANTS
 

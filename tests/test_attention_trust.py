@@ -14,8 +14,8 @@ from scipy import stats
 
 from attention_tools import random_source
 from conftest import make_store
-from diffchrom.attention import AttentionSource, open_attention
-from diffchrom.attention_check import (
+from diffchrom.attention.attribution import METHODS, attribute, attribute_signal, of_sequences
+from diffchrom.attention.check import (
     check,
     concentration,
     mark_shares,
@@ -25,21 +25,21 @@ from diffchrom.attention_check import (
     spearman,
     untrained,
 )
-from diffchrom.attention_plots import plot_deletion
-from diffchrom.attention_reports import report_check
-from diffchrom.attribution import METHODS, attribute, attribute_signal, of_sequences
+from diffchrom.attention.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
+from diffchrom.attention.plots import plot_deletion
+from diffchrom.attention.reports import report_check
+from diffchrom.attention.weights import AttentionSource, open_attention
 from diffchrom.config import hyperparameters
-from diffchrom.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
+from diffchrom.deepdiff.inference import predict_tensors
+from diffchrom.deepdiff.model import Output
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.demo.simulate import RULE, simulate
 from diffchrom.errors import RunError
-from diffchrom.inference import predict_tensors
-from diffchrom.model import Output
-from diffchrom.prepare import prepare
-from diffchrom.prepare_request import PrepareRequest
+from diffchrom.prepare.building import prepare
+from diffchrom.prepare.request import PrepareRequest
 from diffchrom.reporting import SILENT
 from diffchrom.runs import Run
 from diffchrom.store import Store
-from diffchrom.training import TrainingJob, train
 
 BIN = 500
 SETTINGS = hyperparameters("default", hidden=8, epochs=15, batch_size=16, lr=5e-3, patience=15)

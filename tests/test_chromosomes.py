@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.annotation import read_annotation
+from diffchrom.annotation.chromosomes import check_genome, guess_from_genes, match_names
+from diffchrom.annotation.reading import read_annotation
 from diffchrom.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes, from_text
-from diffchrom.chromosomes import check_genome, guess_from_genes, match_names
 from diffchrom.errors import InputError
 from diffchrom.genes import Genes
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from conftest import make_genes
 from diffchrom.cli import main
-from diffchrom.compare import COLUMNS, find_runs, load_results
-from diffchrom.comparison import REFERENCES, compare, contrasts, holm, summary_table
 from diffchrom.dataset import PairData
 from diffchrom.errors import RunError, UsageError
 from diffchrom.genes import Window
 from diffchrom.metrics import METRICS, paired_bootstrap, pearson, pearson_of_many, resample_weights
 from diffchrom.reporting import SilentReporter
 from diffchrom.runs import FINISHED, TRAINING, Run, RunConfig, part_metrics, prediction_columns
+from diffchrom.sweeps.comparing import COLUMNS, find_runs, load_results
+from diffchrom.sweeps.comparison import REFERENCES, compare, contrasts, holm, summary_table
 
 N = 120
 WINDOW = Window(flank=1000, bin_size=100)
@@ -332,7 +332,7 @@ def test_the_summary_goes_to_a_file_and_the_bars_are_drawn(
 
 
 def test_a_plot_of_an_unknown_format_is_refused(sweep: Path) -> None:
-    from diffchrom.compare_plot import plot_bars
+    from diffchrom.sweeps.plots import plot_bars
 
     with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
         plot_bars(compare(load_results([sweep]), resamples=100), sweep / "figure.bmp")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.deepdiff_format import MARKS, read_deepdiff
 from diffchrom.errors import InputError
+from diffchrom.prepare.deepdiff_format import MARKS, read_deepdiff
 from diffchrom.runs import gene_columns
 from diffchrom.tables import lines
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.annotation import read_annotation
-from diffchrom.deepdiff_format import unlocated_genes
+from diffchrom.annotation.reading import read_annotation
+from diffchrom.annotation.transcripts import read_tx2gene
 from diffchrom.errors import InputError
-from diffchrom.expression import read_expression
-from diffchrom.expression_join import join_expression
+from diffchrom.expression.joining import join_expression
+from diffchrom.expression.reading import read_expression
 from diffchrom.genes import Genes
-from diffchrom.transcripts import read_tx2gene
+from diffchrom.prepare.deepdiff_format import unlocated_genes
 
 # file -> (dialect, genes, unit -> total of the first cell, genes of roadmap_genes_hg19.gtf.gz that it meets).
 # Totals by awk on the files themselves, for example

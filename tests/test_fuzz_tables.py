@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.annotation import blacklisted_bins, genes_from_records, read_annotation, read_gene_list
-from diffchrom.annotation_formats import GeneRecord, read_transcripts
-from diffchrom.deepdiff_format import read_deepdiff
+from diffchrom.annotation.formats import GeneRecord, read_transcripts
+from diffchrom.annotation.reading import blacklisted_bins, genes_from_records, read_annotation, read_gene_list
+from diffchrom.annotation.transcripts import read_tx2gene
 from diffchrom.errors import DiffchromError
-from diffchrom.expression import read_expression
-from diffchrom.expression_join import join_expression
+from diffchrom.expression.joining import join_expression
+from diffchrom.expression.reading import read_expression
 from diffchrom.genes import Window
-from diffchrom.samples import read_sample_sheet
-from diffchrom.transcripts import read_tx2gene
+from diffchrom.prepare.deepdiff_format import read_deepdiff
+from diffchrom.prepare.samples import read_sample_sheet
 
 #: Damaged copies of each table below.
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "10"))

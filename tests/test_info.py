@@ -92,7 +92,7 @@ def test_what_looks_wrong_is_flagged(tmp_path: Path) -> None:
 
 
 def test_real_tracks_are_not_flagged_and_swapped_ones_are(shared_data: Path, tmp_path: Path) -> None:
-    from diffchrom.prepare import PrepareRequest, prepare
+    from diffchrom.prepare.building import PrepareRequest, prepare
 
     request = PrepareRequest(
         store=tmp_path / "s.h5",

@@ -12,9 +12,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from diffchrom import _kernel
-from diffchrom.errors import UsageError
-from diffchrom.lstm import (
+from diffchrom.deepdiff import _kernel
+from diffchrom.deepdiff.lstm import (
     LSTMBank,
     attention_pool,
     backend_name,
@@ -23,6 +22,7 @@ from diffchrom.lstm import (
     set_backend,
     use_backend,
 )
+from diffchrom.errors import UsageError
 
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 needs_kernel = pytest.mark.skipif(
@@ -274,7 +274,7 @@ def test_results_of_an_earlier_step_survive_later_ones() -> None:
 def test_memory_of_a_step_is_used_again_by_the_next() -> None:
     script = """
 import resource, torch
-from diffchrom.lstm import LSTMBank
+from diffchrom.deepdiff.lstm import LSTMBank
 torch.manual_seed(0)
 bank, x = LSTMBank(6, 1, 32), torch.randn(6, 10, 200, 1)
 def steps(n):
@@ -329,7 +329,7 @@ def test_a_forked_child_computes_what_its_parent_does() -> None:
     script = """
 import os, warnings, torch
 warnings.simplefilter("ignore")
-from diffchrom.lstm import LSTMBank
+from diffchrom.deepdiff.lstm import LSTMBank
 torch.set_num_threads(2)
 torch.manual_seed(0)
 bank, x = LSTMBank(6, 1, 32), torch.randn(6, 10, 200, 1)
@@ -349,10 +349,10 @@ print(os.waitstatus_to_exitcode(status))
 def test_without_the_built_kernel_torch_serves_and_says_why() -> None:
     script = """
 import sys
-sys.modules["diffchrom._kernel._lstm"] = None  # as where nothing was built
+sys.modules["diffchrom.deepdiff._kernel._lstm"] = None  # as where nothing was built
 import torch
 from diffchrom.errors import UsageError
-from diffchrom.lstm import LSTMBank, backend_name, kernel_unavailable_reason, use_backend
+from diffchrom.deepdiff.lstm import LSTMBank, backend_name, kernel_unavailable_reason, use_backend
 bank, x = LSTMBank(2, 1, 4), torch.randn(2, 3, 5, 1)
 bank(x).sum().backward()
 print(backend_name(), "|", kernel_unavailable_reason())
@@ -370,7 +370,7 @@ with use_backend("fused"):
 
 @needs_kernel
 def test_a_library_built_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = importlib.util.find_spec("diffchrom._kernel._lstm").origin
+    path = importlib.util.find_spec("diffchrom.deepdiff._kernel._lstm").origin
     _kernel.Library(path)
     monkeypatch.setattr(_kernel, "INTERFACE", _kernel.INTERFACE + 1)
     with pytest.raises(OSError, match="install diffchrom again"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffchrom.loss import median_classes
-from diffchrom.model import DeepDiff, Encoder, initialise
+from diffchrom.deepdiff.loss import median_classes
+from diffchrom.deepdiff.model import DeepDiff, Encoder, initialise
 from diffchrom.variants import VARIANTS
 
 

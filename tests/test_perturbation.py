@@ -8,10 +8,10 @@ import pytest
 
 from attention_tools import random_source
 from conftest import make_store
-from diffchrom.attention import AttentionSource
+from diffchrom.attention.perturbation import parse_perturbations, perturbed, summarise, write_perturbations
+from diffchrom.attention.weights import AttentionSource
+from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.errors import StoreError, UsageError
-from diffchrom.inference import predict_tensors
-from diffchrom.perturbation import parse_perturbations, perturbed, summarise, write_perturbations
 from diffchrom.store import Store
 
 ROWS = np.array([5, 2, 17])

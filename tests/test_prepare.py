@@ -12,9 +12,9 @@ import pyBigWig
 import pytest
 
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
-from diffchrom.prepare import prepare
-from diffchrom.prepare_genes import assayed, is_dense
-from diffchrom.prepare_request import PrepareRequest
+from diffchrom.prepare.building import prepare
+from diffchrom.prepare.genes import assayed, is_dense
+from diffchrom.prepare.request import PrepareRequest
 from diffchrom.store import Store
 
 SIZES = {"chr1": 40_000, "chr2": 30_000}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffchrom.commands.greedy import expand
-from diffchrom.prepare_request import PrepareRequest
+from diffchrom.prepare.request import PrepareRequest
 
 GREEDY = ("--bigwigs", "--expression")
 
@@ -62,7 +62,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, *words: str) -> PrepareRequest:
     from diffchrom import cli
 
     caught: list[Any] = []
-    monkeypatch.setattr("diffchrom.prepare.prepare", lambda request, reporter: caught.append(request))
+    monkeypatch.setattr(
+        "diffchrom.prepare.building.prepare", lambda request, reporter: caught.append(request)
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main(["prepare", *words])
     assert not ended.value.code

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from diffchrom.config import PRESETS, Hyperparameters
-from diffchrom.loss import Targets, contrastive_loss, total_loss
-from diffchrom.lstm import use_backend
-from diffchrom.model import DeepDiff
+from diffchrom.deepdiff.loss import Targets, contrastive_loss, total_loss
+from diffchrom.deepdiff.lstm import use_backend
+from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.variants import VARIANTS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "published_code.json").read_text())

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffchrom.errors import InputError
-from diffchrom.reads import COUNT_MODES, READS_AT_ONCE, bam_chroms, count_reads, reads_kind
+from diffchrom.signal.reads import COUNT_MODES, READS_AT_ONCE, bam_chroms, count_reads, reads_kind
 
 SIZES = {"chr1": 5000, "chr2": 3000}
 #: chrom, start, length, minus, mapping quality, further flags
@@ -134,7 +134,7 @@ def test_reads_are_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.Mon
     chrom, start = windows()
     paths = write_bam(tmp_path / "r.bam", reads), write_bed(tmp_path / "r.bed", reads)
     whole = [count_reads(path, chrom, start, n_bins=5, bin_size=100) for path in paths]
-    monkeypatch.setattr("diffchrom.reads.READS_AT_ONCE", 37)
+    monkeypatch.setattr("diffchrom.signal.reads.READS_AT_ONCE", 37)
     parts = [count_reads(path, chrom, start, n_bins=5, bin_size=100) for path in paths]
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a.counts, b.counts)

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffchrom.antisymmetric import Antisymmetric, Scaling
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.ensemble import Ensemble
-from diffchrom.fitting import learning_rate
-from diffchrom.inference import build_model, load_model, predict_run
+from diffchrom.deepdiff.antisymmetric import Antisymmetric, Scaling
+from diffchrom.deepdiff.ensemble import Ensemble
+from diffchrom.deepdiff.fitting import learning_rate
+from diffchrom.deepdiff.inference import build_model, load_model, predict_run
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.runs import Run
 from diffchrom.store import Store
-from diffchrom.training import TrainingJob, train
 from diffchrom.variants import VARIANTS
 
 QUICK = hyperparameters("default", hidden=4, epochs=2, ensemble=2)

@@ -13,9 +13,7 @@ import pytest
 
 from conftest import make_store
 from diffchrom.cli import main
-from diffchrom.compare import load_results
 from diffchrom.errors import RunError, StoreError
-from diffchrom.plan import Plan, jobs_of
 from diffchrom.report.attention import choose_genes
 from diffchrom.report.build import build_report
 from diffchrom.report.charts import Chart, View
@@ -23,7 +21,9 @@ from diffchrom.report.page import shown
 from diffchrom.report.results import calibration_groups, shown_results
 from diffchrom.reporting import SilentReporter
 from diffchrom.store import Store
-from diffchrom.sweep import run_job
+from diffchrom.sweeps.comparing import load_results
+from diffchrom.sweeps.plan import Plan, jobs_of
+from diffchrom.sweeps.running import run_job
 from test_compare import make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.bigwig_writer import write_bigwig
 from diffchrom.cli import main
-from diffchrom.plan import jobs_of, make_plan
+from diffchrom.signal.bigwig_writer import write_bigwig
 from diffchrom.store import Store
+from diffchrom.sweeps.plan import jobs_of, make_plan
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CELLS = ("E003", "E004", "E005", "E006", "E007", "E037", "E038", "E116", "E123")

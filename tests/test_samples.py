@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffchrom.errors import InputError
-from diffchrom.samples import grid, guess_track, guess_tracks, read_sample_sheet
+from diffchrom.prepare.samples import grid, guess_track, guess_tracks, read_sample_sheet
 
 UNDERSTOOD = [
     ("E116-H3K4me3.fc.signal.bigwig", "E116", "H3K4me3", "", "fold-change"),

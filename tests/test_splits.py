@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffchrom.annotation import read_annotation
-from diffchrom.deepdiff_format import unlocated_genes
+from diffchrom.annotation.reading import read_annotation
 from diffchrom.errors import UsageError
 from diffchrom.genes import Genes
+from diffchrom.prepare.deepdiff_format import unlocated_genes
 from diffchrom.splits import (
     SHARES,
     SPLITS,

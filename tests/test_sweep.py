@@ -17,14 +17,22 @@ import pytest
 from conftest import make_store
 from diffchrom.cli import main
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
-from diffchrom.estimate import estimate_jobs, relative_cost, sequences
-from diffchrom.executors import Cores, LocalPool, Place, WorkerDiedError, dask_place, local_place, share_cores
-from diffchrom.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
 from diffchrom.reporting import SilentReporter
 from diffchrom.runs import Run
 from diffchrom.store import Store
-from diffchrom.sweep import Progress, run_job, run_sweep
-from diffchrom.sweep_folder import read_jobs
+from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
+from diffchrom.sweeps.executors import (
+    Cores,
+    LocalPool,
+    Place,
+    WorkerDiedError,
+    dask_place,
+    local_place,
+    share_cores,
+)
+from diffchrom.sweeps.folder import read_jobs
+from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
+from diffchrom.sweeps.running import Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 
 QUICK = {"hidden": 4, "epochs": 1}
@@ -273,7 +281,7 @@ def test_a_worker_that_sees_another_store_refuses(plan: Plan, tmp_path: Path) ->
 
 def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Place) -> None:
     from diffchrom.store_lock import locked
-    from diffchrom.sweep_folder import JOBS
+    from diffchrom.sweeps.folder import JOBS
 
     with locked(plan.out / JOBS), pytest.raises(StoreError, match=r"jobs\.tsv"):
         run_sweep(jobs_of(plan), plan.out, here)

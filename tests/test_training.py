@@ -17,12 +17,12 @@ import torch
 from conftest import make_store
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.dataset import load_pair
+from diffchrom.deepdiff.inference import load_model, predict_run
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import RunError, StoreError, UsageError
-from diffchrom.inference import load_model, predict_run
 from diffchrom.metrics import pearson
 from diffchrom.runs import Run
 from diffchrom.store import Store
-from diffchrom.training import TrainingJob, train
 from diffchrom.transform import Transform
 from diffchrom.variants import VARIANTS
 
@@ -167,7 +167,7 @@ import torch
 torch.set_num_threads(1)
 from test_training import SMALL, job, replace
 from diffchrom.store import Store
-from diffchrom.training import train
+from diffchrom.deepdiff.training import train
 settings = replace(SMALL, epochs=60, patience=60)
 train(job(Store(sys.argv[1]), settings=settings, variant="aux"), sys.argv[2], resume=True)
 """

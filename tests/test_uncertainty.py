@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from diffchrom.uncertainty import Calibration, coverage
+from diffchrom.deepdiff.uncertainty import Calibration, coverage
 
 
 def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

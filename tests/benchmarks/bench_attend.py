@@ -88,7 +88,7 @@ def measure(store: str, run: str, words: list[str], output: str) -> None:
 def bench(n_genes: int, names: list[str]) -> None:
     """Make the store and a run, and measure each format in a process of its own."""
     from diffchrom.config import hyperparameters
-    from diffchrom.training import TrainingJob, train
+    from diffchrom.deepdiff.training import TrainingJob, train
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         small = make_store(Path(folder) / "small.h5", 60)

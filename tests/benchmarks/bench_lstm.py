@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from diffchrom.lstm import LSTMBank, kernel_unavailable_reason, use_backend
+from diffchrom.deepdiff.lstm import LSTMBank, kernel_unavailable_reason, use_backend
 
 # name: sequences, batch, steps, input, hidden
 SHAPES = {

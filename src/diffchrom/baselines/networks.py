@@ -26,8 +26,8 @@ from diffchrom.baselines.method import (
     Vector,
     require_genes,
 )
+from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.metrics import pearson
-from diffchrom.model import DeepDiff
 from diffchrom.reporting import Reporter, Task
 from diffchrom.transform import Transform
 from diffchrom.variants import Variant

@@ -105,10 +105,10 @@ def attend(
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom import attention_reports as reports
-    from diffchrom.attention import open_attention
-    from diffchrom.attention_export import ExportOptions, choose_genes, export
-    from diffchrom.attention_groups import GroupRule
+    from diffchrom.attention import reports as reports
+    from diffchrom.attention.export import ExportOptions, choose_genes, export
+    from diffchrom.attention.groups import GroupRule
+    from diffchrom.attention.weights import open_attention
     from diffchrom.runs import Run
     from diffchrom.store import Store
 

@@ -39,16 +39,16 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals; a row a (pair, method, preset, seed)."""
     console = options.start(quiet=quiet, verbose=verbose)
-    from diffchrom.compare import COLUMNS, load_results
     from diffchrom.files import output_text
+    from diffchrom.sweeps.comparing import COLUMNS, load_results
     from diffchrom.tables import format_row
 
     results = load_results(runs, force=force, reporter=console)
     header: tuple[str, ...] = COLUMNS
     if summary or plot is not None:
-        from diffchrom.compare_plot import plot_bars
-        from diffchrom.comparison import compare as compare_methods
-        from diffchrom.comparison import summary_table
+        from diffchrom.sweeps.comparison import compare as compare_methods
+        from diffchrom.sweeps.comparison import summary_table
+        from diffchrom.sweeps.plots import plot_bars
 
         comparison = compare_methods(results, resamples=resamples, seed=seed, reporter=console)
         if plot is not None:

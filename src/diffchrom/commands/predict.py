@@ -35,8 +35,8 @@ def predict(
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.deepdiff.inference import predict_run
     from diffchrom.files import output_text
-    from diffchrom.inference import predict_run
     from diffchrom.runs import Run
     from diffchrom.selection import select_rows
     from diffchrom.store import Store

@@ -89,11 +89,11 @@ def prepare(
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.prepare import prepare as prepare_store
-    from diffchrom.prepare_expression import ExpressionOptions
-    from diffchrom.prepare_request import PrepareRequest
-    from diffchrom.prepare_tracks import TrackOptions
-    from diffchrom.track_reading import ReadSettings
+    from diffchrom.prepare.building import prepare as prepare_store
+    from diffchrom.prepare.expression import ExpressionOptions
+    from diffchrom.prepare.request import PrepareRequest
+    from diffchrom.prepare.track_reading import ReadSettings
+    from diffchrom.prepare.tracks import TrackOptions
 
     tracks = TrackOptions(
         unit=unit, settings=ReadSettings(control, count, extend, min_mapq), time_limit=time_limit

@@ -84,11 +84,11 @@ def sweep(
     console = options.start(quiet=quiet, verbose=verbose, threads=1 if dry_run else None)
     from diffchrom.commands.sweep_view import live_view, print_jobs, print_runs
     from diffchrom.errors import RunError
-    from diffchrom.estimate import relative_cost
-    from diffchrom.executors import dask_place, local_place, share_cores
-    from diffchrom.plan import jobs_of, make_plan
-    from diffchrom.sweep import run_sweep
-    from diffchrom.sweep_folder import FAILED
+    from diffchrom.sweeps.estimate import relative_cost
+    from diffchrom.sweeps.executors import dask_place, local_place, share_cores
+    from diffchrom.sweeps.folder import FAILED
+    from diffchrom.sweeps.plan import jobs_of, make_plan
+    from diffchrom.sweeps.running import run_sweep
 
     chosen = make_plan(plan, given, pairs=options.listed(pairs, commas=False), seeds=seeds, epochs=epochs)
     jobs = jobs_of(chosen, write_folds=not dry_run)

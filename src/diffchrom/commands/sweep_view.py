@@ -11,12 +11,12 @@ from typing import Any
 
 from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
-from diffchrom.estimate import estimate_jobs
-from diffchrom.executors import Cores
-from diffchrom.plan import Job
 from diffchrom.runs import FINISHED, SUMMARY_COLUMNS, Run
-from diffchrom.sweep import Progress
-from diffchrom.sweep_folder import read_jobs, status_of
+from diffchrom.sweeps.estimate import estimate_jobs
+from diffchrom.sweeps.executors import Cores
+from diffchrom.sweeps.folder import read_jobs, status_of
+from diffchrom.sweeps.plan import Job
+from diffchrom.sweeps.running import Progress
 from diffchrom.tables import format_row
 
 _SHOWN = 12

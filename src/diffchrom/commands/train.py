@@ -97,10 +97,10 @@ def train(
         precision=precision,
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.deepdiff.training import TrainingJob
+    from diffchrom.deepdiff.training import train as train_run
     from diffchrom.runs import SUMMARY_COLUMNS
     from diffchrom.tables import format_row
-    from diffchrom.training import TrainingJob
-    from diffchrom.training import train as train_run
 
     job = TrainingJob(
         store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device

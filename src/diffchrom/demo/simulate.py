@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.bigwig_writer import write_bigwig
 from diffchrom.files import output_text
 from diffchrom.genes import Genes
+from diffchrom.signal.bigwig_writer import write_bigwig
 
 CELLS = ("K562", "H1")
 RESOLUTION = 50

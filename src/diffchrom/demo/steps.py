@@ -7,13 +7,13 @@ from pathlib import Path
 
 from diffchrom.baselines.fitting import BaselineJob, fit_baseline
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
+from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.demo.simulate import CELLS, RULE, DemoFiles, simulate
 from diffchrom.errors import OutputError
 from diffchrom.files import write_text
-from diffchrom.prepare import PrepareRequest, prepare
+from diffchrom.prepare.building import PrepareRequest, prepare
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import PREDICTIONS, Run
-from diffchrom.training import TrainingJob, train
 
 STORE = "diffchrom.h5"
 SUMMARY = "summary.txt"

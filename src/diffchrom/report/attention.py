@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention import AttentionSource, Rows, from_upstream, open_attention
-from diffchrom.attention_groups import GroupAttention, GroupRule, collect, group_table
-from diffchrom.compare import Result
-from diffchrom.compare_plot import COLOURS
+from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
+from diffchrom.attention.weights import AttentionSource, Rows, from_upstream, open_attention
 from diffchrom.errors import InputError
-from diffchrom.plan import DEEPDIFF
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.store import Store
+from diffchrom.sweeps.comparing import Result
+from diffchrom.sweeps.plan import DEEPDIFF
+from diffchrom.sweeps.plots import COLOURS
 
 #: Runs whose attention is drawn: the best of each pair by validation r, up to these many.
 MAX_RUNS = 4

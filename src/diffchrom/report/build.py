@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffchrom.compare import Result, load_results
-from diffchrom.comparison import Comparison, compare
 from diffchrom.errors import StoreError
-from diffchrom.plan import DEEPDIFF
 from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.store import Store
+from diffchrom.sweeps.comparing import Result, load_results
+from diffchrom.sweeps.comparison import Comparison, compare
+from diffchrom.sweeps.plan import DEEPDIFF
 
 Pair = tuple[str, str]
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.compare import Result
-from diffchrom.comparison import REFERENCES, Comparison, contrasts, summary_table
 from diffchrom.errors import RunError
 from diffchrom.files import open_text
 from diffchrom.metrics import METRICS, pearson
 from diffchrom.report.charts import Chart, Palette, Table, View, axis, count
 from diffchrom.runs import HISTORY
+from diffchrom.sweeps.comparing import Result
+from diffchrom.sweeps.comparison import REFERENCES, Comparison, contrasts, summary_table
 
 #: Most views of one chart; a page of hundreds of runs shows these many, and says so.
 MAX_VIEWS = 12

@@ -1,0 +1,297 @@
+"""Gene annotations as `Genes`: which genes are kept, by stated rules, and what was dropped.
+
+Rules, in this order: Y copies of pseudo-autosomal genes (``_PAR_Y``) are dropped, since their sequence is
+that of the X copies and one gene must not stand on both sides of a split; of several genes with one id the
+first in the file is kept; genes of other biotypes, without a strand, on excluded chromosomes, or not asked
+for are dropped. Everything is counted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.annotation.chromosomes import match_names
+from diffchrom.annotation.formats import GeneRecord, parse_interval, read_records
+from diffchrom.errors import InputError
+from diffchrom.files import require_file
+from diffchrom.gene_ids import examples, is_par_y, unversioned
+from diffchrom.genes import Genes, Window
+from diffchrom.text_tables import numbered_lines
+
+DEFAULT_BIOTYPE = "protein_coding"
+ANY_BIOTYPE = "any"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Genes of an annotation, and how they were chosen.
+
+    Attributes
+    ----------
+    genes : in the order of the file.
+    format : ``GTF``, ``GFF3`` or ``BED``.
+    dropped : reason to number of genes left out.
+    notes : what was guessed or needs saying, one sentence each.
+    assembly : what the file's header names (``hg19``, ...), or empty.
+    """
+
+    genes: Genes
+    format: str
+    dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    assembly: str = ""
+
+
+def genes_from_records(records: Sequence[GeneRecord]) -> Genes:
+    """Lay records out as arrays; TSS and TES are the first and last transcribed bases."""
+    start = np.array([record.start for record in records], dtype=np.int64)
+    end = np.array([record.end for record in records], dtype=np.int64)
+    strand = np.array([record.strand for record in records], dtype=object)
+    minus = np.asarray(strand == "-", dtype=bool)
+    return Genes(
+        id=np.array([record.id for record in records], dtype=object),
+        name=np.array([record.name for record in records], dtype=object),
+        chrom=np.array([record.chrom for record in records], dtype=object),
+        strand=strand,
+        start=start,
+        end=end,
+        tss=np.where(minus, end - 1, start),
+        tes=np.where(minus, start, end - 1),
+    )
+
+
+def read_gene_list(path: str | Path) -> tuple[str, ...]:
+    """Read gene ids or symbols: the first column of each line; ``#`` starts a comment, a header may stand."""
+    genes: dict[str, None] = {}
+    for number, line in numbered_lines(path, "gene list"):
+        words = line.split("#", 1)[0].replace(",", "\t").split()
+        if words and not (number == 1 and words[0].lower() in ("gene_id", "gene", "id", "gene_name")):
+            genes.setdefault(words[0].strip('"'))
+    if not genes:
+        raise InputError(f"{path}: lists no genes; give one id or symbol a line")
+    return tuple(genes)
+
+
+def _select_listed(
+    records: list[GeneRecord], wanted: Collection[str], dropped: Counter[str], notes: list[str]
+) -> list[GeneRecord]:
+    ids = {unversioned(gene) for gene in wanted}
+    kept = [record for record in records if unversioned(record.id) in ids or record.name in ids]
+    met = {unversioned(record.id) for record in kept} | {record.name for record in kept}
+    missing = [gene for gene in wanted if unversioned(gene) not in met]
+    if missing:
+        notes.append(f"{len(missing)} of the genes asked for are not among them: {examples(missing)}")
+    dropped["not in the list of genes"] += len(records) - len(kept)
+    return kept
+
+
+def _select_biotype(
+    path: Path, records: list[GeneRecord], biotype: str, dropped: Counter[str], notes: list[str]
+) -> list[GeneRecord]:
+    if biotype == ANY_BIOTYPE:
+        return records
+    if all(record.biotype is None for record in records):
+        notes.append(f"{path.name} names no biotypes: all its genes are kept, not only {biotype}")
+        return records
+    wanted = {name.strip() for name in biotype.split(",")}
+    kept = [record for record in records if record.biotype in wanted]
+    if not kept:
+        held = Counter(record.biotype or "none" for record in records).most_common(5)
+        listed = ", ".join(f"{name} ({count})" for name, count in held)
+        raise InputError(
+            f"{path}: has no gene of biotype {biotype}; it has {listed}; choose with --biotype, or "
+            f"--biotype {ANY_BIOTYPE}"
+        )
+    dropped[f"biotype other than {biotype}"] += len(records) - len(kept)
+    return kept
+
+
+def _select_unique(records: list[GeneRecord], dropped: Counter[str], notes: list[str]) -> list[GeneRecord]:
+    kept: dict[str, GeneRecord] = {}
+    repeated: list[str] = []
+    for record in records:
+        if record.id in kept:
+            repeated.append(record.id)
+        else:
+            kept[record.id] = record
+    if repeated:
+        dropped["id seen before in the file"] += len(repeated)
+        notes.append(
+            f"{len(set(repeated))} gene ids occur more than once, the first place of each is kept: "
+            f"{examples(repeated)}"
+        )
+    return list(kept.values())
+
+
+def _drop(
+    records: list[GeneRecord], dropped: Counter[str], reason: str, bad: Collection[int]
+) -> list[GeneRecord]:
+    dropped[reason] += len(bad)
+    return [record for i, record in enumerate(records) if i not in bad] if bad else records
+
+
+def read_annotation(
+    path: str | Path,
+    *,
+    biotype: str = DEFAULT_BIOTYPE,
+    genes: Collection[str] | None = None,
+    exclude_chroms: Collection[str] = (),
+) -> Annotation:
+    """Read the genes of a GTF, GFF3 or BED6, gzipped or not.
+
+    Parameters
+    ----------
+    path : the annotation; its format is recognised by its content.
+    biotype : names with commas between them, or ``any``; a file without biotypes keeps all its genes.
+    genes : ids (with or without versions) or symbols to keep; None keeps all.
+    exclude_chroms : chromosomes whose genes are left out, as the file names them or with ``chr`` added or
+        taken away.
+
+    Raises
+    ------
+    InputError
+        When a line is malformed, or no gene is left.
+    """
+    path = require_file(path, "gene annotation")
+    found, assembly = read_records(path)
+    records, dropped, notes = found.genes, Counter(found.dropped), list(found.notes)
+    if not records:
+        raise InputError(f"{path}: holds no genes; give a gene annotation with --gtf")
+    par = {i for i, record in enumerate(records) if is_par_y(record.id)}
+    records = _drop(records, dropped, "Y copy of a pseudo-autosomal gene (_PAR_Y)", par)
+    records = _select_unique(records, dropped, notes)
+    records = _select_biotype(path, records, biotype, dropped, notes)
+    loose = {i for i, record in enumerate(records) if record.strand not in ("+", "-")}
+    records = _drop(records, dropped, "no strand", loose)
+    if exclude_chroms:
+        excluded = {chrom.removeprefix("chr") for chrom in exclude_chroms}
+        away = {i for i, record in enumerate(records) if record.chrom.removeprefix("chr") in excluded}
+        records = _drop(records, dropped, "on an excluded chromosome", away)
+    if genes is not None:
+        records = _select_listed(records, genes, dropped, notes)
+    dropped = Counter({reason: count for reason, count in dropped.items() if count})
+    if not records:
+        why = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
+        raise InputError(f"{path}: no gene is left ({why}); check --biotype, --genes and --exclude-chroms")
+    return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes), assembly)
+
+
+def _ranges(chrom: Iterable[str], start: npt.NDArray[Any], end: npt.NDArray[Any]) -> Any:
+    """Intervals as a PyRanges; the row number is kept in the column Row."""
+    with warnings.catch_warnings():
+        # pyranges 0.1 warns about pandas 3's future and about pkg_resources.
+        warnings.simplefilter("ignore")
+        import pandas as pd
+        import pyranges
+
+        frame = pd.DataFrame(
+            {"Chromosome": list(chrom), "Start": start, "End": end, "Row": np.arange(len(start))}
+        )
+        return pyranges.PyRanges(frame, int64=True)
+
+
+def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Read the first three columns of a BED, such as a blacklist.
+
+    Returns
+    -------
+    chrom, start, end : list [n], int64 arrays [n]
+    """
+    chrom: list[str] = []
+    spans: list[tuple[int, int]] = []
+    for number, line in numbered_lines(path, "BED"):
+        text = line.strip()
+        if not text or text.startswith(("#", "track", "browser")):
+            continue
+        fields = text.split("\t") if "\t" in text else text.split()
+        if len(fields) < 3:
+            raise InputError(f"{path}:{number}: {len(fields)} columns; a BED needs chrom, start and end")
+        chrom.append(fields[0])
+        spans.append(parse_interval(path, number, fields[1], fields[2], 0))
+    if not chrom:
+        raise InputError(f"{path}: holds no intervals")
+    array = np.array(spans, dtype=np.int64)
+    return chrom, array[:, 0], array[:, 1]
+
+
+def _overlaps(
+    genes: Genes, starts: npt.NDArray[np.int64], width: int, other: Any
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Windows and intervals that share a base: row, row of the interval, and its start and end."""
+    located = np.flatnonzero(genes.located)
+    windows = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = windows.join(other).df
+    if not len(pairs):
+        nothing = np.empty(0, dtype=np.int64)
+        return nothing, nothing, nothing, nothing
+    columns = [pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Row_b", "Start_b", "End_b")]
+    return located[columns[0]], columns[1], columns[2], columns[3]
+
+
+def blacklisted_bins(
+    genes: Genes, window: Window, blacklist: str | Path, *, around: str = "tss"
+) -> npt.NDArray[np.bool_]:
+    """Tell which bins share a base with an interval of a BED.
+
+    Parameters
+    ----------
+    blacklist : BED; its chromosome names are matched to the genes' (`chromosomes.match_names`).
+
+    Returns
+    -------
+    bool array [n_genes, n_bins]
+        In the order in which bins stand in the store: flipped for minus-strand genes where `window` is
+        oriented by transcription.
+
+    Raises
+    ------
+    InputError
+        When the BED has none of the genes' chromosomes.
+    """
+    chrom, start, end = read_intervals(blacklist)
+    names = match_names(dict.fromkeys(genes.chrom), dict.fromkeys(chrom, 0))
+    if not names:
+        raise InputError(
+            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(genes.chrom)})"
+        )
+    back = {theirs: mine for mine, theirs in names.items()}
+    listed = np.array([name in back for name in chrom])
+    intervals = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
+    starts = genes.window_starts(window.flank, around=around)
+    row, _, first, last = _overlaps(genes, starts, 2 * window.flank, intervals)
+    # +1 where an interval begins to cover a window's bins and -1 behind it; the running sum counts intervals.
+    steps = np.zeros((len(genes), window.n_bins + 1), dtype=np.int32)
+    begin = np.clip((first - starts[row]) // window.bin_size, 0, window.n_bins)
+    behind = np.clip(-(-(last - starts[row]) // window.bin_size), 0, window.n_bins)
+    np.add.at(steps, (row, begin), 1)
+    np.add.at(steps, (row, behind), -1)
+    masked = np.cumsum(steps[:, :-1], axis=1) > 0
+    if window.orient == "transcription":
+        masked[genes.minus] = masked[genes.minus, ::-1]
+    return masked
+
+
+def shared_windows(genes: Genes, window: Window, split: npt.NDArray[np.int8]) -> int:
+    """Count the test genes whose window shares a base with the window of a training or validation gene.
+
+    Parameters
+    ----------
+    split : int8 [n_genes]; 0 train, 1 valid, 2 test.
+    """
+    located = np.flatnonzero(genes.located)
+    starts = genes.window_starts(window.flank)
+    width = 2 * window.flank
+    everyone = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
+    row, other, _, _ = _overlaps(genes, starts, width, everyone)
+    learnt = np.isin(split[located[other]], (0, 1))
+    return len(np.unique(row[(split[row] == 2) & learnt]))

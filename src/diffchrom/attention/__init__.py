@@ -1,0 +1,1 @@
+"""What a model looked at: attention, attribution and perturbation, as files, groups and figures."""

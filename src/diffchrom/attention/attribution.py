@@ -1,0 +1,110 @@
+"""How much each mark and bin of each cell contributes to a predicted log2fc, by the model's gradients.
+
+Contributions are signed and relative to a gene without any signal. *Gradient x input* is the first-order
+contribution, dF/dx (x - x0); *integrated gradients* (Sundararajan, Taly and Yan 2017, by Captum) averages the
+gradient along the straight line from x0 to x, and its contributions add up to F(x) - F(x0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from diffchrom.attention.weights import AttentionSource, Rows, Signal
+from diffchrom.deepdiff.model import DeepDiff, Output
+from diffchrom.reporting import SILENT, Reporter
+
+#: Points on the line from no signal to the gene's own.
+STEPS = 32
+#: Genes whose gradients are computed together.
+_GENES = 16
+
+#: (model, (a, b), (a0, b0)) to contributions of a and of b, each [n, n_marks, n_bins].
+Method = Callable[[DeepDiff, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+def _gradient_x_input(
+    model: DeepDiff, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    gradients = torch.autograd.grad(model(*inputs).log2fc.sum(), inputs)
+    return tuple(gradient * (x - x0) for gradient, x, x0 in zip(gradients, inputs, baselines, strict=True))
+
+
+def _integrated_gradients(
+    model: DeepDiff, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    from captum.attr import IntegratedGradients
+
+    def predicted(a: Tensor, b: Tensor) -> Tensor:
+        output: Output = model(a, b)
+        return output.log2fc
+
+    method = IntegratedGradients(predicted, multiply_by_inputs=True)
+    size = len(inputs[0]) * STEPS
+    contributions = method.attribute(inputs, baselines=baselines, n_steps=STEPS, internal_batch_size=size)
+    return tuple(contributions)
+
+
+METHODS: dict[str, Method] = {
+    "gradient_x_input": _gradient_x_input,
+    "integrated_gradients": _integrated_gradients,
+}
+
+
+def attribute(
+    source: AttentionSource, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT
+) -> npt.NDArray[np.float32]:
+    """Contributions of the signal of A and of B to the predicted log2fc.
+
+    Parameters
+    ----------
+    source : the model and the store.
+    rows : genes, as rows of the store.
+    method : a key of `METHODS`.
+
+    Returns
+    -------
+    float32 [len(rows), 2, n_marks, n_bins]
+        Axis 1 is the cell (A, B); bins in the order of the store.
+    """
+    contributions = np.empty((len(rows), 2, len(source.marks), source.window.n_bins), dtype=np.float32)
+    first = 0
+    with reporter.task(method.replace("_", " "), len(rows)) as task:
+        for batch, a, b in source.signal_batches(rows, _GENES):
+            contributions[first : first + len(batch)] = attribute_signal(source, a, b, method)
+            first += len(batch)
+            task.advance(len(batch))
+    return contributions
+
+
+def attribute_signal(
+    source: AttentionSource, a: Signal, b: Signal, method: str = "integrated_gradients"
+) -> npt.NDArray[np.float32]:
+    """Contributions [n, 2, n_marks, n_bins] of raw signal, all genes at once; see `attribute`."""
+    inputs = tuple(tensor.requires_grad_() for tensor in source.inputs(a, b))
+    baselines = source.inputs(np.zeros_like(a), np.zeros_like(b))
+    with torch.enable_grad():
+        parts = METHODS[method](source.model, inputs, baselines)
+    return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
+
+
+def of_sequences(source: AttentionSource, contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Size of the contribution of what each sequence reads, comparable with its alpha.
+
+    |A's| for a sequence of A, |B's| for one of B, and |A's + B's| for one of A - B, whose bins carry both.
+
+    Returns
+    -------
+    float32 [n, n_sequences, n_bins], sequences in the order of `AttentionSource.sequences`.
+    """
+    by_source = {
+        "A": np.abs(contributions[:, 0]),
+        "B": np.abs(contributions[:, 1]),
+        "A-B": np.abs(contributions.sum(axis=1)),
+    }
+    mark = {name: j for j, name in enumerate(source.marks)}
+    return np.stack([by_source[one.source][:, mark[one.mark]] for one in source.sequences], axis=1)

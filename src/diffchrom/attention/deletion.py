@@ -1,0 +1,122 @@
+"""Deletion curves: how fast a prediction changes when signal is masked in a given order.
+
+What is masked is the signal of one mark in one bin (or of one mark in all bins), in both cells, down to no
+signal at all. An order that finds what the model uses changes the predictions early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.attention.weights import AttentionBatch, AttentionSource, Signal
+from diffchrom.deepdiff.inference import predict_tensors
+from diffchrom.reporting import Task
+
+#: Shares of the (mark, bin) pairs that are masked; most are small, since an early change is what counts.
+FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+#: Random orders that are averaged.
+RANDOM_ORDERS = 5
+RANDOM = "random"
+
+Array = npt.NDArray[np.float64]
+Map = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class DeletionCurves:
+    """Change of the predictions under masking.
+
+    Attributes
+    ----------
+    fractions : tuple of float
+        Share that is masked.
+    changes : dict of order to float64 [n_genes, n_fractions]
+        |predicted log2fc after - before|; ``random`` is the mean over `RANDOM_ORDERS`.
+    """
+
+    fractions: tuple[float, ...]
+    changes: dict[str, Array]
+
+    @property
+    def area(self) -> dict[str, Array]:
+        """Each gene's change averaged over the fractions: the area under its curve, early ones first."""
+        return {order: change.mean(axis=1) for order, change in self.changes.items()}
+
+
+def attention_map(source: AttentionSource, batch: AttentionBatch) -> npt.NDArray[np.float32]:
+    """Attention that the prediction of log2fc pays to each mark and bin: beta alpha, summed over sequences.
+
+    Over the main task's Level II; where there is none, over both auxiliary ones, which feed the head.
+
+    Returns
+    -------
+    float32 [n, n_marks, n_bins]
+    """
+    position = {sequence: index for index, sequence in enumerate(source.sequences)}
+    mark = {name: index for index, name in enumerate(source.marks)}
+    result = np.zeros((len(batch.rows), len(source.marks), source.window.n_bins), dtype=np.float32)
+    tasks = {name: value for name, value in source.tasks.items() if name == "main"} or source.tasks
+    for task, sequences in tasks.items():
+        for index, sequence in enumerate(sequences):
+            weight = batch.beta[task][:, index, None] * batch.alpha[:, position[sequence]]
+            result[:, mark[sequence.mark]] += weight / len(tasks)
+    return result
+
+
+def delete_bins(
+    source: AttentionSource, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+) -> DeletionCurves:
+    """Mask (mark, bin) pairs of genes with raw signal `a` and `b` in descending order of `maps`.
+
+    Parameters
+    ----------
+    maps : order's name to importance [n, n_marks, n_bins]; a random order is added.
+    """
+    counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
+    fractions = tuple(count / a[0].size for count in counts)
+    return _curves(source, a, b, maps, counts, fractions, seed, task)
+
+
+def delete_marks(
+    source: AttentionSource, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+) -> DeletionCurves:
+    """Mask whole marks of genes in descending order of `maps`, importance [n, n_marks] by order's name."""
+    counts = list(range(1, len(source.marks)))
+    fractions = tuple(count / len(source.marks) for count in counts)
+    return _curves(source, a, b, maps, counts, fractions, seed, task)
+
+
+def _curves(
+    source: AttentionSource,
+    a: Signal,
+    b: Signal,
+    maps: Mapping[str, Map],
+    counts: list[int],
+    fractions: tuple[float, ...],
+    seed: int,
+    task: Task,
+) -> DeletionCurves:
+    before = predict_tensors(source.model, *source.inputs(a, b)).log2fc.astype(np.float64)
+    random = np.random.default_rng(seed)
+
+    def curve(importance: Map) -> Array:
+        order = np.argsort(-importance.reshape(len(a), -1), axis=1, kind="stable")
+        changes = np.empty((len(a), len(counts)))
+        for i, count in enumerate(counts):
+            kept = np.ones(order.shape, dtype=np.float32)
+            np.put_along_axis(kept, order[:, :count], 0.0, axis=1)
+            kept = kept.reshape(importance.shape)
+            kept = kept[..., None] if kept.ndim < a.ndim else kept
+            after = predict_tensors(source.model, *source.inputs(a * kept, b * kept)).log2fc
+            changes[:, i] = np.abs(after - before)
+        task.advance(len(a))
+        return changes
+
+    shape = next(iter(maps.values())).shape
+    changes = {order: curve(importance) for order, importance in maps.items()}
+    draws = [curve(random.random(shape)) for _ in range(RANDOM_ORDERS)]
+    return DeletionCurves(fractions, changes | {RANDOM: np.mean(draws, axis=0)})

@@ -1,0 +1,142 @@
+"""Attention of a run as files: which genes, which sequences, which format, in one streaming pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.attention.formats import (
+    DEFAULT_TOP,
+    BinChoice,
+    bed_table,
+    bin_table,
+    mark_table,
+    require_coordinates,
+    wide_table,
+)
+from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
+from diffchrom.attention.weights import AttentionSource, Rows, genome_order
+from diffchrom.bulk_text import output_bytes
+from diffchrom.errors import InputError, UsageError
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.selection import select_rows
+
+LEVELS = ("bin", "mark")
+#: Formats by level, the default first; all but TSV need genes in genome order.
+FORMATS = {"bin": ("tsv", "bed", "bedgraph", "bigwig"), "mark": ("tsv",)}
+_TRACKS = ("bedgraph", "bigwig")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    Attributes
+    ----------
+    level : ``bin`` (alpha) or ``mark`` (beta).
+    format : one of `FORMATS`.
+    wide : TSV of alpha with one row a gene, block and mark.
+    top, min_weight : for BED, see `attention_formats.BinChoice`; without either, the top `DEFAULT_TOP`.
+    combine : for tracks, how overlapping windows make one value.
+    blocks, marks : only these sequences; None is all.
+    """
+
+    level: str = "bin"
+    format: str = "tsv"
+    wide: bool = False
+    top: int | None = None
+    min_weight: float | None = None
+    combine: str = COMBINATIONS[0]
+    blocks: tuple[str, ...] | None = None
+    marks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise UsageError(f"--level {self.level}: unknown; choose one of {', '.join(LEVELS)}")
+        known = FORMATS[self.level]
+        if self.format not in known:
+            raise UsageError(f"--format {self.format}: --level {self.level} has {', '.join(known)}")
+        if self.wide and (self.level, self.format) != ("bin", "tsv"):
+            raise UsageError("--wide: only for --level bin --format tsv")
+        if self.format != "bed" and (self.top is not None or self.min_weight is not None):
+            raise UsageError("--top and --min-weight: only for --format bed")
+        if self.combine not in COMBINATIONS:
+            raise UsageError(f"--combine {self.combine}: unknown; choose one of {', '.join(COMBINATIONS)}")
+
+    @property
+    def choice(self) -> BinChoice:
+        """Which bins become BED regions."""
+        top = DEFAULT_TOP if self.top is None and self.min_weight is None else self.top
+        return BinChoice(top, self.min_weight)
+
+
+def choose_genes(
+    source: AttentionSource, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
+) -> Rows:
+    """Rows of the genes asked for (`selection.select_rows`); InputError where there are none."""
+    rows = select_rows(source.data, part=part, genes=genes, reporter=reporter)
+    if not len(rows):
+        raise InputError(f"{genes}: none of its genes is among the {part} genes; use --split all")
+    return rows
+
+
+def choose_sequences(
+    source: AttentionSource, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
+) -> npt.NDArray[np.intp]:
+    """Indices of the sequences of some blocks and marks; UsageError lists those there are."""
+    for option, wanted, known in (
+        ("--block", blocks, dict.fromkeys(sequence.block for sequence in source.sequences)),
+        ("--marks", marks, dict.fromkeys(source.marks)),
+    ):
+        unknown = [name for name in wanted or () if name not in known]
+        if unknown:
+            raise UsageError(f"{option} {', '.join(unknown)}: this run has {', '.join(known)}")
+    return np.array(
+        [
+            index
+            for index, sequence in enumerate(source.sequences)
+            if (blocks is None or sequence.block in blocks) and (marks is None or sequence.mark in marks)
+        ],
+        dtype=np.intp,
+    )
+
+
+def export(
+    source: AttentionSource,
+    rows: Rows,
+    options: ExportOptions,
+    output: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Write the attention of the genes `rows` to a file, a folder (tracks) or stdout.
+
+    Raises
+    ------
+    InputError, StoreError, OutputError
+        Genes or chromosomes without coordinates where the format needs them; what can't be written.
+    """
+    keep = choose_sequences(source, options.blocks, options.marks)
+    if options.format == "tsv":
+        table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
+        _write(output, table(source, source.batches(rows, reporter), keep))
+        return
+    require_coordinates(source.genes, rows, f"--format {options.format}")
+    if options.format == "bigwig":
+        require_sizes(source, rows)
+    batches = source.batches(genome_order(source.genes, source.window, rows), reporter)
+    if options.format in _TRACKS:
+        stretches = combine(source, batches, keep, options.combine)
+        sequences = [source.sequences[index] for index in keep.tolist()]
+        write_tracks(source, sequences, stretches, output, bigwig=options.format == "bigwig")
+    else:
+        _write(output, bed_table(source, batches, keep, options.choice))
+
+
+def _write(output: Path | None, pieces: Iterable[bytes]) -> None:
+    with output_bytes(output) as stream:
+        for piece in pieces:
+            stream.write(piece)

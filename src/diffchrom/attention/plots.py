@@ -1,0 +1,172 @@
+"""Figures of attention: bars by group (Figure 5 of the paper), heat maps by distance, deletion curves.
+
+Everything is told apart by lightness and by hatching, line style or marker, never by hue alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.attention.deletion import DeletionCurves
+from diffchrom.attention.groups import GROUPS, GroupAttention
+from diffchrom.errors import UsageError
+from diffchrom.files import staged
+from diffchrom.genes import Window
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Suffix to what keeps the time of writing out of the file, so that equal figures are equal files.
+FIGURE_METADATA: dict[str, dict[str, None]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+# Dark blue and light orange of Okabe and Ito: apart in grey and for every kind of colour blindness.
+_BARS: dict[str, dict[str, Any]] = {
+    "up": {"color": "#0072B2", "edgecolor": "black"},
+    "down": {"color": "#F5C266", "edgecolor": "black", "hatch": "///"},
+}
+_CURVES = (
+    ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", "-.", "^"),
+    ("#009E73", ":", "D"), ("#999999", (0, (5, 1, 1, 1, 1, 1)), "x"),
+)  # fmt: skip
+_RASTER_DPI = 200
+
+
+def check_figure_path(path: Path) -> Path:
+    """Return `path`; UsageError where its suffix is none of `FIGURE_METADATA`."""
+    if path.suffix.lower() not in FIGURE_METADATA:
+        raise UsageError(f"--plot {path}: the name must end in {', '.join(FIGURE_METADATA)}")
+    return path
+
+
+def heat_map_path(path: Path) -> Path:
+    """Where the heat map goes when the bars go to `path`: ``NAME.bins.SUFFIX``."""
+    return path.with_name(f"{path.stem}.bins{path.suffix}")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all, in the format that its name says."""
+    import matplotlib
+
+    check_figure_path(path)
+    style: Any = {"svg.hashsalt": "diffchrom", "svg.fonttype": "none", "pdf.fonttype": 42}
+    suffix = path.suffix.lower()
+    with staged(path) as temporary, matplotlib.rc_context(style):
+        figure.savefig(
+            temporary,
+            format=suffix[1:],
+            dpi=_RASTER_DPI,
+            metadata=FIGURE_METADATA[suffix],
+            bbox_inches="tight",
+        )
+
+
+def _new_figure(width: float, height: float, n_rows: int, n_columns: int = 1) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(n_rows, n_columns, squeeze=False)
+
+
+def plot_groups(table: Mapping[str, npt.NDArray[Any]]) -> Figure:
+    """Bars of mean beta of up- and down-regulated genes, one panel a task; from `group_table`."""
+    tasks = list(dict.fromkeys(table["task"].tolist()))
+    widest = max(int((table["task"] == task).sum()) for task in tasks)
+    figure, axes = _new_figure(max(5.0, 0.5 * widest + 2), 3.2 * len(tasks), len(tasks))
+    for axis, task in zip(axes[:, 0], tasks, strict=True):
+        _group_bars(axis, {name: column[table["task"] == task] for name, column in table.items()})
+        axis.set_title("main task" if task == "main" else f"auxiliary task of cell {task}", loc="left")
+        axis.set_xlim(-0.6, widest - 0.4)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", frameon=False)
+    figure.supxlabel("dotted: uniform attention; *: q < 0.05; lines: 95% bootstrap interval", fontsize=8)
+    return figure
+
+
+def _group_bars(axis: Axes, table: Mapping[str, npt.NDArray[Any]]) -> None:
+    place = np.arange(len(table["mark"]))
+    for side, group in enumerate(GROUPS):
+        mean = table[f"beta_{group}"]
+        error = np.abs(np.stack([table[f"beta_{group}_low"], table[f"beta_{group}_high"]]) - mean)
+        axis.bar(
+            place + 0.4 * (side - 0.5),
+            mean,
+            0.38,
+            yerr=error,
+            capsize=2,
+            label=f"{group}-regulated ({table[f'n_{group}'][0]} genes)",
+            **_BARS[group],
+        )
+    axis.axhline(1 / len(place), color="black", linewidth=0.8, linestyle=":")
+    stars = np.where(table["q"] < 0.05, "*", "")
+    labels = [
+        f"{mark}{star}\n{block}"
+        for mark, block, star in zip(table["mark"], table["block"], stars, strict=True)
+    ]
+    axis.set_xticks(place, labels, rotation=90, fontsize=7)
+    axis.set_ylabel("mean beta")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def plot_distance(groups: GroupAttention, window: Window) -> Figure:
+    """Heat map of mean alpha by distance from the TSS, one row of panels a block, up beside down."""
+    blocks = list(dict.fromkeys(sequence.block for sequence in groups.sequences))
+    n_marks = len(groups.sequences) // len(blocks)
+    figure, axes = _new_figure(9, len(blocks) * (0.3 * n_marks + 1.1), len(blocks), len(GROUPS))
+    edge = window.flank / 1000
+    for row, block in enumerate(blocks):
+        index = [i for i, sequence in enumerate(groups.sequences) if sequence.block == block]
+        highest = max(float(groups.alpha[group][index].max()) for group in GROUPS)
+        for column, group in enumerate(GROUPS):
+            axis = axes[row, column]
+            image = axis.imshow(
+                groups.alpha[group][index],
+                aspect="auto",
+                interpolation="nearest",
+                cmap="cividis",  # rises evenly in lightness, the same for colour-blind eyes
+                vmin=0,
+                vmax=highest,
+                extent=(-edge, edge, n_marks - 0.5, -0.5),
+            )
+            axis.axvline(0, color="white", linewidth=0.8, linestyle=":")
+            marks = [groups.sequences[i].mark for i in index] if column == 0 else [""] * n_marks
+            axis.set_yticks(range(n_marks), marks, fontsize=8)
+            axis.set_title(
+                f"{block}, {group}-regulated ({len(groups.beta[group])} genes)", fontsize=9, loc="left"
+            )
+            if row == len(blocks) - 1:
+                axis.set_xlabel("distance from the TSS (kb, downstream positive)")
+        figure.colorbar(image, ax=list(axes[row]), label="mean alpha")
+    return figure
+
+
+def plot_deletion(curves: Mapping[str, DeletionCurves]) -> Figure:
+    """Mean absolute change of the prediction by share masked, one panel a level (bin, mark)."""
+    figure, axes = _new_figure(5.5 * len(curves), 3.8, 1, len(curves))
+    for axis, (level, one) in zip(axes[0], curves.items(), strict=True):
+        for (order, changes), (colour, line, marker) in zip(one.changes.items(), _CURVES, strict=True):
+            axis.plot(
+                one.fractions,
+                changes.mean(axis=0),
+                color=colour,
+                linestyle=line,
+                marker=marker,
+                markersize=4,
+                label=order.replace("_", " "),
+            )
+        if level == "bin":
+            axis.set_xscale("log")
+        axis.set_xlabel(f"share of the {'(mark, bin) pairs' if level == 'bin' else 'marks'} masked")
+        axis.set_ylabel("mean |change of predicted log2fc|")
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(frameon=False, fontsize=8, title="masked first, by")
+    return figure

@@ -1,0 +1,102 @@
+"""What `diffchrom attend` reports beyond attention itself: groups of genes, checks, perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from diffchrom.attention.check import SAMPLE, Check, Finding, check, open_others, sibling_runs
+from diffchrom.attention.groups import GroupRule, collect, group_table
+from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
+from diffchrom.attention.plots import (
+    check_figure_path,
+    heat_map_path,
+    plot_deletion,
+    plot_distance,
+    plot_groups,
+    save_figure,
+)
+from diffchrom.attention.weights import AttentionSource, Rows
+from diffchrom.files import output_text
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import Run
+from diffchrom.tables import format_row, write_table
+
+
+def report_groups(
+    source: AttentionSource,
+    rows: Rows,
+    rule: GroupRule,
+    output: Path | None = None,
+    plot: Path | None = None,
+    *,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Write Figure 5's table, and with `plot` its bars there and the heat map beside it."""
+    if plot is not None:
+        check_figure_path(plot)
+    groups = collect(source, rows, rule, reporter)
+    table = group_table(groups, seed)
+    with output_text(output) as stream:
+        write_table(stream, table)
+    if plot is not None:
+        save_figure(plot_groups(table), plot)
+        save_figure(plot_distance(groups, source.window), heat_map_path(plot))
+        reporter.note(f"bars of beta in {plot}, heat map of alpha in {heat_map_path(plot)}")
+
+
+def report_check(
+    run: Run,
+    source: AttentionSource,
+    rows: Rows,
+    others: Sequence[Path] = (),
+    output: Path | None = None,
+    plot: Path | None = None,
+    *,
+    size: int = SAMPLE,
+    seed: int = 0,
+    device: str = "auto",
+    reporter: Reporter = SILENT,
+) -> Check:
+    """Check a run's attention, write the table (and deletion curves to `plot`), and say what came out.
+
+    Without `others`, runs beside `run` that differ only in the seed are compared.
+    """
+    if plot is not None:
+        check_figure_path(plot)
+    runs = [Run.open(path) for path in others] or sibling_runs(run)
+    with output_text(output) as stream:
+        opened = open_others(source, runs, source.store, device)
+        result = check(source, rows, opened, size=size, seed=seed, reporter=reporter)
+        stream.write(format_row(field.name for field in fields(Finding)) + "\n")
+        stream.writelines(format_row(astuple(finding)) + "\n" for finding in result.findings)
+    if plot is not None:
+        save_figure(plot_deletion(result.curves), plot)
+    for sentence in result.notes:
+        reporter.note(sentence)
+    for sentence in result.warnings:
+        reporter.warn(sentence)
+    return result
+
+
+def report_perturbations(
+    source: AttentionSource,
+    rows: Rows,
+    texts: Sequence[str],
+    output: Path | None = None,
+    summary: Path | None = None,
+    *,
+    reporter: Reporter = SILENT,
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Write each gene's change under each perturbation, and one line a perturbation to `summary`."""
+    perturbations = parse_perturbations(source, texts)
+    table = write_perturbations(source, rows, perturbations, output, reporter)
+    if summary is not None:
+        with output_text(summary) as stream:
+            write_table(stream, table)
+    return table

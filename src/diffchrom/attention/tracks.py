@@ -1,0 +1,267 @@
+"""Attention as signal tracks, one for each block and mark: bedGraph and bigWig.
+
+Windows of neighbouring genes overlap. Where they do, a base's value is the maximum (or the mean) of the alpha
+of the bins that lie over it, so that a track is sorted and never overlaps itself. Bases outside every window
+have no value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.attention.weights import (
+    AttentionBatch,
+    AttentionSource,
+    Sequence,
+    chromosome_ends,
+    to_genome_order,
+)
+from diffchrom.bulk_text import ByteWriter, integer_field, join_fields, output_bytes, text_field, weight_field
+from diffchrom.errors import OutputError, StoreError, UsageError
+from diffchrom.files import remove_folder, staged
+
+COMBINATIONS = ("max", "mean")
+BIGWIG_SUFFIXES = (".bw", ".bigwig")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a chromosome in pieces of constant value, sorted and without overlaps.
+
+    Attributes
+    ----------
+    chrom : str
+    start, end : int64 [n]
+    values : float32 [n_sequences, n]
+    """
+
+    chrom: str
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+
+@dataclass
+class _Windows:
+    """Windows of one chromosome that are not finished: their starts and alpha in genome order."""
+
+    start: npt.NDArray[np.int64]
+    alpha: npt.NDArray[np.float32]
+    size: int
+
+
+def combine(
+    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
+) -> Iterator[Stretch]:
+    """Yield the tracks of the sequences `keep` from genes in genome order (`attention.genome_order`).
+
+    Parameters
+    ----------
+    how : ``max`` or ``mean`` of the alpha of the windows over a base.
+    """
+    if how not in COMBINATIONS:
+        raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
+    window, genes = source.window, source.genes
+    length = window.n_bins * window.bin_size
+    pending: _Windows | None = None
+    chrom = ""
+    done = 0
+    for batch in batches:
+        rows = batch.rows
+        alpha = to_genome_order(batch.alpha[:, keep], genes, window, rows)
+        starts = genes.window_starts(window.flank)[rows]
+        sizes = chromosome_ends(genes, source.store.chrom_sizes, rows)
+        for name in dict.fromkeys(genes.chrom[rows].tolist()):
+            part = np.flatnonzero(genes.chrom[rows] == name)
+            if pending is not None and name == chrom:
+                pending.start = np.concatenate([pending.start, starts[part]])
+                pending.alpha = np.concatenate([pending.alpha, alpha[part]])
+            else:
+                if pending is not None:
+                    yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
+                pending = _Windows(starts[part], alpha[part], int(sizes[part[0]]))
+                chrom, done = name, 0
+            # No later gene of the chromosome has a window that starts before this part's last one.
+            ready = min(max(int(pending.start[-1]), 0), pending.size)
+            yield from _stretch(pending, chrom, done, ready, window.bin_size, how)
+            done = max(done, ready)
+            open_still = pending.start + length > done
+            pending = _Windows(pending.start[open_still], pending.alpha[open_still], pending.size)
+    if pending is not None:
+        yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
+
+
+def _stretch(windows: _Windows, chrom: str, first: int, last: int, step: int, how: str) -> Iterator[Stretch]:
+    """Yield what `windows` say about the bases from `first` to `last`."""
+    n_bins = windows.alpha.shape[-1]
+    if last <= first or not len(windows.start):
+        return
+    edges = windows.start[:, None] + np.arange(n_bins + 1) * step
+    # Edges every half window are few; unique of all of them is what costs, so it is done once a stretch.
+    cuts = np.unique(np.clip(edges, first, last))
+    if len(cuts) < 2:
+        return
+    n_pieces = len(cuts) - 1
+    values = np.zeros((windows.alpha.shape[1], n_pieces), dtype=np.float32)
+    depth = np.zeros(n_pieces, dtype=np.int32)
+    left = np.searchsorted(cuts, np.clip(edges[:, 0], first, last))
+    right = np.searchsorted(cuts, np.clip(edges[:, -1], first, last))
+    for start, alpha, lo, hi in zip(windows.start.tolist(), windows.alpha, left, right, strict=True):
+        over = alpha[:, (cuts[lo:hi] - start) // step]
+        if how == "max":
+            np.maximum(values[:, lo:hi], over, out=values[:, lo:hi])
+        else:
+            values[:, lo:hi] += over
+        depth[lo:hi] += 1
+    covered = depth > 0
+    if how == "mean":
+        values /= np.maximum(depth, 1)
+    yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
+
+
+def track_name(sequence: Sequence) -> str:
+    """Name of a sequence's track, fit for a file name: ``main_A-B.H3K4me3``."""
+    return f"{sequence.block}.{sequence.mark}".replace(":", "_").replace("/", "_").replace(" ", "_")
+
+
+@contextlib.contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success its files are moved into `path`, all or none.
+
+    Raises
+    ------
+    OutputError
+        When the folder can't be made or written.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: is a file; several tracks need a folder, give another -o")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            for file in sorted(temporary.iterdir()):
+                file.replace(path / file.name)
+        else:
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        remove_folder(temporary)
+
+
+def bedgraph_rows(stretch: Stretch) -> tuple[bytes, ...]:
+    """Text of a stretch, one piece of bedGraph a sequence."""
+    n = len(stretch.start)
+    place = (
+        text_field([stretch.chrom]), b"\t",
+        integer_field(stretch.start), b"\t",
+        integer_field(stretch.end), b"\t",
+    )  # fmt: skip
+    return tuple(join_fields((n,), (*place, weight_field(values), b"\n")) for values in stretch.values)
+
+
+def write_bedgraphs(folder: Path, names: list[str], stretches: Iterable[Stretch]) -> None:
+    """Write ``NAME.bedgraph`` for each track into a folder."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{name}.bedgraph").open("wb")) for name in names]
+        for stretch in stretches:
+            for file, text in zip(files, bedgraph_rows(stretch), strict=True):
+                file.write(text)
+
+
+def stream_bedgraphs(output: Path | None, names: list[str], stretches: Iterable[Stretch]) -> None:
+    """Write all tracks to one file or stdout, each under its ``track`` line; one alone goes without it."""
+    if len(names) == 1:
+        with output_bytes(output) as stream:
+            for stretch in stretches:
+                stream.write(bedgraph_rows(stretch)[0])
+        return
+    # Tracks come side by side and are wanted one after the other: they wait on disk, not in memory.
+    with tempfile.TemporaryDirectory(prefix="diffchrom-") as spool:
+        write_bedgraphs(Path(spool), names, stretches)
+        with output_bytes(output) as stream:
+            for name in names:
+                stream.write(f'track type=bedGraph name="{name}"\n'.encode())
+                with (Path(spool) / f"{name}.bedgraph").open("rb") as file:
+                    _copy(file.read, stream)
+
+
+def _copy(read: Callable[[int], bytes], stream: ByteWriter) -> None:
+    while piece := read(1 << 20):
+        stream.write(piece)
+
+
+def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterable[Stretch]) -> None:
+    """Write one bigWig a track."""
+    from diffchrom.signal.bigwig_intervals import open_bigwig
+
+    sizes = known_sizes(source)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(open_bigwig(path, sizes)) for path in paths]
+        for stretch in stretches:
+            for file, values in zip(files, stretch.values, strict=True):
+                file.add(stretch.chrom, stretch.start, stretch.end, values)
+
+
+def known_sizes(source: AttentionSource) -> dict[str, int]:
+    """Chromosome lengths of the store in byte order, in which bigWig's index wants them."""
+    sizes = source.store.chrom_sizes
+    return {chrom: sizes[chrom] for chrom in sorted(sizes, key=str.encode)}
+
+
+def write_tracks(
+    source: AttentionSource,
+    sequences: list[Sequence],
+    stretches: Iterable[Stretch],
+    output: Path | None,
+    *,
+    bigwig: bool,
+) -> None:
+    """Write tracks: to a file, to a folder, or (bedGraph) to stdout.
+
+    `output` is a file where there is one track and its name ends as a file's should; for bedGraph also where
+    it is no folder. Everything else is a folder with one file a track.
+    """
+    names = [track_name(sequence) for sequence in sequences]
+    if len(set(names)) != len(names):
+        raise OutputError(f"tracks would have equal names: {', '.join(names)}; choose some with --block")
+    if not bigwig and not _is_folder(output):
+        stream_bedgraphs(output, names, stretches)
+    elif output is None or str(output) == "-":
+        raise UsageError("--format bigwig: a bigWig cannot go to stdout; give -o FOLDER")
+    elif bigwig and len(names) == 1 and output.suffix.lower() in BIGWIG_SUFFIXES:
+        with staged(output) as temporary:
+            write_bigwigs(source, [temporary], stretches)
+    else:
+        with output_folder(output) as folder:
+            if bigwig:
+                write_bigwigs(source, [folder / f"{name}.bw" for name in names], stretches)
+            else:
+                write_bedgraphs(folder, names, stretches)
+
+
+def _is_folder(output: Path | None) -> bool:
+    return output is not None and str(output) != "-" and (output.is_dir() or not output.suffix)
+
+
+def require_sizes(source: AttentionSource, rows: npt.NDArray[np.intp]) -> None:
+    """Raise StoreError where a chromosome of the genes `rows` has no known length: bigWig needs it."""
+    sizes = source.store.chrom_sizes
+    unknown = sorted({str(chrom) for chrom in source.genes.chrom[rows]} - set(sizes))
+    if unknown:
+        raise StoreError(
+            f"{source.store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; "
+            "use --format bedgraph, or prepare the store from bigWigs that have all chromosomes"
+        )

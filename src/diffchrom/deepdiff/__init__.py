@@ -1,0 +1,1 @@
+"""The DeepDiff models: architecture, losses, training, prediction and its uncertainty."""

@@ -1,0 +1,167 @@
+"""The variant of our own: antisymmetric by construction, f(A, B) = (g(A, B) - g(B, A)) / 2.
+
+g has two paths from the signal to the output. Level I and II are DeepDiff's, but a mark's sequence carries
+the signal of A, of B and their difference as three channels of one LSTM, over bins merged by a few; the dense
+path sees all marks of all segments of the window at once (2 kb each by default). Everything is averaged over
+bins first and its logarithm taken then, which for read counts keeps more than the other order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, DeepDiff, Encoder, Output
+from diffchrom.variants import Variant
+
+#: The transforms of `transform.FUNCTIONS` for tensors.
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "raw": lambda signal: signal,
+    "log1p": lambda signal: signal.sign() * signal.abs().log1p(),
+}
+
+
+class Scaling(nn.Module):
+    """``(function(merged signal) - mean) / scale``, mark by mark; `fit` learns mean and scale."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_marks: int, function: str) -> None:
+        super().__init__()
+        self.function = FUNCTIONS[function]
+        self.register_buffer("mean", torch.zeros(n_marks, 1))
+        self.register_buffer("scale", torch.ones(n_marks, 1))
+
+    def forward(self, merged: Tensor) -> Tensor:
+        """Scale signal [batch, n_marks, n_steps]."""
+        return (self.function(merged) - self.mean) / self.scale
+
+    def fit(self, merged: Callable[[], Iterable[Tensor]]) -> None:
+        """Learn from batches of merged signal; a constant mark keeps scale 1, so that it stays zero."""
+        total = torch.zeros(self.mean.shape[0], dtype=torch.float64)
+        square, count = total.clone(), 0
+        for batch in merged():
+            values = self.function(batch).double()
+            total = total + values.sum(dim=(0, 2))
+            square = square + values.square().sum(dim=(0, 2))
+            count += values.shape[0] * values.shape[2]
+        mean = total / count
+        deviation = (square / count - mean.square()).clamp(min=0).sqrt()
+        deviation[deviation <= 1e-6 * (1 + mean.abs())] = 1.0
+        self.mean.copy_(mean[:, None])
+        self.scale.copy_(deviation[:, None])
+
+
+class Antisymmetric(DeepDiff):
+    """A variant whose prediction changes its sign when the cells are exchanged.
+
+    Takes untransformed signal: it merges, transforms and scales by itself (`fit_scaling`).
+
+    Parameters
+    ----------
+    variant, n_marks, hidden, dropout, aux_outputs : as for `DeepDiff`.
+    function : ``raw`` or ``log1p``, of the merged signal.
+    standardise : whether `fit_scaling` does anything.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        n_marks: int,
+        hidden: int = 32,
+        dropout: float = 0.0,
+        aux_outputs: int = 1,
+        function: str = "log1p",
+        standardise: bool = True,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.variant = variant
+        self.n_marks = n_marks
+        self.dropout = dropout
+        self.standardise = standardise
+        channels = len(variant.main)
+        self.fine = Scaling(n_marks, function)
+        self.coarse = Scaling(n_marks, function)
+        self.level1 = nn.ModuleDict({MAIN: Encoder(n_marks, channels, hidden)})
+        self.level2 = nn.ModuleDict({MAIN: Encoder(1, 2 * hidden, hidden // 2)})
+        width = 2 * hidden
+        self.dense = nn.Sequential(
+            nn.Linear(channels * n_marks * variant.segments, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(hidden + width, 1)
+        self.expression = nn.ModuleDict({"cell": nn.Linear(hidden + width, aux_outputs)})
+
+    def sequences(self) -> dict[str, tuple[str, ...]]:
+        """One sequence a mark; its channels are the signal of both cells and their difference."""
+        return {MAIN: ("A-B",)}
+
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+        """Learn the scaling from the training genes' signal of A and B, batch by batch."""
+        if self.standardise:
+            self.fine.fit(lambda: (self._merge(x) for pair in batches() for x in pair))
+            self.coarse.fit(lambda: (self._segments(x) for pair in batches() for x in pair))
+
+    def set_expression_level(self, level: float) -> None:
+        """Start the auxiliary head at the mean log2(expression + 1), which it needn't learn step by step."""
+        with torch.no_grad():
+            self.expression["cell"].bias.fill_(level)  # type: ignore[operator]
+
+    def forward(self, a: Tensor, b: Tensor) -> Output:
+        """Predict from the untransformed signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
+        first, second = torch.cat((a, b)), torch.cat((b, a))
+        fine, coarse = ((self._merge, self.fine), (self._segments, self.coarse))
+        summary, alpha, beta = self._attend(*(fine[1](fine[0](x)) for x in (first, second)))
+        segments = self._channels(*(coarse[1](coarse[0](x)) for x in (first, second))).flatten(1)
+        summary = torch.cat((summary, self._drop(self.dense(segments))), dim=1)
+        forward, backward = self.head(summary).squeeze(1).chunk(2)
+        expression_a, expression_b = self.expression["cell"](summary).chunk(2)
+        return Output(
+            log2fc=(forward - backward) / 2,
+            expression={CELL_A: expression_a, CELL_B: expression_b},
+            embeddings={},
+            alpha={MAIN: _mean_of_halves(self._spread(alpha, a.shape[2]))},
+            beta={MAIN: _mean_of_halves(beta)},
+        )
+
+    def _attend(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Level I and II: summary [batch, hidden], alpha [batch, n_marks, steps], beta [batch, n_marks]."""
+        x = self._channels(a, b).permute(2, 0, 3, 1).contiguous()
+        embedding, alpha = self.level1[MAIN](x)
+        embedding = self._drop(embedding).transpose(0, 1).unsqueeze(0).contiguous()
+        summary, beta = self.level2[MAIN](embedding)
+        return self._drop(summary[0]), alpha.transpose(0, 1), beta[0]
+
+    def _channels(self, a: Tensor, b: Tensor) -> Tensor:
+        """[batch, n_channels, n_marks, steps], in the order of the variant's sources."""
+        signal = {"A": a, "B": b, "A-B": a - b}
+        return torch.stack([signal[source] for source in self.variant.main], dim=1)
+
+    def _merge(self, x: Tensor) -> Tensor:
+        """Mean of every `merge` bins; the last step may be of fewer."""
+        return F.avg_pool1d(x, self.variant.merge, ceil_mode=True)
+
+    def _segments(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool1d(x, self.variant.segments)
+
+    def _spread(self, alpha: Tensor, n_bins: int) -> Tensor:
+        """Attention of merged steps shared out evenly over their bins; rows still sum to 1."""
+        step = torch.arange(n_bins, device=alpha.device) // self.variant.merge
+        width = torch.bincount(step).to(alpha.dtype)
+        return (alpha / width)[..., step]
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+def _mean_of_halves(x: Tensor) -> Tensor:
+    """Mean over both orders of the cells, which lie one after the other in the batch."""
+    first, second = x.chunk(2)
+    return (first + second) / 2

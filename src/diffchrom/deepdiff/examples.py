@@ -1,0 +1,114 @@
+"""Genes as tensors: the transformed signal and labels that a model is trained on, in memory or on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffchrom.config import Hyperparameters
+from diffchrom.dataset import PairData, disk_array
+from diffchrom.deepdiff.loss import Targets, median_classes
+from diffchrom.deepdiff.model import CELL_A, CELL_B
+from diffchrom.transform import PIECE, Rows, Signal, Transform, pieces
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Genes of one part of the split.
+
+    Attributes
+    ----------
+    a, b : Tensor [n_genes, n_marks, n_bins]
+        Transformed signal; on `device`, or memory-mapped where it is larger than memory.
+    targets : labels, on `device`.
+    device : where batches go.
+    on_disk : whether the signal is memory-mapped.
+    """
+
+    a: Tensor
+    b: Tensor
+    targets: Targets
+    device: torch.device
+    on_disk: bool = False
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def batch(self, index: Tensor) -> Examples:
+        """Return the genes at `index`, on the device."""
+        here = index.to(self.device)
+        expression = {block: values[here] for block, values in self.targets.expression.items()}
+        rows = index if self.on_disk else here
+        return Examples(
+            self.a[rows].to(self.device),
+            self.b[rows].to(self.device),
+            Targets(self.targets.log2fc[here], expression),
+            self.device,
+        )
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Examples]:
+        """Yield batches of the genes in `order`; those on disk are read one batch ahead in a thread."""
+        indices = torch.split(order, batch_size)
+        if not self.on_disk:
+            yield from map(self.batch, indices)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = reader.submit(self.batch, indices[0])
+            for index in indices[1:]:
+                ready, ahead = ahead, reader.submit(self.batch, index)
+                yield ready.result()
+            yield ahead.result()
+
+
+def examples_of(
+    data: PairData,
+    part: str,
+    transform: Transform,
+    settings: Hyperparameters,
+    medians: dict[str, float],
+    device: torch.device,
+    spill: Path | None = None,
+) -> Examples:
+    """Make one part of the split into tensors.
+
+    Parameters
+    ----------
+    data, part : the genes.
+    transform : fitted on the training genes.
+    settings : whose ``aux_task`` decides the kind of the auxiliary labels.
+    medians : of log2(expression + 1) of cells A and B over the training genes, for classification.
+    device : where to put it.
+    spill : folder for the transformed signal where it is larger than memory; None is memory.
+    """
+    rows = data.rows(part)
+    expression = {
+        CELL_A: torch.from_numpy(data.expr_a[rows]).float(),
+        CELL_B: torch.from_numpy(data.expr_b[rows]).float(),
+    }
+    if settings.aux_task == "classification":
+        expression = {block: median_classes(values, medians[block]) for block, values in expression.items()}
+    a, b = (_transformed(signal, rows, transform, spill) for signal in (data.signal_a, data.signal_b))
+    return Examples(
+        a if spill else a.to(device),
+        b if spill else b.to(device),
+        Targets(
+            torch.from_numpy(data.log2fc[rows]).float().to(device),
+            {block: values.to(device) for block, values in expression.items()},
+        ),
+        device,
+        on_disk=spill is not None,
+    )
+
+
+def _transformed(signal: Signal, rows: Rows, transform: Transform, spill: Path | None) -> Tensor:
+    shape = (len(rows), *signal.shape[1:])
+    values = np.empty(shape, np.float32) if spill is None else disk_array(spill, shape)
+    for number, piece in enumerate(pieces(rows)):
+        values[number * PIECE : number * PIECE + len(piece)] = transform.apply(signal[piece])
+    return torch.from_numpy(values)

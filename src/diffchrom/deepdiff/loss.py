@@ -1,0 +1,70 @@
+"""The losses of DeepDiff (section 3.5 of the paper; the released code where the two differ)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.model import CELL_A, CELL_B, Output
+
+#: Contrastive losses by name, of distance R, change S (1 where |log2fc| passes the threshold) and margin m.
+CONTRASTIVE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "paper": lambda r, s, m: (1 - s) * r / 2 + s * (m - r).clamp(min=0) ** 2 / 2,
+    "squared": lambda r, s, m: (1 - s) * r**2 + s * (m - r).clamp(min=0) ** 2,
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of a batch.
+
+    Attributes
+    ----------
+    log2fc : Tensor [batch]
+    expression : dict of block (A, B) to Tensor [batch]
+        log2(expression + 1), or 0/1 class indices (int64) for classification.
+    """
+
+    log2fc: Tensor
+    expression: dict[str, Tensor]
+
+
+def contrastive_loss(a: Tensor, b: Tensor, log2fc: Tensor, settings: Hyperparameters) -> Tensor:
+    """Mean over the batch of the contrastive loss of embeddings a and b, each [batch, features].
+
+    The distance R is Euclidean, with the 1e-6 that `torch.nn.functional.pairwise_distance` adds to each
+    difference (so its gradient exists at zero, and as the released code computes it).
+    """
+    distance = F.pairwise_distance(a, b)
+    changed = (log2fc.abs() >= settings.change_threshold).to(distance.dtype)
+    return CONTRASTIVE[settings.contrastive](distance, changed, settings.margin).mean()
+
+
+def expression_loss(predicted: Tensor, target: Tensor, aux_task: str) -> Tensor:
+    """Loss of one cell's auxiliary head: predicted [batch, 1] or, for classification, [batch, 2] logits."""
+    if aux_task == "classification":
+        return F.cross_entropy(predicted, target)
+    return F.mse_loss(predicted.squeeze(1), target)
+
+
+def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> Tensor:
+    """Sum of the losses that the variant's outputs call for: diff, cell (A and B) and contrastive."""
+    loss = F.mse_loss(output.log2fc, targets.log2fc)
+    for block, predicted in output.expression.items():
+        cell = expression_loss(predicted, targets.expression[block], settings.aux_task)
+        loss = loss + settings.cell_weight * cell
+    if output.embeddings:
+        loss = loss + settings.contrastive_weight * contrastive_loss(
+            output.embeddings[CELL_A], output.embeddings[CELL_B], targets.log2fc, settings
+        )
+    return loss
+
+
+def median_classes(expression: Tensor, median: float) -> Tensor:
+    """Class of each gene's expression: 1 above the cell's median over the training genes, else 0."""
+    return (expression > median).to(torch.int64)

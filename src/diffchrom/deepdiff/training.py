@@ -1,0 +1,220 @@
+"""Training one run: from a store and a job description to a run folder."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
+from diffchrom.dataset import (
+    PairData,
+    load_pair,
+    resolve_marks,
+    resolve_pair,
+    resolve_split,
+    signal_bytes,
+)
+from diffchrom.deepdiff.checkpoint import RESUME, TrainingState, save_weights
+from diffchrom.deepdiff.examples import examples_of
+from diffchrom.deepdiff.fitting import fit
+from diffchrom.deepdiff.inference import (
+    INFERENCE_BATCH,
+    columns_of,
+    fit_transform,
+    predict_pair,
+    resolve_device,
+)
+from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
+from diffchrom.deepdiff.uncertainty import Calibration, coverage
+from diffchrom.errors import StoreError
+from diffchrom.files import output_text, remove_folder
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import (
+    FINISHED,
+    HISTORY,
+    MODEL,
+    Run,
+    RunConfig,
+    describe_store,
+    library_versions,
+    open_run_folder,
+    part_metrics,
+)
+from diffchrom.store import Store
+from diffchrom.tables import write_table
+from diffchrom.transform import Transform
+from diffchrom.variants import get_variant
+
+#: Fewest genes with labels that make a training or validation set.
+MIN_GENES = 2
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What to train on what; together with the store's content it decides the result.
+
+    Attributes
+    ----------
+    store : path of the store.
+    variant, preset : names in `variants.VARIANTS` and `config.PRESETS`.
+    settings : hyper-parameters (the preset's, with the user's changes).
+    pair : ``A,B``; None where the store has just two cells.
+    marks : in the model's order; None is all marks of the pair.
+    split, unit : names in the store; None is the default one.
+    seed : of initial weights, shuffling and dropout.
+    device : ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    store: Path
+    variant: str = DEFAULT_VARIANT
+    preset: str = "default"
+    settings: Hyperparameters = PRESETS["default"]
+    pair: str | None = None
+    marks: tuple[str, ...] | None = None
+    split: str | None = None
+    unit: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+def train(
+    job: TrainingJob,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    memory: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Run:
+    """Train one model and write its run folder.
+
+    Parameters
+    ----------
+    job : what to train.
+    out : the run folder; None is ``runs/`` and a name made of the job.
+    resume : go on from the last checkpoint in `out` (or start, where there is none); a finished run is
+        returned as it is.
+    force : replace a run that is already in `out`.
+    memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
+        and paged in, which changes no result. None is what is free.
+    reporter : where progress goes.
+
+    Returns
+    -------
+    Run
+        With metrics of train, valid and test genes in its configuration.
+    """
+    variant = get_variant(job.variant)
+    store = Store(job.store)
+    pair = resolve_pair(store, job.pair)
+    split = resolve_split(store, job.split)
+    device = resolve_device(job.device)
+    marks = resolve_marks(store, pair, job.marks)
+    spill = _spill_folder(store, len(marks), job, memory, reporter)
+    data = load_pair(store, pair, marks=marks, split=split, unit=job.unit, spill=spill)
+    for part in ("train", "valid"):
+        if len(data.rows(part)) < MIN_GENES:
+            raise StoreError(
+                f"{store.path}: split {split} has {len(data.rows(part))} {part} genes with known expression "
+                f"in {pair[0]} and {pair[1]}; choose another split with --split"
+            )
+    rows = data.rows("train")
+    transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
+    medians = {CELL_A: float(np.median(data.expr_a[rows])), CELL_B: float(np.median(data.expr_b[rows]))}
+    config = RunConfig(
+        kind="deepdiff",
+        variant=variant.name,
+        preset=job.preset,
+        pair=pair,
+        marks=data.marks,
+        window=store.window,
+        split=split,
+        unit=data.unit,
+        seed=job.seed,
+        hyperparameters=job.settings.to_dict(),
+        store=describe_store(store, pair),
+        transform=transform.to_dict(),
+        details={"device": device.type, "class_medians": medians},
+        versions=library_versions("torch", "safetensors"),
+    )
+    name = f"{pair[0]}-{pair[1]}.{variant.name}.{job.preset}.seed{job.seed}"
+    run = open_run_folder(config, out, name, resume=resume, force=force)
+    if run.config.status == FINISHED:
+        return run
+    train_set, valid_set = (
+        examples_of(data, part, transform, job.settings, medians, device, spill)
+        for part in ("train", "valid")
+    )
+    try:
+        model, state = fit(run, train_set, valid_set, variant.name, job.settings, job.seed, reporter)
+    except BaseException:
+        if not (run.path / RESUME).exists():
+            remove_folder(run.path)
+        raise
+    return _finish(run, model, state, data, transform, reporter)
+
+
+def _spill_folder(
+    store: Store, n_marks: int, job: TrainingJob, memory: int | None, reporter: Reporter
+) -> Path | None:
+    """Say how much memory the training takes, and where the signal goes if that is too much."""
+    # The signal of the store's genes, and transformed that of training and validation genes.
+    signal = 2 * signal_bytes(store, n_marks)
+    variant = get_variant(job.variant)
+    sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
+    if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
+        sequences = 2 * n_marks
+    n_steps = -(-store.window.n_bins // variant.merge)
+    batch = max(job.settings.batch_size, INFERENCE_BATCH)
+    # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
+    step = 4 * batch * sequences * n_steps * 2 * 6 * job.settings.hidden
+    limit = available_memory() if memory is None else memory
+    spill = Path(tempfile.gettempdir()) if signal + step > limit else None
+    where = f"on disk in {spill}" if spill else "in memory"
+    reporter.note(f"memory: about {step / 1e9:.2f} GB for a step, {signal / 1e9:.2f} GB of signal {where}")
+    return spill
+
+
+def _finish(
+    run: Run,
+    model: DeepDiff,
+    state: TrainingState,
+    data: PairData,
+    transform: Transform,
+    reporter: Reporter,
+) -> Run:
+    """Write the trained model, its history and predictions, and mark the run as finished."""
+    predicted = predict_pair(model, data, transform, reporter)
+    metrics, intervals = part_metrics(data, predicted.log2fc)
+    valid = data.rows("valid")
+    calibration = Calibration.fit(data.log2fc[valid], predicted.log2fc[valid], predicted.sd[valid])
+    test = data.rows("test")
+    low, high = calibration.interval(predicted.log2fc[test], predicted.sd[test])
+    covered = coverage(data.log2fc[test], low, high)
+    save_weights(run.path / MODEL, model.state_dict())
+    with output_text(run.path / HISTORY) as stream:
+        columns = {name: np.asarray(values) for name, values in state.history.items()}
+        counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
+        write_table(stream, columns | counts)
+    run.save_predictions(columns_of(data, predicted, calibration))
+    details = dict(run.config.details) | {
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "test_intervals": intervals,
+        "calibration": calibration.to_dict(),
+        "test_coverage": covered,
+    }
+    finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
+    finished.save_config()
+    (run.path / RESUME).unlink(missing_ok=True)
+    if np.isfinite(covered):
+        reporter.note(
+            f"{run.path}: {calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "
+            f"cover {covered:.1%} of {len(test)} test genes"
+        )
+    else:
+        reporter.note(f"{run.path}: too few validation or test genes for prediction intervals")
+    return finished

@@ -1,0 +1,1 @@
+"""Expression from the tables of many programs: their dialects, samples and how they meet genes."""

@@ -1,0 +1,1 @@
+"""From annotation, tracks and expression to a store."""

@@ -1,0 +1,247 @@
+"""Building and extending stores: from annotation, tracks and expression to one HDF5 file.
+
+Nothing of a store is written until all that was asked for has been read. Tracks are read in worker processes
+into parts beside the store, so a `prepare` that was killed goes on where it was; the store itself appears, or
+changes, in one rename.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffchrom.config import PREPARE, available_threads
+from diffchrom.errors import StoreError, UsageError
+from diffchrom.expression.joining import JoinedExpression
+from diffchrom.genes import Window
+from diffchrom.prepare import tracks as prepare_tracks
+from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
+from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
+from diffchrom.prepare.expression import add_expression, new_expression, read_joined
+from diffchrom.prepare.genes import assayed_genes, tell_unassayed
+from diffchrom.prepare.request import PrepareRequest, check_request
+from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
+from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
+from diffchrom.prepare.summary import Summary
+from diffchrom.prepare.track_reading import Windows
+from diffchrom.prepare.tracks import Plan
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.store import Store
+from diffchrom.store_lock import locked
+from diffchrom.store_writer import StoreEditor, creating
+from diffchrom.workers import WorkerPool
+
+__all__ = ["PrepareRequest", "PrepareResult", "prepare"]
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What became of a `prepare`.
+
+    Attributes
+    ----------
+    store : the store, as it is now.
+    added, unchanged : (cell, mark) of the tracks written, and of those that were there already.
+    notes : all that was said.
+    """
+
+    store: Store
+    added: tuple[tuple[str, str], ...]
+    unchanged: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def prepare(request: PrepareRequest, reporter: Reporter = SILENT) -> PrepareResult:
+    """Build the store that `request` describes, or extend it.
+
+    Raises
+    ------
+    UsageError
+        Options that contradict each other, or the store.
+    InputError
+        A file that is missing, broken or not understood.
+    StoreError
+        A store that is locked, broken, or holds other data under the same name.
+    """
+    check_request(request)
+    summary = Summary(reporter)
+    with locked(request.store):
+        _remove_orphans(request.store)
+        if request.deepdiff is not None:
+            return _import_deepdiff(request, summary)
+        if request.store.exists():
+            return _extend(request, Store(request.store), summary)
+        return _create(request, summary)
+
+
+def _remove_orphans(store: Path) -> None:
+    """Remove what a killed writer was staging; nobody else writes, since the lock is held."""
+    for path in store.parent.iterdir():
+        if path.name.startswith(f".{store.name}.") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
+    if request.gtf is None:
+        raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
+    window = Window(
+        request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size, request.orient or PREPARE.orient
+    )
+    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    genes, header = annotated_genes(request, request.gtf, window, summary)
+    genome = prepare_tracks.check_tracks_genome(
+        tracks, genes, gtf=str(request.gtf), header=header, known={}, force=request.force, summary=summary
+    )
+    options = masking(request)
+    plans = prepare_tracks.plan_tracks(tracks, genome, window, request.around, options, summary)
+    # Read before the tracks, which may take long: what is wrong should show at once.
+    cells = tuple(dict.fromkeys(plan.cell for plan in plans))
+    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    folder = prepare_tracks.parts_folder(request.store)
+    windows = Windows.around(genes, window, request.around)
+    mask = bin_mask(request, genes, window, summary)
+    with WorkerPool(request.threads or available_threads()) as pool:
+        parts = prepare_tracks.read_parts(
+            folder, plans, windows, options, pool, summary, mask=mask, draft=True
+        )
+        kept = assayed_genes(parts, genes, request.min_coverage, summary)
+        genes = genes.take(kept)
+        parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
+    prepare_tracks.tell_found(parts, summary)
+    joined = tuple(replace(one, values=one.values[kept]) for one in joined)
+    splits = new_splits(request.splits, genes, request.seed, summary)
+    attrs = {**row_attrs(request), "assembly": genome.assembly}
+    with creating(request.store, genes, window, chrom_sizes=genome.sizes, attrs=attrs) as editor:
+        _fill(editor, request, parts, joined, splits, summary.lines)
+    prepare_tracks.remove_parts(folder)
+    return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
+
+
+def _fill(
+    editor: StoreEditor,
+    request: PrepareRequest,
+    parts: Sequence[prepare_tracks.Part],
+    joined: Sequence[JoinedExpression],
+    splits: Sequence[NamedSplit],
+    notes: Sequence[str],
+) -> None:
+    """Put everything that was read into the store that is being made or extended."""
+    for part in parts:
+        editor.add_part(
+            part.plan.cell, part.plan.mark, part.path, around=request.around, replace=request.replace
+        )
+    add_expression(editor, joined, replace=request.replace)
+    for split in splits:
+        editor.add_split(split.name, split.values, split.attrs, replace=request.replace)
+    editor.set_attrs({"notes": json.dumps(list(notes))})
+
+
+def _result(
+    request: PrepareRequest, added: list[tuple[str, str]], unchanged: list[tuple[str, str]], summary: Summary
+) -> PrepareResult:
+    store = Store(request.store)
+    cells = ", ".join(store.cells()) or "none"
+    summary.reporter.note(f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}")
+    return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
+
+
+def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
+    check_same_rows(request, store)
+    genes = store.genes
+    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    if tracks and not genes.located.all():
+        raise StoreError(
+            f"{store.path}: its genes have no coordinates (--deepdiff), so no track can be added"
+        )
+    plans: list[Plan] = []
+    options = masking(request)
+    if tracks:
+        genome = prepare_tracks.check_tracks_genome(
+            tracks,
+            genes,
+            gtf=str(request.gtf or store.attrs.get("gtf", store.path)),
+            header=str(store.attrs.get("assembly", "")),
+            known={str(store.path): store.chrom_sizes},
+            force=request.force,
+            summary=summary,
+        )
+        plans = prepare_tracks.plan_tracks(tracks, genome, store.window, request.around, options, summary)
+    new, unchanged = _sort_out(request, store, plans)
+    if unchanged:
+        summary.note(
+            f"{len(unchanged)} tracks are in {store.path} already, from the same files: not read again"
+        )
+    cells = tuple(dict.fromkeys([*store.cells(), *(plan.cell for plan in plans)]))
+    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    labels = new_expression(store, joined, replace=request.replace)
+    splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
+    folder = prepare_tracks.parts_folder(request.store)
+    windows = Windows.around(genes, store.window, request.around)
+    mask = bin_mask(request, genes, store.window, summary) if new else None
+    with WorkerPool(request.threads or available_threads()) as pool:
+        parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
+    prepare_tracks.tell_found(parts, summary)
+    tell_unassayed(parts, request.min_coverage, summary)
+    if parts or labels or splits:
+        earlier = json.loads(str(store.attrs.get("notes", "[]")))
+        with store.edit() as editor:
+            _fill(editor, request, parts, labels, splits, [*earlier, *summary.lines])
+    prepare_tracks.remove_parts(folder)
+    added = [(part.plan.cell, part.plan.mark) for part in parts]
+    return _result(request, added, [(plan.cell, plan.mark) for plan in unchanged], summary)
+
+
+def _sort_out(request: PrepareRequest, store: Store, plans: list[Plan]) -> tuple[list[Plan], list[Plan]]:
+    """Split plans into those to read and those that the store has from the same files and settings."""
+    new: list[Plan] = []
+    unchanged: list[Plan] = []
+    cells = store.cells()
+    for plan in plans:
+        if plan.cell in cells and plan.mark in store.marks(plan.cell, around=request.around):
+            attrs = store.signal_attrs(plan.cell, plan.mark, around=request.around)
+            if attrs.get("settings_sha256") == plan.settings_sha256:
+                unchanged.append(plan)
+                continue
+            if not request.replace:
+                raise StoreError(
+                    f"{store.path}: has {plan.mark} of {plan.cell} already, from "
+                    f"{attrs.get('source', '?')} as it was then or with other settings; use --replace to "
+                    "renew it"
+                )
+        new.append(plan)
+    return new, unchanged
+
+
+def _import_deepdiff(request: PrepareRequest, summary: Summary) -> PrepareResult:
+    assert request.deepdiff is not None
+    if request.store.exists():
+        raise StoreError(
+            f"{request.store}: exists already, and --deepdiff brings genes of its own; give another --store"
+        )
+    data = read_deepdiff(request.deepdiff)
+    summary.note(f"{request.deepdiff}: {len(data.genes)} genes, cells {', '.join(data.cells)}")
+    for note in data.notes:
+        summary.note(note)
+    splits = [
+        NamedSplit(SPLIT_NAME, data.split, {"source": str(request.deepdiff)}),
+        *(
+            split_genes(name, data.genes, request.seed, summary)
+            for name in request.splits
+            if name != SPLIT_NAME
+        ),
+    ]
+    attrs: dict[str, Any] = {"deepdiff": str(request.deepdiff)}
+    with creating(request.store, data.genes, DEEPDIFF_WINDOW, attrs=attrs) as editor:
+        for cell in data.cells:
+            for j, mark in enumerate(MARKS):
+                source = {"source": f"{request.deepdiff}/{cell}.*.csv", "unit": "counts", "scale": 1.0}
+                editor.add_signal(cell, mark, data.signal[cell][:, j], source)
+            editor.add_expression(cell, UNIT, data.expression[cell], {"source": f"{cell}.expr.csv"})
+        for split in splits:
+            editor.add_split(split.name, split.values, split.attrs)
+        editor.set_attrs({"notes": json.dumps(summary.lines)})
+    added = [(cell, mark) for cell in data.cells for mark in MARKS]
+    return _result(request, added, [], summary)

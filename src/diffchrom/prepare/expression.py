@@ -1,0 +1,130 @@
+"""Expression of a `prepare`: tables of any dialect, joined to the store's genes and cells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffchrom.annotation.formats import read_transcripts
+from diffchrom.annotation.transcripts import read_tx2gene
+from diffchrom.errors import InputError, StoreError
+from diffchrom.expression.joining import JoinedExpression, join_expression
+from diffchrom.expression.reading import read_expression
+from diffchrom.genes import Genes
+from diffchrom.prepare.summary import Summary
+from diffchrom.store import Store
+from diffchrom.store_writer import StoreEditor
+
+
+@dataclass(frozen=True)
+class ExpressionOptions:
+    """How expression is read; None leaves it to the tables.
+
+    Attributes
+    ----------
+    unit : of matrices and two-column tables.
+    strandedness : which of STAR's columns.
+    tx2gene : table of transcript and gene ids; the annotation is used without one.
+    """
+
+    unit: str | None = None
+    strandedness: str | None = None
+    tx2gene: Path | None = None
+
+
+def read_joined(
+    specs: Sequence[str],
+    genes: Genes,
+    cells: Sequence[str],
+    options: ExpressionOptions,
+    annotation: Path | None,
+    summary: Summary,
+) -> tuple[JoinedExpression, ...]:
+    """Read every table, join it to the genes, and keep the cells that have tracks.
+
+    Parameters
+    ----------
+    specs : ``FILE`` or ``CELL=FILE``.
+    cells : cells that have tracks; where there are none, all cells of the tables are kept.
+    annotation : where transcripts' genes are looked up without a tx2gene table.
+    """
+    if not specs:
+        return ()
+    tables = [
+        table
+        for spec in specs
+        for table in read_expression(
+            spec,
+            cells=cells or None,
+            unit=options.unit,
+            transcripts=_transcripts(options, annotation),
+            strandedness=options.strandedness,
+        )
+    ]
+    joined = join_expression(tables, genes)
+    for note in dict.fromkeys(note for one in joined for note in one.notes):
+        summary.note(note)
+    if not cells:
+        return joined
+    kept = tuple(one for one in joined if one.cell in cells)
+    others = list(dict.fromkeys(one.cell for one in joined if one.cell not in cells))
+    if not kept:
+        raise InputError(
+            f"{specs[0].rpartition('=')[2]}: its cells ({', '.join(others[:5])}) are not those of the tracks "
+            f"({', '.join(cells[:5])}); name one with --expression CELL=FILE"
+        )
+    if others:
+        summary.note(f"expression of cells without tracks is left out: {', '.join(others[:10])}")
+    for cell in cells:
+        if not any(one.cell == cell for one in kept):
+            summary.note(f"no expression for cell {cell}")
+    return kept
+
+
+def _transcripts(
+    options: ExpressionOptions, annotation: Path | None
+) -> Callable[[], Mapping[str, str]] | None:
+    if options.tx2gene is not None:
+        table = options.tx2gene
+        return lambda: read_tx2gene(table)
+    if annotation is not None:
+        return lambda: read_transcripts(annotation)
+    return None
+
+
+def add_expression(editor: StoreEditor, joined: Sequence[JoinedExpression], *, replace: bool) -> None:
+    """Add expression to the store that is being made or extended."""
+    for one in joined:
+        names = "\n".join(one.replicates[0]) if one.replicates else ""
+        known = int(np.isfinite(one.values).sum())
+        attrs = {"source": "\n".join(one.sources), "replicates": names, "known": known}
+        editor.add_expression(one.cell, one.unit, one.values, attrs, replace=replace)
+
+
+def new_expression(
+    store: Store, joined: Sequence[JoinedExpression], *, replace: bool
+) -> list[JoinedExpression]:
+    """Return the part of `joined` that the store does not hold already, value by value.
+
+    Raises
+    ------
+    StoreError
+        When the store holds other values for a cell and unit, and `replace` is False.
+    """
+    new = []
+    for one in joined:
+        if one.cell in store.cells() and one.unit in store.expression_units(one.cell):
+            held = store.expression_attrs(one.cell, one.unit)
+            if held.get("values_sha256") == hashlib.sha256(one.values.tobytes()).hexdigest():
+                continue
+            if not replace:
+                raise StoreError(
+                    f"{store.path}: has expression of {one.cell} in {one.unit} already, with other values, "
+                    f"from {held.get('source', '?')}; use --replace to renew it"
+                )
+        new.append(one)
+    return new

@@ -1,0 +1,98 @@
+"""What `prepare` can be asked, and which requests make no sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffchrom.config import PREPARE
+from diffchrom.errors import UsageError
+from diffchrom.genes import ORIENTATIONS, Window
+from diffchrom.prepare.expression import ExpressionOptions
+from diffchrom.prepare.samples import UNITS
+from diffchrom.prepare.track_reading import CONTROL_MODES
+from diffchrom.prepare.tracks import TrackOptions
+from diffchrom.signal.reads import COUNT_MODES
+from diffchrom.splits import SPLITS
+from diffchrom.store_format import SIGNAL_GROUPS
+
+BLACKLIST_MODES = ("mask", "drop")
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """Everything `prepare` is asked; None means the default, or what an existing store has.
+
+    Attributes
+    ----------
+    store : path of the store to make or extend.
+    gtf : gene annotation; needed for a new store.
+    bigwigs, reads : tracks whose cell and mark are understood from their paths.
+    samples : a sample sheet.
+    expression : ``FILE`` or ``CELL=FILE``.
+    deepdiff : a folder in the published DeepDiff format; instead of all of the above.
+    blacklist : BED of regions whose bins are set to 0 (``mask``), or whose genes are left out (``drop``).
+    splits : names of splits to store.
+    replace : renew what the store has already.
+    force : go on where the inputs seem to contradict each other.
+    """
+
+    store: Path
+    gtf: Path | None = None
+    bigwigs: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
+    samples: Path | None = None
+    expression: tuple[str, ...] = ()
+    deepdiff: Path | None = None
+    flank: int | None = None
+    bin_size: int | None = None
+    orient: str | None = None
+    biotype: str | None = None
+    around: str = PREPARE.around
+    genes: Path | None = None
+    exclude_chroms: tuple[str, ...] = ()
+    blacklist: Path | None = None
+    blacklist_mode: str = PREPARE.blacklist_mode
+    min_coverage: float = PREPARE.min_coverage
+    splits: tuple[str, ...] = ()
+    seed: int = 0
+    replace: bool = False
+    force: bool = False
+    threads: int | None = None
+    track_options: TrackOptions = field(default_factory=TrackOptions)
+    expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
+
+
+def check_request(request: PrepareRequest) -> None:
+    """Refuse options that make no sense, alone or together, before any file is read.
+
+    Raises
+    ------
+    UsageError
+    """
+    tracks = request.bigwigs or request.reads or request.samples
+    if request.deepdiff is not None and (tracks or request.gtf or request.expression):
+        raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
+    if request.deepdiff is None and not (tracks or request.expression or request.splits):
+        raise UsageError("nothing to prepare; give --bigwigs, --reads, --samples, --expression or --deepdiff")
+    window = Window(request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size)
+    if window.flank < 1 or window.bin_size < 1 or 2 * window.flank % window.bin_size:
+        raise UsageError(
+            f"--flank {window.flank} --bin-size {window.bin_size}: two flanks must be a whole number of bins"
+        )
+    for name in request.splits:
+        if name not in SPLITS:
+            raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
+    settings = request.track_options.settings
+    for option, value, choices in (
+        ("--orient", request.orient or PREPARE.orient, ORIENTATIONS),
+        ("--around", request.around, tuple(SIGNAL_GROUPS)),
+        ("--control", settings.control, CONTROL_MODES),
+        ("--count", settings.count, COUNT_MODES),
+        ("--blacklist-mode", request.blacklist_mode, BLACKLIST_MODES),
+        ("--unit", request.track_options.unit or UNITS[0], UNITS),
+    ):
+        if value not in choices:
+            raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
+    if not 0 <= request.min_coverage <= 1:
+        raise UsageError(f"--min-coverage {request.min_coverage}: give a share between 0 and 1")

@@ -1,0 +1,132 @@
+"""Rows of a store before any track is read: genes of the annotation, blacklists, and what fixed them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.annotation.reading import blacklisted_bins, read_annotation, read_gene_list
+from diffchrom.config import PREPARE
+from diffchrom.errors import InputError, UsageError
+from diffchrom.files import require_file
+from diffchrom.genes import Genes, Window
+from diffchrom.prepare.request import PrepareRequest
+from diffchrom.prepare.summary import Summary
+from diffchrom.prepare.tracks import TrackOptions
+from diffchrom.store import Store
+
+
+def sha256(path: Path, what: str = "file") -> str:
+    """Sha256 of a file's bytes."""
+    with require_file(path, what).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def annotated_genes(
+    request: PrepareRequest, gtf: Path, window: Window, summary: Summary
+) -> tuple[Genes, str]:
+    """Read the annotation and leave out what was asked to be left out.
+
+    Returns
+    -------
+    (genes, assembly)
+        The assembly that the annotation's header names, or empty.
+    """
+    biotype = request.biotype or PREPARE.biotype
+    annotation = read_annotation(
+        gtf,
+        biotype=biotype,
+        genes=read_gene_list(request.genes) if request.genes else None,
+        exclude_chroms=request.exclude_chroms,
+    )
+    genes = annotation.genes
+    summary.note(f"{gtf.name}: {annotation.format}, {len(genes)} genes ({biotype})")
+    for reason, count in annotation.dropped.items():
+        summary.note(f"{gtf.name}: {count} genes left out: {reason}")
+    for note in annotation.notes:
+        summary.note(note)
+    if request.blacklist is not None and request.blacklist_mode == "drop":
+        bins = blacklisted_bins(genes, window, request.blacklist, around=request.around)
+        listed = np.asarray(bins.any(axis=1))
+        if listed.all():
+            raise InputError(f"{request.blacklist}: leaves no gene; mask bins with --blacklist-mode mask")
+        summary.note(f"{request.blacklist.name}: {int(listed.sum())} genes left out: window overlaps it")
+        genes = genes.take(~listed)
+    return genes, annotation.assembly
+
+
+def bin_mask(
+    request: PrepareRequest, genes: Genes, window: Window, summary: Summary
+) -> npt.NDArray[np.bool_] | None:
+    """Bins to set to 0; bool [n_genes, n_bins] in the store's order, or None."""
+    if request.blacklist is None or request.blacklist_mode != "mask":
+        return None
+    mask = blacklisted_bins(genes, window, request.blacklist, around=request.around)
+    n_genes = int(mask.any(axis=1).sum())
+    summary.note(f"{request.blacklist.name}: {int(mask.sum())} bins of {n_genes} genes are set to 0")
+    return mask
+
+
+def masking(request: PrepareRequest) -> TrackOptions:
+    """Track options that know the blacklist, so that a track masked otherwise counts as another."""
+    if request.blacklist is None or request.blacklist_mode != "mask":
+        return request.track_options
+    return replace(request.track_options, mask_sha256=sha256(request.blacklist, "blacklist"))
+
+
+def row_attrs(request: PrepareRequest) -> dict[str, Any]:
+    """Root attributes of a new store: what fixed its rows and masks."""
+    assert request.gtf is not None
+    selection = {
+        "biotype": request.biotype or PREPARE.biotype,
+        "genes_sha256": sha256(request.genes) if request.genes else "",
+        "exclude_chroms": list(request.exclude_chroms),
+        "min_coverage": request.min_coverage,
+    }
+    return {
+        "gtf": request.gtf.name,
+        "gtf_sha256": sha256(request.gtf),
+        "gene_selection": json.dumps(selection),
+        "blacklist": request.blacklist.name if request.blacklist else "",
+        "blacklist_sha256": sha256(request.blacklist) if request.blacklist else "",
+        "blacklist_mode": request.blacklist_mode if request.blacklist else "",
+    }
+
+
+def check_same_rows(request: PrepareRequest, store: Store) -> None:
+    """Refuse options that contradict how the store's rows were made."""
+    window = store.window
+    for option, asked, held in (
+        ("--flank", request.flank, window.flank),
+        ("--bin-size", request.bin_size, window.bin_size),
+        ("--orient", request.orient, window.orient),
+    ):
+        if asked is not None and asked != held:
+            raise UsageError(
+                f"{option} {asked}: {store.path} was made with {held}; make another store with --store"
+            )
+    if request.gtf is not None:
+        held_sha = store.attrs.get("gtf_sha256")
+        if held_sha and held_sha != sha256(require_file(request.gtf, "gene annotation")):
+            raise UsageError(
+                f"--gtf {request.gtf}: {store.path} was made with another file ({store.attrs.get('gtf')}), "
+                "which fixed its genes; make another store with --store"
+            )
+    held = str(store.attrs.get("blacklist_sha256", ""))
+    masked = store.attrs.get("blacklist_mode") == "mask"
+    tracks = request.bigwigs or request.reads or request.samples
+    asked = sha256(request.blacklist, "blacklist") if request.blacklist else ""
+    if masked and tracks and asked != held:
+        raise UsageError(
+            f"{store.path}: its bins are masked by {store.attrs.get('blacklist')}; give the same --blacklist"
+        )
+    if asked and asked != held:
+        raise UsageError(
+            f"--blacklist {request.blacklist}: {store.path} was made without it; make another with --store"
+        )

@@ -1,0 +1,312 @@
+"""Tracks of a `prepare`: found, checked, read in worker processes into parts beside the store."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.annotation.chromosomes import Genome, check_genome
+from diffchrom.config import PREPARE
+from diffchrom.errors import DiffchromError, InputError
+from diffchrom.files import require_file
+from diffchrom.gene_ids import examples
+from diffchrom.genes import Genes, Window
+from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
+from diffchrom.prepare.summary import Summary
+from diffchrom.prepare.track_reading import (
+    ReadSettings,
+    Source,
+    Windows,
+    file_facts,
+    settings_digest,
+)
+from diffchrom.signal.reading import track_chroms
+from diffchrom.signal.reads import bam_chroms, reads_kind
+from diffchrom.store_writer import is_part, read_part
+from diffchrom.workers import WorkerPool, WorkItem
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """How tracks are read.
+
+    Attributes
+    ----------
+    unit : of all tracks, over what their names tell; empty leaves it to the names.
+    mask_sha256 : digest of the blacklist that masks bins; empty without one.
+    settings : how reads are counted and controls are used.
+    time_limit : seconds a track may take.
+    """
+
+    unit: str = ""
+    mask_sha256: str = ""
+    settings: ReadSettings = field(
+        default_factory=lambda: ReadSettings(PREPARE.control, PREPARE.count, PREPARE.extend, PREPARE.min_mapq)
+    )
+    time_limit: float = PREPARE.time_limit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One track of the store to be: its files, and the digest by which an unchanged one is recognised."""
+
+    cell: str
+    mark: str
+    sources: tuple[Source, ...]
+    unit: str
+    settings_sha256: str
+
+    @property
+    def label(self) -> str:
+        """The files, for messages."""
+        return " + ".join(source.path for source in self.sources)
+
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the track in the store."""
+        facts = [file_facts(source.path) for source in self.sources]
+        return {
+            "source": "\n".join(source.path for source in self.sources),
+            "source_size": np.array([fact["size"] for fact in facts], dtype=np.int64),
+            "source_mtime_ns": np.array([fact["mtime_ns"] for fact in facts], dtype=np.int64),
+            "replicate": "\n".join(source.replicate for source in self.sources),
+            "scale": np.array([source.scale for source in self.sources]),
+            "control": "\n".join(source.control.path if source.control else "" for source in self.sources),
+            "unit": self.unit,
+            "settings_sha256": self.settings_sha256,
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """A track that has been read: where, for which plan, and what was found."""
+
+    plan: Plan
+    path: Path
+
+
+def find_tracks(
+    bigwigs: Sequence[Path], reads: Sequence[Path], samples: Path | None, summary: Summary
+) -> tuple[Track, ...]:
+    """Understand all tracks, check that their files are there, and show the cell x mark table."""
+    named = guess_tracks([*bigwigs, *reads])
+    tracks = check_tracks([*named, *(read_sample_sheet(samples) if samples else ())])
+    for track in tracks:
+        require_file(track.path, "track")
+    for path in reads:
+        reads_kind(path)
+    for path in bigwigs:
+        track_chroms(path)
+    if tracks:
+        header, rows = grid(tracks)
+        summary.table(header, rows)
+    return tracks
+
+
+def _is_reads(path: Path) -> bool:
+    """Tell reads from bigWigs; what is neither passes for a bigWig, whose reader says what it is instead."""
+    if path.name.lower().removesuffix(".gz").endswith((".bam", ".bed", ".tagalign")):
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _chrom_sizes(path: Path) -> dict[str, int]:
+    """Names and lengths of a track's chromosomes; empty for a BED, which tells none."""
+    if not _is_reads(path):
+        return track_chroms(path)
+    return bam_chroms(path) if reads_kind(path) == "bam" else {}
+
+
+def check_tracks_genome(
+    tracks: Sequence[Track],
+    genes: Genes,
+    *,
+    gtf: str,
+    header: str,
+    known: Mapping[str, Mapping[str, int]],
+    force: bool,
+    summary: Summary,
+) -> Genome:
+    """Check the structure of every file, match chromosome names, and refuse genomes that differ.
+
+    Parameters
+    ----------
+    known : chromosome lengths that are known from elsewhere (the store that is extended), by its name.
+    """
+    paths = dict.fromkeys(
+        path for track in tracks for path in (track.path, track.control) if path is not None
+    )
+    sizes = {str(path): _chrom_sizes(path) for path in paths}
+    told = {label: found for label, found in {**known, **sizes}.items() if found}
+    genome = check_genome(genes, told, gtf=gtf, header=header, force=force)
+    for note in genome.notes:
+        summary.note(note)
+    return genome
+
+
+def _source(path: Path, track: Track, genome: Genome) -> Source:
+    control = None
+    if track.control is not None and path != track.control:
+        control = replace(_source(track.control, track, genome), scale=1.0)
+    kind = "reads" if _is_reads(path) else "bigwig"
+    names = genome.names.get(str(path), {})
+    return Source(str(path), kind, names, genome.sizes, track.scale, track.replicate, control)
+
+
+def plan_tracks(
+    tracks: Sequence[Track],
+    genome: Genome,
+    window: Window,
+    around: str,
+    options: TrackOptions,
+    summary: Summary,
+) -> list[Plan]:
+    """Group replicates and name units; one plan a (cell, mark)."""
+    groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
+    for track in tracks:
+        groups[track.cell, track.mark].append(track)
+    plans = []
+    for (cell, mark), members in groups.items():
+        sources = tuple(_source(track.path, track, genome) for track in members)
+        units = {
+            options.unit or track.unit or ("counts" if source.kind == "reads" else "")
+            for track, source in zip(members, sources, strict=True)
+        }
+        if len(units) > 1:
+            raise InputError(
+                f"{members[0].path}: replicates of {mark} of {cell} have different units "
+                f"({', '.join(unit or 'unknown' for unit in sorted(units))}); name one with --unit"
+            )
+        digest = settings_digest(sources, window, around, options.settings, options.mask_sha256)
+        plans.append(Plan(cell, mark, sources, units.pop(), digest))
+        if len(members) > 1:
+            summary.note(f"{cell} {mark}: {len(members)} replicates averaged")
+        controls = sum(track.control is not None for track in members)
+        if controls:
+            summary.note(f"{cell} {mark}: control used by {options.settings.control}")
+    for unit in dict.fromkeys(plan.unit for plan in plans):
+        count = sum(plan.unit == unit for plan in plans)
+        told = "--unit" if options.unit else "by file names or kind" if unit else "name it with --unit"
+        summary.note(f"unit of {count} tracks: {unit or 'unknown'} ({told})")
+    return plans
+
+
+def parts_folder(store: Path) -> Path:
+    """Return the folder in which parts of a store wait until all have been read."""
+    return store.with_name(f".{store.name}.parts")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the folder of parts and all in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_parts(
+    folder: Path,
+    plans: Sequence[Plan],
+    windows: Windows,
+    options: TrackOptions,
+    pool: WorkerPool,
+    summary: Summary,
+    *,
+    mask: npt.NDArray[np.bool_] | None = None,
+    draft: bool = False,
+) -> list[Part]:
+    """Read tracks in worker processes; what an earlier `prepare` has left in `folder` is not read again.
+
+    Raises
+    ------
+    DiffchromError
+        That of the first track that failed, after all others have been read and kept.
+    """
+    digest = windows.digest()
+    parts = []
+    for plan in plans:
+        name = hashlib.sha256(f"{plan.settings_sha256} {digest} {plan.label} {draft}".encode()).hexdigest()[
+            :32
+        ]
+        parts.append(Part(plan, folder / f"{name}.h5"))
+    waiting = [part for part in parts if not is_part(part.path)]
+    if len(waiting) < len(parts):
+        summary.note(
+            f"{len(parts) - len(waiting)} tracks were read by an earlier prepare that did not finish"
+        )
+    items = [
+        WorkItem(
+            part.plan.label,
+            "diffchrom.prepare.track_reading:read_track",
+            {
+                "part": part.path,
+                "sources": part.plan.sources,
+                "windows": windows,
+                "settings": options.settings,
+                "attrs": part.plan.attrs(),
+                "mask": mask,
+                "draft": draft,
+            },
+        )
+        for part in waiting
+    ]
+    failures: list[DiffchromError] = []
+    try:
+        with summary.reporter.task("reading tracks", len(items)) as task:
+            for outcome in pool.run(items, time_limit=options.time_limit):
+                part = waiting[outcome.index]
+                task.advance(1, f"{part.plan.cell} {part.plan.mark}")
+                if outcome.error is not None:
+                    failures.append(outcome.error)
+    finally:
+        if folder.is_dir() and not any(folder.glob("*.h5")):
+            remove_parts(folder)
+    if failures:
+        for failure in failures[1:]:
+            summary.warn(str(failure))
+        kept = len(parts) - len(failures)
+        if kept:
+            summary.reporter.note(f"{kept} other tracks are read and kept for the next run of this command")
+        raise failures[0]
+    return parts
+
+
+def tell_found(parts: Sequence[Part], summary: Summary) -> None:
+    """Say how many windows run over chromosome ends, or lie where a track has no chromosome."""
+    for name, meaning in (
+        ("clipped", "windows run over a chromosome's end and have 0 beyond it"),
+        ("absent", "windows lie on chromosomes that are not in the track, and have 0"),
+    ):
+        groups: dict[int, list[str]] = defaultdict(list)
+        for part in parts:
+            groups[int(read_part(part.path, name)[1][name])].append(f"{part.plan.cell} {part.plan.mark}")
+        for count, labels in groups.items():
+            if count:
+                where = "all tracks" if len(labels) == len(parts) > 1 else examples(labels)
+                summary.note(f"{count} {meaning} ({where})")
+
+
+def take_rows(
+    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: WorkerPool, summary: Summary
+) -> list[Part]:
+    """Reduce drafts to the kept genes, compressed as they will stand in the store."""
+    chosen = [Part(part.plan, part.path.with_suffix(".kept.h5")) for part in parts]
+    items = [
+        WorkItem(
+            part.plan.label,
+            "diffchrom.prepare.track_reading:take_part_rows",
+            {"source": part.path, "target": target.path, "kept": kept},
+        )
+        for part, target in zip(parts, chosen, strict=True)
+    ]
+    with summary.reporter.task("compressing", len(items)) as task:
+        for outcome in pool.run(items):
+            if outcome.error is not None:
+                raise outcome.error
+            task.advance()
+    return chosen

@@ -1,0 +1,1 @@
+"""From bigWigs and reads to bins, and back to bigWigs."""

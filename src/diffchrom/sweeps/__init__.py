@@ -1,0 +1,1 @@
+"""Many runs: planned, computed here or on a cluster, and compared."""

@@ -1,0 +1,233 @@
+"""Runs side by side: which can be compared, and their metrics with intervals (docs/sweep.md)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.errors import RunError
+from diffchrom.files import open_text
+from diffchrom.metrics import METRICS, bootstrap
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import CONFIG, FINISHED, PREDICTIONS, Run
+from diffchrom.sweeps.folder import split_family
+
+#: How deep below a folder runs are looked for.
+_DEPTH = 3
+#: What identifies a run in tables; the metrics follow, each with the ends of its 95% interval.
+KEY_COLUMNS = ("run", "kind", "pair", "method", "preset", "seed", "split", "unit", "store", "n")
+COLUMNS = (*KEY_COLUMNS, *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")))
+MAX_GENES = 50_000_000
+
+
+@dataclass(frozen=True)
+class TestGenes:
+    """Test genes of a run.
+
+    Attributes
+    ----------
+    gene_id : object [n]
+    truth, prediction : float64 [n]
+        Measured and predicted log2fc.
+    """
+
+    __test__ = False  # pytest takes the name for a test
+
+    gene_id: npt.NDArray[Any]
+    truth: npt.NDArray[np.float64]
+    prediction: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run with what it predicts."""
+
+    run: Run
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Cells A and B."""
+        return self.run.config.pair
+
+    @property
+    def label(self) -> str:
+        """Method, and the preset of a model in brackets."""
+        config = self.run.config
+        return f"{config.variant} ({config.preset})" if config.preset else config.variant
+
+    @cached_property
+    def test(self) -> TestGenes:
+        """Test genes, read when they are first asked for."""
+        return read_test_genes(self.run)
+
+    def row(self) -> dict[str, Any]:
+        """Values of `COLUMNS`."""
+        config = self.run.config
+        values: dict[str, Any] = {
+            "run": str(self.run.path),
+            "kind": config.kind,
+            "pair": ",".join(config.pair),
+            "method": config.variant,
+            "preset": config.preset,
+            "seed": config.seed,
+            "split": config.split,
+            "unit": config.unit,
+            "store": str(config.store.get("fingerprint", ""))[:12],
+            "n": _whole(self._metrics.get("n")),
+        }
+        for name in METRICS:
+            low, high = self._intervals.get(name, (None, None))
+            values |= {name: self._metrics.get(name), f"{name}_low": low, f"{name}_high": high}
+        return values
+
+    @property
+    def _metrics(self) -> Mapping[str, float | None]:
+        return self.run.config.metrics.get("test", {})
+
+    @cached_property
+    def _intervals(self) -> Mapping[str, Sequence[float | None]]:
+        recorded = self.run.config.details.get("test_intervals")
+        if recorded:
+            return dict(recorded)
+        intervals = bootstrap(self.test.truth, self.test.prediction)
+        return {name: (interval.low, interval.high) for name, interval in intervals.items()}
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def read_test_genes(run: Run) -> TestGenes:
+    """Read the test genes with known expression from a run's ``predictions.tsv``.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or is not such a table.
+    """
+    path = run.path / PREDICTIONS
+    wanted = ("gene_id", "split", "log2fc_pred", "log2fc")
+    if not path.is_file():
+        raise RunError(f"{path}: missing; make the run again")
+    ids: list[str] = []
+    values: list[tuple[float, float]] = []
+    with open_text(path, "predictions table") as stream:
+        rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = next(rows, [])
+        if any(name not in header for name in wanted):
+            raise RunError(f"{path}: has no columns {', '.join(wanted)}; make the run again")
+        gene, part, predicted, measured = (header.index(name) for name in wanted)
+        for row in rows:
+            try:
+                if row[part] == "test" and row[measured] != "NA":
+                    values.append((float(row[measured]), float(row[predicted].replace("NA", "nan"))))
+                    ids.append(row[gene])
+            except (IndexError, ValueError) as error:
+                raise RunError(
+                    f"{path}: line {rows.line_num} is broken ({error}); make the run again"
+                ) from error
+    table = np.array(values, dtype=np.float64).reshape(-1, 2)
+    return TestGenes(np.array(ids, dtype=object), table[:, 0], table[:, 1])
+
+
+def find_runs(paths: Iterable[str | Path], reporter: Reporter = SILENT) -> list[Run]:
+    """Open the finished runs that `paths` name, or that lie in the folders they name.
+
+    A run that was named must be whole; in a folder of runs, those that are not finished or are broken are
+    left out with a warning.
+
+    Raises
+    ------
+    RunError
+        A path that is neither, a named run that is broken, or no finished run at all.
+    """
+    runs: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        if (path / CONFIG).exists():
+            runs[path.resolve()] = Run.open(path)
+            continue
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder; give a run, or the folder of a sweep")
+        for folder in sorted(_run_folders(path)):
+            try:
+                run = Run.open(folder, unfinished=True)
+            except RunError as error:
+                reporter.warn(f"left out: {error}")
+                continue
+            if run.config.status == FINISHED:
+                runs[folder.resolve()] = run
+            else:
+                reporter.warn(f"left out: {folder} is not finished")
+    if not runs:
+        raise RunError(f"{', '.join(map(str, paths))}: no finished run in it")
+    return list(runs.values())
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    return [path.parent for depth in range(1, _DEPTH + 1) for path in folder.glob("*/" * depth + CONFIG)]
+
+
+def load_results(
+    paths: Sequence[str | Path], *, force: bool = False, reporter: Reporter = SILENT
+) -> list[Result]:
+    """Find the runs of `paths` and see that they can be compared.
+
+    Raises
+    ------
+    RunError
+        See `find_runs` and `check_comparable`.
+    """
+    results = [Result(run) for run in find_runs(paths, reporter)]
+    try:
+        check_comparable([result.run for result in results])
+    except RunError as error:
+        if not force:
+            raise RunError(f"{error}; compare them apart, or --force to do it all the same") from error
+        reporter.warn(str(error))
+    results.sort(
+        key=lambda result: (result.pair, result.run.config.kind, result.label, result.run.config.seed)
+    )
+    return results
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """See that runs differ in method, preset, seed and fold only, pair by pair.
+
+    Raises
+    ------
+    RunError
+        Naming two runs and what differs: the content of the store, the split, the window, the unit of
+        expression.
+    """
+    first: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        everywhere = first.setdefault((), run)
+        of_pair = first.setdefault(run.config.pair, run)
+        for other, facts in ((everywhere, _shared_facts), (of_pair, _pair_facts)):
+            mine, theirs = facts(run), facts(other)
+            for name, value in mine.items():
+                if value != theirs[name]:
+                    raise RunError(
+                        f"{other.path} and {run.path} are not comparable: {name} {theirs[name]} and {value}"
+                    )
+
+
+def _shared_facts(run: Run) -> dict[str, str]:
+    config = run.config
+    window = config.window
+    return {
+        "split": split_family(config.split),
+        "unit of expression": config.unit,
+        "window": f"+/-{window.flank} bp, {window.bin_size} bp bins, {window.orient} orientation",
+    }
+
+
+def _pair_facts(run: Run) -> dict[str, str]:
+    return {"store content": str(run.config.store.get("fingerprint", ""))[:12]}

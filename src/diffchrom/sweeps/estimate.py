@@ -1,0 +1,180 @@
+"""How long a job will take and how much memory it will need, before it is run.
+
+Where jobs of the same method and preset have finished in the same sweep, their own times and peaks are the
+estimate. Before that a DeepDiff job is estimated from a calibration of about a second (a few training steps
+of the smallest model on made-up signal of the store's shape), a baseline from `BASELINE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from diffchrom.config import Hyperparameters
+from diffchrom.dataset import SPLIT_PARTS, resolve_marks, resolve_unit
+from diffchrom.store import Store
+from diffchrom.sweeps.plan import Job
+from diffchrom.variants import get_variant
+
+#: Seconds of a fit to 1,000 training genes x 5 marks x 200 bins on one core, and the power of the number of
+#: genes with which they grow: CPU seconds on the authors' sample with 120 and 240 training genes, and for
+#: methods whose kernel or distances grow with the square of the genes, which so few genes do not show, 2. A
+#: method that is not listed is not estimated.
+BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
+    "mean": (0.01, 1.0),
+    "cell-mean": (0.01, 1.0),
+    "ridge": (0.6, 1.1),
+    "random-forest": (12.0, 1.1),
+    "gradient-boosting": (26.0, 1.0),
+    "svr-best-bin": (24.0, 2.0),
+    "svr-two-layer": (21.0, 2.0),
+    "relieff-rf": (14.0, 2.0),
+    "attentivechrome": (84.0, 1.0),
+    "attentivechrome-classes": (76.0, 1.0),
+}
+#: Resident memory of a process that has loaded torch, and one that has loaded scikit-learn.
+_PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}
+_CALIBRATION_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job is expected to need; NaN where nothing is known.
+
+    Attributes
+    ----------
+    seconds : wall time.
+    memory_mb : peak resident memory of its process.
+    basis : ``finished``, ``calibration``, ``table`` or ``unknown``.
+    """
+
+    seconds: float
+    memory_mb: float
+    basis: str
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Sizes of one pair in the store."""
+
+    n_genes: int
+    n_train: int
+    n_marks: int
+    n_bins: int
+
+
+def sequences(variant: str, n_marks: int) -> int:
+    """Sequences per gene that a variant runs through Level I: what its time is proportional to."""
+    chosen = get_variant(variant)
+    return n_marks * (len(chosen.main) + (2 if chosen.auxiliary else 0))
+
+
+def relative_cost(jobs: Sequence[Job]) -> dict[str, float]:
+    """Costs of jobs relative to each other, by name, from their settings alone; for the order of starting."""
+    costs = {}
+    for job in jobs:
+        if job.settings is None:
+            costs[job.name] = BASELINE_SECONDS.get(job.method, (30.0, 1.0))[0]
+        else:
+            # A step has a fixed price of about that of 10 genes.
+            per_gene = 1 + 10 / job.settings.batch_size
+            costs[job.name] = sequences(job.method, 1) * job.settings.epochs * per_gene
+    return costs
+
+
+def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) -> list[Estimate]:
+    """Estimate every job.
+
+    Parameters
+    ----------
+    jobs : of one sweep.
+    past : rows of the sweep's ``jobs.tsv`` (`sweep_folder.read_jobs`).
+    """
+    shapes: dict[tuple[tuple[str, str], str], _Shape] = {}
+    estimates = []
+    for job in jobs:
+        key = (job.pair, job.split)
+        if key not in shapes:
+            shapes[key] = _shape(job)
+        estimates.append(_from_past(job, past) or _from_size(job, shapes[key]))
+    return estimates
+
+
+def _shape(job: Job) -> _Shape:
+    store = Store(job.store)
+    known = resolve_unit(store, job.pair, job.unit) is not None
+    n_train = store.n_genes * 7 // 10
+    if known and job.split in store.splits():
+        n_train = int((store.split(job.split) == SPLIT_PARTS["train"]).sum())
+    return _Shape(store.n_genes, n_train, len(resolve_marks(store, job.pair, job.marks)), store.window.n_bins)
+
+
+def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | None:
+    """Median of finished jobs of the same method and preset."""
+    alike = [
+        row
+        for row in past.values()
+        if row["status"] == "finished" and row["method"] == job.method and (row["preset"] or "") == job.preset
+    ]
+    seconds = [float(row["seconds"]) for row in alike if row["seconds"]]
+    memory = [float(row["memory_mb"]) for row in alike if row["memory_mb"]]
+    if not seconds or not memory:
+        return None
+    return Estimate(statistics.median(seconds), statistics.median(memory), "finished")
+
+
+def _from_size(job: Job, shape: _Shape) -> Estimate:
+    signal_mb = 2 * shape.n_genes * shape.n_marks * shape.n_bins * 4 / 2**20
+    if job.settings is None:
+        # Features in double precision, of both cells and their difference, and a copy while scaling.
+        memory = _PROCESS_MB["baseline"] + 6 * signal_mb
+        if job.method not in BASELINE_SECONDS:
+            return Estimate(math.nan, memory, "unknown")
+        seconds, power = BASELINE_SECONDS[job.method]
+        size = shape.n_marks * shape.n_bins / 1000
+        return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
+    n_sequences = sequences(job.method, shape.n_marks)
+    step, base = _calibration(job.settings, shape.n_bins)
+    steps = math.ceil(shape.n_train / job.settings.batch_size)
+    # Predicting all genes after every epoch's validation and at the end costs about a third of a step each.
+    # Patience may end it sooner; an estimate may not promise too little.
+    seconds = job.settings.epochs * steps * (base + step * n_sequences) * 1.1
+    # Raw signal, the transformed training and validation genes, one temporary; and a batch's activations:
+    # h of every bin for two directions, kept for the backward pass about six times over.
+    activations = 6 * job.settings.batch_size * n_sequences * shape.n_bins * 2 * job.settings.hidden * 4
+    return Estimate(seconds, _PROCESS_MB["deepdiff"] + 3 * signal_mb + activations / 2**20, "calibration")
+
+
+@cache
+def _calibration(settings: Hyperparameters, n_bins: int) -> tuple[float, float]:
+    """Seconds of a training step: of each sequence, and what a step costs whatever it holds."""
+    few, many = _step_seconds(settings, 1, n_bins), _step_seconds(settings, 4, n_bins)
+    per_sequence = max((many - few) / 3, many / 16)
+    return per_sequence, max(few - per_sequence, 0.0)
+
+
+def _step_seconds(settings: Hyperparameters, n_marks: int, n_bins: int) -> float:
+    """Median seconds of a training step of raw:d, which has one sequence a mark."""
+    import torch
+
+    from diffchrom.deepdiff.inference import build_model
+    from diffchrom.deepdiff.loss import Targets, total_loss
+
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.rand(2, settings.batch_size, n_marks, n_bins, generator=generator)
+    targets = Targets(torch.randn(settings.batch_size, generator=generator), {})
+    model = build_model("raw:d", n_marks, settings)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+    times = []
+    for _ in range(_CALIBRATION_STEPS):
+        started = time.perf_counter()
+        optimiser.zero_grad()
+        total_loss(model(signal[0], signal[1]), targets, settings).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])

@@ -1,0 +1,180 @@
+"""The folder of a sweep: one ordinary run folder a job, and ``jobs.tsv`` (docs/sweep.md).
+
+What is finished is read from the run folders themselves; ``jobs.tsv`` tells people and later sweeps how long
+jobs took and why they failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffchrom.errors import RunError
+from diffchrom.files import output_text
+from diffchrom.runs import CONFIG, FINISHED, MODEL, PREDICTIONS, Run, RunConfig
+from diffchrom.sweeps.plan import DEEPDIFF, Job
+from diffchrom.tables import format_row
+
+JOBS = "jobs.tsv"
+JOB_COLUMNS = (
+    "job", "kind", "method", "preset", "pair", "split", "seed",
+    "status", "seconds", "memory_mb", "reason",
+)  # fmt: skip
+FAILED, QUEUED, STARTED = "failed", "queued", "started"
+#: Least seconds between two writings of ``jobs.tsv`` while a sweep runs.
+_EVERY = 1.0
+#: Name of a fold's split (`plan.fold_names`).
+_FOLD = re.compile(r"fold\d+of(\d+)$")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes
+    ----------
+    job : the job.
+    status : ``finished`` or ``failed``.
+    seconds : it took; NaN where it was finished before and nobody noted it.
+    memory_mb : peak resident memory of the process that ran it, so far.
+    reason : why it failed.
+    """
+
+    job: Job
+    status: str
+    seconds: float = float("nan")
+    memory_mb: float = float("nan")
+    reason: str = ""
+
+
+def differences(config: RunConfig, job: Job) -> list[str]:
+    """Say in what a run differs from what a job would make; empty when it is that job's run."""
+    expected = {
+        "kind": job.kind,
+        "variant": job.method,
+        "preset": job.preset,
+        "pair": job.pair,
+        "split": job.split,
+        "seed": job.seed,
+        "unit": job.unit or config.unit,
+        "marks": job.marks or config.marks,
+    }
+    differing = [name for name, value in expected.items() if getattr(config, name) != value]
+    if job.settings is not None and dict(config.hyperparameters) != job.settings.to_dict():
+        differing.append("hyperparameters")
+    if config.store.get("fingerprint") != job.fingerprint:
+        differing.append("store")
+    return differing
+
+
+def is_broken(folder: Path) -> bool:
+    """Whether a run folder was copied or written halfway: no readable config.json, or files missing."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config.get("status") != FINISHED:
+            return False
+        files = (MODEL, PREDICTIONS) if config.get("kind") == DEEPDIFF else (PREDICTIONS,)
+        return not all((folder / name).is_file() for name in files)
+    except FileNotFoundError:
+        return False  # an empty folder, or one that holds no run: the job itself copes
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
+def status_of(job: Job, out: Path) -> str:
+    """What is on disk: finished, started (goes on from its checkpoint) or queued.
+
+    Raises
+    ------
+    RunError
+        When the folder holds a finished run that is not this job's.
+    """
+    folder = out / job.name
+    if not (folder / CONFIG).exists() or is_broken(folder):
+        return QUEUED
+    run = Run.open(folder, unfinished=True)
+    differing = differences(run.config, job)
+    if differing:
+        raise RunError(
+            f"{folder}: holds a run with other {', '.join(differing)}; choose another --out, or remove it"
+        )
+    return FINISHED if run.config.status == FINISHED else STARTED
+
+
+class JobTable:
+    """``jobs.tsv``: every job of the sweep, how it stands, how long it took and why it failed."""
+
+    def __init__(self, jobs: Sequence[Job], out: Path) -> None:
+        self._path = out / JOBS
+        self._rows = read_jobs(out)
+        self._written = 0.0
+        for job in jobs:
+            row = self._rows.setdefault(job.name, {})
+            row |= _describe(job)
+            folder = out / job.name
+            finished = (folder / CONFIG).exists() and not is_broken(folder) and _finished(folder)
+            row["status"] = FINISHED if finished else QUEUED
+            row["reason"] = ""
+        self.write()
+
+    def add(self, outcome: Outcome) -> None:
+        """Note an outcome; the file is renewed at most once a second."""
+        self._rows[outcome.job.name] |= {
+            "status": outcome.status,
+            "seconds": round(outcome.seconds, 2),
+            "memory_mb": round(outcome.memory_mb) if outcome.memory_mb == outcome.memory_mb else None,
+            "reason": outcome.reason,
+        }
+        if time.monotonic() - self._written > _EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write the file, whole or not at all."""
+        with output_text(self._path) as stream:
+            stream.write(format_row(JOB_COLUMNS) + "\n")
+            for row in self._rows.values():
+                stream.write(format_row(row.get(name) for name in JOB_COLUMNS) + "\n")
+        self._written = time.monotonic()
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        return Run.open(folder, unfinished=True).config.status == FINISHED
+    except RunError:
+        return False
+
+
+def _describe(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "kind": job.kind,
+        "method": job.method,
+        "preset": job.preset,
+        "pair": ",".join(job.pair),
+        "split": job.split,
+        "seed": job.seed,
+    }
+
+
+def read_jobs(out: Path) -> dict[str, dict[str, Any]]:
+    """Rows of a sweep's ``jobs.tsv`` by job; empty where there is none, or where it is not ours."""
+    try:
+        lines = (out / JOBS).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{out / JOBS}: cannot be read ({error}); remove it, the runs are kept") from error
+    if not lines or tuple(lines[0].split("\t")) != JOB_COLUMNS:
+        raise RunError(f"{out / JOBS}: not a sweep's table of jobs; remove it, the runs are kept")
+    rows = (dict(zip(JOB_COLUMNS, line.split("\t"), strict=False)) for line in lines[1:])
+    return {row["job"]: {k: None if v == "NA" else v for k, v in row.items()} for row in rows}
+
+
+def split_family(split: str) -> str:
+    """Name of a split without the number of its fold: what runs must share to be compared."""
+    return _FOLD.sub(r"folds of \1", split)
