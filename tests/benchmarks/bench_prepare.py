@@ -23,7 +23,7 @@ import numpy as np
 import pyBigWig
 from make_bigwig import clustered_windows, write
 
-from diffchrom.signal import bigwig as bigwig
+from diffchrom.signal import bigwig
 from diffchrom.signal.reading import bin_track, merge_regions
 
 ROUNDS = int(os.environ.get("DIFFCHROM_BENCH_ROUNDS", "5"))

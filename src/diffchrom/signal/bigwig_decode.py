@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.signal import bigwig as bigwig
+from diffchrom.signal import bigwig
 
 Array = npt.NDArray[Any]
 

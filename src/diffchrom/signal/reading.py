@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.signal import bigwig as bigwig
+from diffchrom.signal import bigwig
 from diffchrom.signal.bigwig_decode import Intervals, read_intervals
 from diffchrom.signal.binning import Regions, bin_blocks, compiled
 
