@@ -27,6 +27,7 @@ from diffchrom.deepdiff.inference import (
     predict_pair,
     resolve_device,
 )
+from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
@@ -112,6 +113,8 @@ def train(
     pair = resolve_pair(store, job.pair)
     split = resolve_split(store, job.split)
     device = resolve_device(job.device)
+    if device.type == "cpu" and (reason := kernel_unavailable_reason()):
+        reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
     marks = resolve_marks(store, pair, job.marks)
     spill = _spill_folder(store, len(marks), job, memory, reporter)
     data = load_pair(store, pair, marks=marks, split=split, unit=job.unit, spill=spill)
