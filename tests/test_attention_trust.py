@@ -42,7 +42,17 @@ from diffchrom.runs import Run
 from diffchrom.store import Store
 
 BIN = 500
-SETTINGS = hyperparameters("default", hidden=8, epochs=15, batch_size=16, lr=5e-3, patience=15)
+SETTINGS = hyperparameters(
+    "default",
+    hidden=8,
+    epochs=15,
+    batch_size=16,
+    lr=5e-3,
+    patience=15,
+    dropout=0.2,
+    schedule="constant",
+    cell_weight=1.0,
+)
 
 
 @pytest.fixture(scope="module")
