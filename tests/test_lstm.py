@@ -375,3 +375,26 @@ def test_a_library_built_from_other_sources_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(_kernel, "INTERFACE", _kernel.INTERFACE + 1)
     with pytest.raises(OSError, match="install diffchrom again"):
         _kernel.Library(path)
+
+
+@pytest.mark.parametrize("scale", [30.0, 100.0, 300.0])
+def test_read_counts_that_close_the_output_gate_give_the_right_gradients(backend: str, scale: float) -> None:
+    """Raw counts saturate gates; an output gate that is 0 but for rounding once gave gradients of NaN."""
+    torch.manual_seed(0)
+    bank = LSTMBank(4, 1, 32)
+    with torch.no_grad():
+        for parameter in bank.parameters():
+            parameter.uniform_(-0.1, 0.1)
+    exact = LSTMBank(4, 1, 32).double()
+    exact.load_state_dict(bank.state_dict())
+    x = torch.randn(4, 10, 200, 1) * scale
+    weights = torch.randn(4, 10, 200, 64)
+    (bank(x) * weights).sum().backward()
+    with use_backend("torch"):
+        (exact(x.double()) * weights).sum().backward()
+    for ours, theirs in zip(bank.parameters(), exact.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(
+            ours.grad, theirs.grad.float(), rtol=2e-3, atol=2e-4 * theirs.grad.abs().max().item()
+        )

@@ -327,7 +327,9 @@ static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct
                 const vec i = saved[0], f = saved[1], g = saved[2], o = saved[3];
                 const vec c_before = step ? saved[4 - 5 * U * job->batch] : (vec){};
                 const vec h = ISA(load_some)(states + r * T * 2 * H + u * VW, H - u * VW);
-                const vec tanh_c = QUOTIENT(h, GREATEST(ISA(splat)(1e-30f), o)); /* where o is 0, so is h */
+                /* A saturated o is 0 to rounding, on either side of it, and h / o means nothing: hence the bounds. */
+                const vec ratio = QUOTIENT(h, GREATEST(ISA(splat)(1e-30f), o));
+                const vec tanh_c = LEAST(ISA(splat)(1.0f), GREATEST(ISA(splat)(-1.0f), ratio));
                 vec *grad_c = (vec *)(w->grad_c + r * Hp + u * VW);
                 const vec grad_h = *(vec *)(w->grad_h + r * Hp + u * VW)
                                  + ISA(outer_gradient)(job, gene + r, t, direction * H + u * VW, H - u * VW);
