@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.baselines.methods import ALL, METHODS, parse_methods
 from diffchrom.commands import options
-
-_METHODS = "; ".join(f"{method.name}: {method.summary}" for method in METHODS.values())
 
 
 def baseline(
     store: options.StoreOption,
     threads: options.ThreadsOption,
     method: Annotated[
-        str, typer.Option(metavar="NAME[,NAME...]|all", help=f"What to fit. {_METHODS}.")
+        str,
+        typer.Option(
+            metavar="NAME[,NAME...]|all",
+            help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+        ),
     ] = "ridge",
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
@@ -39,6 +40,8 @@ def baseline(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
+    from diffchrom.baselines.methods import ALL, parse_methods
+
     methods = parse_methods(method)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import BaselineJob, fit_baseline
