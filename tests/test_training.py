@@ -73,8 +73,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy_store: S
         assert first != other
 
 
-def test_validation_and_test_genes_do_not_reach_training(tmp_path: Path) -> None:
-    """Whatever the test genes' tracks and labels, and the validation genes' tracks before selection."""
+def test_tracks_and_labels_of_test_genes_do_not_reach_training(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5")
     first = train(job(store), tmp_path / "first")
     parts = store.split("chromosome")

@@ -204,7 +204,7 @@ class Store:
         """Sha256 of everything about `cells` that a model can see: genes, window, signal and expression."""
         digest = hashlib.sha256()
         with reading(self.path) as file:
-            for key in ("flank", "bin_size", "orient", "genes_sha256"):
+            for key in ("flank", "bin_size", "orient"):
                 digest.update(f"{key}={file.attrs.get(key, '')};".encode())
             digest.update("\n".join(self.genes.id).encode())
             for cell in cells:
