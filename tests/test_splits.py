@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from diffchrom.prepare.deepdiff_format import unlocated_genes
 from diffchrom.splits import (
     SHARES,
     SPLITS,
-    chromosome_folds,
     chromosome_split,
     describe_split,
     fold_split,
+    make_folds,
     make_split,
     published_split,
     random_split,
+    split_family,
 )
 
 
@@ -59,7 +61,7 @@ def test_a_chromosome_is_never_divided_and_order_does_not_matter(sizes: list[int
     genes = genes_on([f"chr{i}" for i, size in enumerate(sizes) for _ in range(size)])
     shuffled = list(range(len(genes)))
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    for split_of in (chromosome_split, lambda g: chromosome_folds(g, 3)):
+    for split_of in (chromosome_split, lambda g: make_folds(g, 3).fold - 1):
         split = split_of(genes)
         assert set(split) == {0, 1, 2}
         for chrom in set(genes.chrom):
@@ -110,10 +112,85 @@ def test_four_equal_chromosomes_leave_no_part_empty() -> None:
 
 def test_every_gene_is_tested_once_over_the_folds() -> None:
     genes = genes_on([f"chr{i % 7}" for i in range(70)])
-    folds = chromosome_folds(genes, 5)
-    splits = [fold_split(folds, fold) for fold in range(5)]
+    names = make_folds(genes, 5).names
+    assert names == [f"chromosome-fold{number}of5" for number in (1, 2, 3, 4, 5)]
+    splits = [fold_split(genes, name) for name in names]
     assert (sum((split == 2).astype(int) for split in splits) == 1).all()
     assert (sum((split == 1).astype(int) for split in splits) == 1).all()
+    for split, following in zip(splits, [*splits[1:], splits[0]], strict=True):
+        np.testing.assert_array_equal(split == 1, following == 2)
+
+
+@st.composite
+def crowded_genes(draw: st.DrawFn) -> Genes:
+    """Genes on a few chromosomes, some with overlapping windows, some without coordinates."""
+    n = draw(st.integers(6, 60))
+    tss = np.array(draw(st.lists(st.integers(0, 400_000), min_size=n, max_size=n)), dtype=np.int64)
+    chroms = draw(st.lists(st.sampled_from(["chr1", "chr2", "chr3", "chr4", "chr5"]), min_size=n, max_size=n))
+    genes = genes_on(chroms)
+    strand = np.array(draw(st.lists(st.sampled_from("+-"), min_size=n, max_size=n)), dtype=object)
+    return replace(genes, tss=tss, start=tss, end=tss + 1, tes=tss, strand=strand)
+
+
+@settings(deadline=None)
+@given(crowded_genes(), st.integers(3, 6), st.integers(0, 3), st.randoms(use_true_random=False))
+def test_folds_partition_the_genes_and_share_no_window(
+    genes: Genes, k: int, seed: int, random: object
+) -> None:
+    flank = 5000
+    folds = make_folds(genes, k, seed, 2 * flank)
+    assert set(folds.fold) == set(range(1, k + 1))
+    for number, name in enumerate(folds.names, 1):
+        split = folds.split(number)
+        np.testing.assert_array_equal(split == 2, folds.fold == number)
+        np.testing.assert_array_equal(fold_split(genes, name, 2 * flank), split)
+    shuffled = list(range(len(genes)))
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    again = make_folds(genes.take(np.array(shuffled)), k, seed, 2 * flank)
+    np.testing.assert_array_equal(again.fold, folds.fold[shuffled])
+    assert (folds.kind == "chromosome") == (len(set(genes.chrom)) >= k)
+    first = genes.window_starts(flank)
+    close = np.abs(first[:, None] - first) < 2 * flank
+    overlap = close & (genes.chrom[:, None] == genes.chrom)
+    n_blocks = len({tuple(row) for row in _reachable(overlap)})
+    if folds.kind == "chromosome":
+        for chrom in set(genes.chrom):
+            assert len(set(folds.fold[genes.chrom == chrom])) == 1
+    if n_blocks >= k:  # otherwise there is no way to keep them apart
+        assert (folds.fold[:, None] == folds.fold)[overlap].all()
+
+
+def _reachable(linked: np.ndarray) -> np.ndarray:
+    for _ in range(len(linked)):
+        more = linked @ linked
+        if (more == linked).all():
+            break
+        linked = more
+    return linked
+
+
+def test_chromosome_folds_of_real_genes_are_of_one_size(shared_data: Path) -> None:
+    genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
+    folds = make_folds(genes, 5)
+    np.testing.assert_allclose(np.bincount(folds.fold)[1:] / len(genes), 0.2, atol=0.012)
+
+
+def test_genes_without_chromosomes_are_dealt_by_seed_and_it_says_so() -> None:
+    unknown = unlocated_genes([f"G{i}" for i in range(30)], ["x"] * 30)
+    folds = make_folds(unknown, 5, 1)
+    assert folds.kind == "gene"
+    assert "not known" in folds.reason
+    assert np.bincount(folds.fold).tolist() == [0, 6, 6, 6, 6, 6]
+    assert folds.names[0] == "gene-fold1of5.seed1"
+    assert (make_folds(unknown, 5, 2).fold != folds.fold).any()
+    assert split_family("gene-fold1of5.seed1") == split_family("gene-fold3of5.seed0")
+    assert split_family("chromosome-fold1of5") != split_family("chromosome-fold1of4")
+    with pytest.raises(UsageError, match=r"these genes have gene-fold1of5\.seed0"):
+        fold_split(unknown, "chromosome-fold1of5")
+    with pytest.raises(UsageError, match="only 2 genes"):
+        make_folds(unknown.take(np.arange(2)), 3)
+    with pytest.raises(UsageError, match="from 3 to 127"):
+        make_folds(unknown, 2)
 
 
 def test_what_cannot_be_split_is_refused_with_another_way() -> None:
@@ -127,8 +204,6 @@ def test_what_cannot_be_split_is_refused_with_another_way() -> None:
         random_split(genes_on(["chr1"] * 2))
     with pytest.raises(UsageError, match=f"choose one of {', '.join(SPLITS)}"):
         make_split("chromosomes", unknown)
-    with pytest.raises(UsageError, match="ask for fewer folds"):
-        chromosome_folds(genes_on(["chr1", "chr2", "chr2"]), 3)
 
 
 def test_a_split_is_described_with_its_chromosomes() -> None:

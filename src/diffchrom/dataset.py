@@ -15,6 +15,7 @@ import numpy.typing as npt
 from diffchrom.config import DEFAULT_SPLIT
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.genes import Genes
+from diffchrom.splits import fold_split, is_fold_name
 from diffchrom.store import Store
 from diffchrom.transform import PIECE
 
@@ -93,12 +94,25 @@ def resolve_split(store: Store, name: str | None) -> str:
     """Name of the split to use: the one asked for, the only one, or `config.DEFAULT_SPLIT`."""
     known = store.splits()
     chosen = name or (known[0] if len(known) == 1 else DEFAULT_SPLIT)
-    if chosen not in known:
+    if chosen not in known and not is_fold_name(chosen):
         raise StoreError(
             f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
             "add one with `diffchrom prepare --split`"
         )
     return chosen
+
+
+def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
+    """Read a split; that of a fold (`splits.Folds.names`) is made from the genes where it is not stored.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        0 train, 1 valid, 2 test, -1 unused.
+    """
+    if name in store.splits() or not is_fold_name(name):
+        return store.split(name)
+    return fold_split(store.genes, name, 2 * store.window.flank)
 
 
 def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -195,8 +209,8 @@ def load_pair(
     expr_a, expr_b = (
         np.log2(store.expression(cell, chosen_unit) + 1) if chosen_unit else unknown for cell in pair
     )
-    if store.splits() or labels == "required":
-        parts = store.split(resolve_split(store, split))
+    if split is not None or store.splits() or labels == "required":
+        parts = read_split(store, resolve_split(store, split))
     else:
         parts = np.full(store.n_genes, -1, dtype=np.int8)
     nothing = np.empty((store.n_genes, len(chosen_marks), 0), dtype=np.float32)

@@ -89,7 +89,8 @@ def run_dict(run: Run, *, verify: bool = False) -> dict[str, Any]:
 def _verify_run(run: Run, found: Sequence[str]) -> None:
     if run.config.status != FINISHED:
         raise RunError(f"{run.path}: has not ended, so there is nothing to verify; go on with --resume")
-    needed = [PREDICTIONS] + ([MODEL, HISTORY] if run.config.kind == "deepdiff" else [])
+    has_model = run.config.kind == "deepdiff" and not run.config.folds
+    needed = [PREDICTIONS] + ([MODEL, HISTORY] if has_model else [])
     missing = [name for name in needed if name not in found]
     if missing:
         raise RunError(f"{run.path}: lacks {', '.join(missing)}; train it again")
@@ -117,6 +118,19 @@ def _brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _folds(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the metrics of a cross-validation's folds, their mean and spread."""
+    details = values["details"]
+    folds = details.get("folds", ())
+    yield f"folds: {values['folds']}" + ("" if folds else ", not all finished")
+    if folds:
+        names = [name for name in folds[0] if name != "fold"]
+        rows: list[tuple[Any, ...]] = [(fold["fold"], *(fold.get(name) for name in names)) for fold in folds]
+        for label, key in (("mean", "fold_mean"), ("sd", "fold_sd")):
+            rows.append((label, *(details.get(key, {}).get(name) for name in names)))
+        yield from _aligned(("fold", *names), rows)
+
+
 def run_text(values: Mapping[str, Any]) -> str:
     """Return a run's description (`run_dict`) for people."""
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
@@ -134,6 +148,8 @@ def run_text(values: Mapping[str, Any]) -> str:
         lines.append("metrics:")
         rows = [(part, *(held.get(name) for name in names)) for part, held in values["metrics"].items()]
         lines += _aligned(("part", *names), rows)
+    if values["folds"]:
+        lines += _folds(values)
     lines.append(f"files: {', '.join(values['files'])}")
     if values["verified"]:
         lines.append("verified: the files are there and can be read")

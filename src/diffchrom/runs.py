@@ -67,6 +67,7 @@ class RunConfig:
     metrics : part of the split (train, valid, test) to metric to value; None where undefined.
     details : whatever else there is to tell (best epoch, class medians, device, ...).
     versions : of diffchrom, Python and the libraries that compute.
+    folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
     """
 
     kind: str
@@ -85,6 +86,7 @@ class RunConfig:
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    folds: int = 0
 
     def to_json(self) -> str:
         """Text of ``config.json``; NaN becomes null."""
@@ -232,6 +234,35 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
     return path
+
+
+def is_broken(folder: Path) -> bool:
+    """Whether a run folder was copied or written halfway: no readable config.json, or files missing."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config.get("status") != FINISHED:
+            return False
+        has_model = config.get("kind") == "deepdiff" and not config.get("folds")
+        files = (MODEL, PREDICTIONS) if has_model else (PREDICTIONS,)
+        return not all((folder / name).is_file() for name in files)
+    except FileNotFoundError:
+        return False  # an empty folder, or one that holds no run: the job itself copes
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    try:
+        return Run.open(folder, unfinished=True).config.status == FINISHED
+    except RunError:
+        return False
+
+
+def run_name(pair: Sequence[str], method: str, preset: str, seed: int) -> str:
+    """Name of a run that was given none; a colon, which paths should not have, becomes a dash."""
+    parts = ("-".join(pair), method.replace(":", "-"), preset, f"seed{seed}")
+    return ".".join(part for part in parts if part)
 
 
 #: What must agree for an interrupted run to go on.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -157,45 +158,138 @@ def make_split(name: str, genes: Genes, seed: int = 0) -> Split:
     return SPLITS[name](genes, seed)
 
 
-def chromosome_folds(genes: Genes, k: int) -> Split:
-    """Deal whole chromosomes to `k` folds of about as many genes.
+#: Fewest folds in which train, valid and test are different ones.
+MIN_FOLDS = len(PARTS)
+_FOLD_NAME = re.compile(
+    r"(?P<kind>chromosome|gene)-fold(?P<number>[1-9]\d*)of(?P<k>[1-9]\d*)(?:\.seed(?P<seed>\d+))?"
+)
 
-    Returns
-    -------
-    int8 array [n_genes]
-        Fold of each gene, 0 to k - 1.
+
+@dataclass(frozen=True)
+class Folds:
+    """Genes dealt to the folds of a cross-validation.
+
+    Attributes
+    ----------
+    fold : int8 [n_genes]
+        Fold of each gene, 1 to k.
+    k : int
+    kind : str
+        ``chromosome``: whole chromosomes; ``gene``: genes by seed, those with overlapping windows together.
+    seed : int
+        Of gene folds.
+    reason : str
+        Why these are gene folds; empty for chromosome folds.
+    """
+
+    fold: Split
+    k: int
+    kind: str
+    seed: int = 0
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of them all, as the split of a cross-validated run."""
+        return f"{self.kind}-{self.k}folds"
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each fold's split, from the first; `fold_split` makes the split from it."""
+        seed = f".seed{self.seed}" if self.kind == "gene" else ""
+        return [f"{self.kind}-fold{number}of{self.k}{seed}" for number in range(1, self.k + 1)]
+
+    def split(self, number: int) -> Split:
+        """Return the split that tests on fold `number` (from 1), validates on the next, trains on others."""
+        split = np.full(len(self.fold), TRAIN, dtype=np.int8)
+        split[self.fold == number % self.k + 1] = VALID
+        split[self.fold == number] = TEST
+        return split
+
+
+def make_folds(genes: Genes, k: int, seed: int = 0, reach: int = 0) -> Folds:
+    """Deal whole chromosomes to `k` folds of about as many genes; genes by seed where that is not possible.
+
+    Parameters
+    ----------
+    genes : the genes; the same genes give the same folds, in whatever order they stand.
+    k : number of folds, at least three.
+    seed : decides where a gene goes when chromosomes are unknown or fewer than `k`; not used otherwise.
+    reach : bases a window has; of genes dealt by seed, those whose windows overlap go together.
 
     Raises
     ------
     UsageError
-        When there are fewer chromosomes than folds, or chromosomes are unknown.
+        With fewer than three folds, or fewer genes than folds.
     """
-    if not 2 <= k <= np.iinfo(np.int8).max:
-        raise UsageError(f"{k} folds: give a number from 2 to {np.iinfo(np.int8).max}")
-    codes, names, counts = _by_size(genes, f"{k} chromosome folds")
-    if len(names) < k:
+    largest = int(np.iinfo(np.int8).max)
+    if not MIN_FOLDS <= k <= largest:
         raise UsageError(
-            f"{k} folds of whole chromosomes: the genes lie on {len(names)} ({', '.join(names)}); ask for "
-            "fewer folds"
+            f"--folds {k}: give a number from {MIN_FOLDS} to {largest}, so that train, valid and test differ"
         )
-    return np.asarray(_deal(counts, [1 / k] * k)[codes], dtype=np.int8)
+    if genes.located.all():
+        codes, names, counts = _by_size(genes, f"--folds {k}")
+        if len(names) >= k:
+            dealt = _deal(counts, [1 / k] * k)[codes] + 1
+            return Folds(np.asarray(dealt, dtype=np.int8), k, "chromosome")
+        reason = f"the genes lie on {len(names)} chromosomes, fewer than {k}"
+    else:
+        reason = f"the chromosomes of {int((~genes.located).sum())} genes are not known"
+    if len(genes) < k:
+        raise UsageError(f"--folds {k}: there are only {len(genes)} genes")
+    return Folds(_gene_folds(genes, k, seed, reach), k, "gene", seed, reason)
 
 
-def fold_split(folds: Split, fold: int) -> Split:
-    """Return the split that tests on `fold`, validates on the next one and trains on the others.
+def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> Split:
+    """Deal runs of genes with overlapping windows in random order, each to the fold that lacks most."""
+    order = np.lexsort((genes.id.astype(str), genes.tss, genes.chrom.astype(str)))
+    tss, chrom = genes.tss[order], genes.chrom[order]
+    # A window's start is the TSS, or the TSS and one base on the minus strand: reach + 1 is safe on both.
+    apart = np.concatenate([[True], (chrom[1:] != chrom[:-1]) | (np.diff(tss) > reach)])
+    apart |= ~genes.located[order]
+    block = np.cumsum(apart) - 1
+    if block[-1] + 1 < k:  # everything overlaps: there is nothing that could be kept apart
+        block = np.arange(len(genes))
+    counts = np.bincount(block)
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    dealt = np.empty(len(counts), dtype=np.int8)
+    dealt[shuffled] = _deal(counts[shuffled], [1 / k] * k) + 1
+    folds = np.empty(len(genes), dtype=np.int8)
+    folds[order] = dealt[block]
+    return folds
 
-    Parameters
-    ----------
-    folds : int8 [n_genes] from `chromosome_folds`, of at least three folds.
+
+def is_fold_name(name: str) -> bool:
+    """Tell whether a split's name is one of `Folds.names`, which need not be stored to be used."""
+    return _FOLD_NAME.fullmatch(name) is not None
+
+
+def fold_split(genes: Genes, name: str, reach: int = 0) -> Split:
+    """Return the split of a fold by its name (`Folds.names`); parameters as of `make_folds`.
+
+    Returns
+    -------
+    int8 array [n_genes]
+        0 train, 1 valid, 2 test.
+
+    Raises
+    ------
+    UsageError
+        When there is no such fold, or these genes have no folds of that kind.
     """
-    k = int(folds.max()) + 1
-    if k < len(PARTS) or not 0 <= fold < k:
-        raise UsageError(f"fold {fold} of {k}: train, valid and test need three folds, numbered from 0")
-    split = np.full(len(folds), TRAIN, dtype=np.int8)
-    split[folds == (fold + 1) % k] = VALID
-    split[folds == fold] = TEST
-    split[folds < 0] = UNUSED
-    return split
+    match = _FOLD_NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(f"--split {name}: not the name of a fold, as chromosome-fold1of5 is")
+    folds = make_folds(genes, int(match["k"]), int(match["seed"] or 0), reach)
+    if name not in folds.names:
+        raise UsageError(f"--split {name}: these genes have {folds.names[0]} to {folds.names[-1]}")
+    return folds.split(int(match["number"]))
+
+
+def split_family(split: str) -> str:
+    """Name of a split without its fold's number and seed: what runs must share to be compared."""
+    match = _FOLD_NAME.fullmatch(split)
+    return f"{match['kind']}-folds of {match['k']}" if match else split
 
 
 def describe_split(split: Split, genes: Genes) -> str:

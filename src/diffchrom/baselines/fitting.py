@@ -23,6 +23,7 @@ from diffchrom.runs import (
     open_run_folder,
     part_metrics,
     prediction_columns,
+    run_name,
 )
 from diffchrom.store import Store
 
@@ -103,7 +104,7 @@ def fit_baseline(
         store=describe_store(store, pair),
         versions=library_versions("scikit-learn"),
     )
-    name = f"{pair[0]}-{pair[1]}.{method.name}.seed{job.seed}"
+    name = run_name(pair, method.name, "", job.seed)
     run = open_run_folder(config, out, name, resume=resume, force=force)
     if run.config.status == FINISHED:
         return run

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffchrom.commands import options
+
+if TYPE_CHECKING:
+    from diffchrom.runs import Run
 
 
 def baseline(
@@ -23,6 +27,7 @@ def baseline(
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
     split: options.SplitOption = None,
+    folds: options.FoldsOption = 0,
     unit: options.UnitOption = None,
     out: Annotated[
         Path | None,
@@ -43,23 +48,41 @@ def baseline(
     from diffchrom.baselines.methods import ALL, parse_methods
 
     methods = parse_methods(method)
+    options.check_folds(folds, split)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import BaselineJob, fit_baseline
+    from diffchrom.commands.summary import print_cross_validation, print_run
+    from diffchrom.cross_validation import cross_validate
     from diffchrom.errors import StoreError
-    from diffchrom.runs import SUMMARY_COLUMNS
-    from diffchrom.tables import format_row
 
-    print("\t".join(SUMMARY_COLUMNS), flush=True)
+    header = True
     for one in methods:
         folder = out / one.name if out is not None and len(methods) > 1 else out
         job = BaselineJob(
             store, one.name, pair, options.split_names(marks), split=split, unit=unit, seed=seed
         )
+
+        def of_fold(name: str, path: Path, broken: bool, job: BaselineJob = job) -> Run:
+            of_split = replace(job, split=name)
+            return fit_baseline(
+                of_split, path, threads=threads, resume=not broken, force=broken, reporter=console
+            )
+
         try:
-            run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)
+            if folds:
+                run = cross_validate(
+                    of_fold, store, folds, pair=pair, method=one.name, seed=seed, out=folder, force=force,
+                    reporter=console,
+                )  # fmt: skip
+            else:
+                run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)
         except StoreError as error:
             if method != ALL or "other cells" not in one.needs:
                 raise
             console.warn(f"{one.name} is left out: {error}")
             continue
-        print(format_row(run.summary()), flush=True)
+        if folds:
+            print_cross_validation(run, console, header=header)
+        else:
+            print_run(run, header=header)
+        header = False

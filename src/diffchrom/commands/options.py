@@ -31,6 +31,16 @@ PairOption = Annotated[
     ),
 ]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Name of a split in the store.")]
+FoldsOption = Annotated[
+    int,
+    typer.Option(
+        "--folds",
+        min=0,
+        metavar="K",
+        help="Cross-validate over K folds of whole chromosomes; given again, finished folds are kept.",
+        show_default="one split",
+    ),
+]
 UnitOption = Annotated[
     str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")
 ]
@@ -59,6 +69,12 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
     if not names or len(set(names)) != len(names):
         raise UsageError(f"{value!r}: give names with commas between them, each once")
     return names
+
+
+def check_folds(folds: int, split: str | None) -> None:
+    """Refuse ``--folds`` together with ``--split``."""
+    if folds and split:
+        raise UsageError("--folds makes its own splits; leave out --split")
 
 
 def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] | None:

@@ -91,7 +91,7 @@ def sweep(
     from diffchrom.sweeps.running import run_sweep
 
     chosen = make_plan(plan, given, pairs=options.listed(pairs, commas=False), seeds=seeds, epochs=epochs)
-    jobs = jobs_of(chosen, write_folds=not dry_run)
+    jobs = jobs_of(chosen)
     cores = share_cores(threads, len(jobs), workers)
     if dry_run:
         print_jobs(jobs, chosen.out, cores, console)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffchrom.commands import options
 from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from diffchrom.runs import Run
 
 _PRESET = PRESETS["default"]
 
@@ -61,6 +65,7 @@ def train(
     ] = None,
     marks: options.MarksOption = None,
     split: options.SplitOption = None,
+    folds: options.FoldsOption = 0,
     unit: options.UnitOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder.", show_default="runs/A-B.VARIANT.PRESET.seedN")
@@ -86,6 +91,7 @@ def train(
     ):
         if value is not None:
             options.check_choice(option, value, choices)
+    options.check_folds(folds, split)
     settings = hyperparameters(
         preset,
         epochs=epochs,
@@ -97,14 +103,25 @@ def train(
         precision=precision,
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.commands.summary import print_cross_validation, print_run
+    from diffchrom.cross_validation import cross_validate
     from diffchrom.deepdiff.training import TrainingJob
     from diffchrom.deepdiff.training import train as train_run
-    from diffchrom.runs import SUMMARY_COLUMNS
-    from diffchrom.tables import format_row
 
     job = TrainingJob(
         store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device
     )
     limit = None if memory is None else int(memory * 1e9)
-    run = train_run(job, out, resume=resume, force=force, memory=limit, reporter=console)
-    print(format_row(SUMMARY_COLUMNS), format_row(run.summary()), sep="\n")
+    if not folds:
+        print_run(train_run(job, out, resume=resume, force=force, memory=limit, reporter=console))
+        return
+
+    def of_fold(name: str, folder: Path, broken: bool) -> Run:
+        of_split = replace(job, split=name)
+        return train_run(of_split, folder, resume=not broken, force=broken, memory=limit, reporter=console)
+
+    run = cross_validate(
+        of_fold, store, folds, pair=pair, method=variant, preset=preset, seed=seed, out=out, force=force,
+        reporter=console,
+    )  # fmt: skip
+    print_cross_validation(run, console)

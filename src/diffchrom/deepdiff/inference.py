@@ -22,6 +22,7 @@ from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError, UsageError
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import MODEL, Run, prediction_columns
+from diffchrom.splits import is_fold_name
 from diffchrom.store import Store
 from diffchrom.transform import Rows, Signal, Transform
 from diffchrom.variants import get_variant
@@ -73,6 +74,11 @@ def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
     """Read a run's model, in evaluation mode."""
     if run.config.kind != "deepdiff":
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
+    if run.config.folds:
+        raise RunError(
+            f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
+            f"{run.path}/fold-1"
+        )
     try:
         settings = Hyperparameters(**run.config.hyperparameters)
         members = [
@@ -180,7 +186,8 @@ def load_run_data(run: Run, store: Store, pair: str | None = None, *, signal: bo
             f"{run.path}: was trained on windows {_window_text(config.window)}, "
             f"{store.path} has {_window_text(store.window)}; prepare a store with the run's settings"
         )
-    split = config.split if config.split in store.splits() else None
+    known = config.split in store.splits() or is_fold_name(config.split)
+    split = config.split if known else None
     try:
         return load_pair(
             store,

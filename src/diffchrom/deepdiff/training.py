@@ -43,6 +43,7 @@ from diffchrom.runs import (
     library_versions,
     open_run_folder,
     part_metrics,
+    run_name,
 )
 from diffchrom.store import Store
 from diffchrom.tables import write_table
@@ -143,7 +144,7 @@ def train(
         details={"device": device.type, "class_medians": medians},
         versions=library_versions("torch", "safetensors"),
     )
-    name = f"{pair[0]}-{pair[1]}.{variant.name}.{job.preset}.seed{job.seed}"
+    name = run_name(pair, variant.name, job.preset, job.seed)
     run = open_run_folder(config, out, name, resume=resume, force=force)
     if run.config.status == FINISHED:
         return run

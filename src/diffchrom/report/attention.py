@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
 from diffchrom.attention.weights import AttentionSource, Rows, from_upstream, open_attention
+from diffchrom.cross_validation import fold_folder
 from diffchrom.errors import InputError
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import Run
 from diffchrom.store import Store
 from diffchrom.sweeps.comparing import Result
 from diffchrom.sweeps.plan import DEEPDIFF
@@ -63,7 +65,9 @@ def attended_runs(
         known = result.pair in stores and result.run.config.kind == DEEPDIFF
         if not known or result.pair in found or len(found) == MAX_RUNS:
             continue
-        source = open_attention(result.run, stores[result.pair], device="cpu")
+        folds = result.run.config.folds  # a cross-validation's models are those of its folds
+        run = Run.open(fold_folder(result.run.path, 1)) if folds else result.run
+        source = open_attention(run, stores[result.pair], device="cpu")
         rows, part = _rows(source)
         try:
             groups = collect(source, rows, GroupRule(quantile=QUANTILE), reporter)

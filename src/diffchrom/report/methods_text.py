@@ -63,13 +63,23 @@ def _data(configs: Sequence[RunConfig]) -> str:
     marks = list(dict.fromkeys(mark for config in configs for mark in config.marks))
     splits = sorted({config.split for config in configs})
     train, valid, test = (_n(first, part) for part in ("train", "valid", "test"))
+    if first.folds:
+        dealt = (
+            f"Models were cross-validated over {first.folds} folds of "
+            f"{'whole chromosomes' if first.split.startswith('chromosome') else 'genes'}: each was tested "
+            f"on one fold, chosen on the next and trained on the others ({test} genes with known expression)."
+        )
+    else:
+        dealt = (
+            "Genes were divided into training, validation and test genes by the "
+            f"split{'s' if len(splits) > 1 else ''} {', '.join(splits)} (for {', '.join(first.pair)}: "
+            f"{train}, {valid} and {test} genes with known expression)."
+        )
     return (
         f"Signal of {len(marks)} histone marks ({', '.join(marks)}) was averaged in {window.n_bins} bins of "
         f"{window.bin_size} bp around the transcription start site (±{window.flank:,} bp, {window.orient} "
         f"orientation) of each gene. The target was log2((B + 1) / (A + 1)) of expression ({first.unit}) for "
-        f"{count(len(pairs), 'pair')} of cells ({'; '.join(pairs)}). Genes were divided into training, "
-        f"validation and test genes by the split{'s' if len(splits) > 1 else ''} {', '.join(splits)} (for "
-        f"{', '.join(first.pair)}: {train}, {valid} and {test} genes with known expression)."
+        f"{count(len(pairs), 'pair')} of cells ({'; '.join(pairs)}). {dealt}"
     )
 
 

@@ -17,7 +17,7 @@ from diffchrom.files import open_text
 from diffchrom.metrics import METRICS, bootstrap
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import CONFIG, FINISHED, PREDICTIONS, Run
-from diffchrom.sweeps.folder import split_family
+from diffchrom.splits import split_family
 
 #: How deep below a folder runs are looked for.
 _DEPTH = 3
@@ -171,7 +171,9 @@ def find_runs(paths: Iterable[str | Path], reporter: Reporter = SILENT) -> list[
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    return [path.parent for depth in range(1, _DEPTH + 1) for path in folder.glob("*/" * depth + CONFIG)]
+    found = [path.parent for depth in range(1, _DEPTH + 1) for path in folder.glob("*/" * depth + CONFIG)]
+    # The folds of a cross-validation are inside its own run, which speaks for them.
+    return [path for path in found if not (path.parent / CONFIG).exists()]
 
 
 def load_results(

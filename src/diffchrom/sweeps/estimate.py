@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import SPLIT_PARTS, resolve_marks, resolve_unit
+from diffchrom.dataset import SPLIT_PARTS, read_split, resolve_marks, resolve_unit
 from diffchrom.store import Store
 from diffchrom.sweeps.plan import Job
 from diffchrom.variants import get_variant
@@ -109,8 +109,8 @@ def _shape(job: Job) -> _Shape:
     store = Store(job.store)
     known = resolve_unit(store, job.pair, job.unit) is not None
     n_train = store.n_genes * 7 // 10
-    if known and job.split in store.splits():
-        n_train = int((store.split(job.split) == SPLIT_PARTS["train"]).sum())
+    if known:
+        n_train = int((read_split(store, job.split) == SPLIT_PARTS["train"]).sum())
     return _Shape(store.n_genes, n_train, len(resolve_marks(store, job.pair, job.marks)), store.window.n_bins)
 
 

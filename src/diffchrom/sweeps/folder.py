@@ -6,8 +6,6 @@ jobs took and why they failed.
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from typing import Any
 
 from diffchrom.errors import RunError
 from diffchrom.files import output_text
-from diffchrom.runs import CONFIG, FINISHED, MODEL, PREDICTIONS, Run, RunConfig
-from diffchrom.sweeps.plan import DEEPDIFF, Job
+from diffchrom.runs import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
+from diffchrom.sweeps.plan import Job
 from diffchrom.tables import format_row
 
 JOBS = "jobs.tsv"
@@ -28,8 +26,6 @@ JOB_COLUMNS = (
 FAILED, QUEUED, STARTED = "failed", "queued", "started"
 #: Least seconds between two writings of ``jobs.tsv`` while a sweep runs.
 _EVERY = 1.0
-#: Name of a fold's split (`plan.fold_names`).
-_FOLD = re.compile(r"fold\d+of(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -72,20 +68,6 @@ def differences(config: RunConfig, job: Job) -> list[str]:
     return differing
 
 
-def is_broken(folder: Path) -> bool:
-    """Whether a run folder was copied or written halfway: no readable config.json, or files missing."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config.get("status") != FINISHED:
-            return False
-        files = (MODEL, PREDICTIONS) if config.get("kind") == DEEPDIFF else (PREDICTIONS,)
-        return not all((folder / name).is_file() for name in files)
-    except FileNotFoundError:
-        return False  # an empty folder, or one that holds no run: the job itself copes
-    except (OSError, ValueError, AttributeError):
-        return True
-
-
 def status_of(job: Job, out: Path) -> str:
     """What is on disk: finished, started (goes on from its checkpoint) or queued.
 
@@ -117,7 +99,7 @@ class JobTable:
             row = self._rows.setdefault(job.name, {})
             row |= _describe(job)
             folder = out / job.name
-            finished = (folder / CONFIG).exists() and not is_broken(folder) and _finished(folder)
+            finished = (folder / CONFIG).exists() and not is_broken(folder) and is_finished(folder)
             row["status"] = FINISHED if finished else QUEUED
             row["reason"] = ""
         self.write()
@@ -140,13 +122,6 @@ class JobTable:
             for row in self._rows.values():
                 stream.write(format_row(row.get(name) for name in JOB_COLUMNS) + "\n")
         self._written = time.monotonic()
-
-
-def _finished(folder: Path) -> bool:
-    try:
-        return Run.open(folder, unfinished=True).config.status == FINISHED
-    except RunError:
-        return False
 
 
 def _describe(job: Job) -> dict[str, Any]:
@@ -173,8 +148,3 @@ def read_jobs(out: Path) -> dict[str, dict[str, Any]]:
         raise RunError(f"{out / JOBS}: not a sweep's table of jobs; remove it, the runs are kept")
     rows = (dict(zip(JOB_COLUMNS, line.split("\t"), strict=False)) for line in lines[1:])
     return {row["job"]: {k: None if v == "NA" else v for k, v in row.items()} for row in rows}
-
-
-def split_family(split: str) -> str:
-    """Name of a split without the number of its fold: what runs must share to be compared."""
-    return _FOLD.sub(r"folds of \1", split)

@@ -23,8 +23,8 @@ from diffchrom.config import (
 from diffchrom.dataset import resolve_pair, resolve_split
 from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.files import open_text
+from diffchrom.splits import make_folds
 from diffchrom.store import Store
-from diffchrom.store_lock import locked
 from diffchrom.variants import VARIANTS
 
 ALL = "all"
@@ -37,8 +37,6 @@ _WORDS = {
     "transform": ("raw", "log1p"),
     "contrastive": ("squared", "paper"),
 }
-#: Fewest folds in which train, valid and test are different ones.
-MIN_FOLDS = 3
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 
@@ -290,41 +288,17 @@ def _expressed(store: Store) -> list[str]:
     return [cell for cell in store.cells() if store.expression_units(cell)]
 
 
-def fold_names(folds: int) -> list[str]:
-    """Names under which a store keeps the splits of a cross-validation by chromosome."""
-    return [f"chromosome-fold{fold}of{folds}" for fold in range(1, folds + 1)]
+def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
+    """Names of the splits to run, by seed: only gene folds (`splits.make_folds`) differ between seeds."""
+    if not plan.folds:
+        split = resolve_split(store, plan.split)
+        return {seed: [split] for seed in plan.seeds}
+    reach = 2 * store.window.flank
+    return {seed: make_folds(store.genes, plan.folds, seed, reach).names for seed in plan.seeds}
 
 
-def add_folds(store: Store, folds: int) -> list[str]:
-    """See that the store holds the splits of `folds` chromosome folds; returns their names.
-
-    They are stored, not handed to the jobs, so that every run of the sweep can be used by `predict`,
-    `attend` and whoever else opens it, as any other run. Runs made before stay valid: a fingerprint does
-    not cover splits.
-    """
-    from diffchrom.splits import chromosome_folds, fold_split
-
-    if folds < MIN_FOLDS:
-        raise UsageError(f"--folds {folds}: at least {MIN_FOLDS}, so that train, valid and test differ")
-    names = fold_names(folds)
-    missing = [name for name in names if name not in store.splits()]
-    if missing:
-        dealt = chromosome_folds(store.genes, folds)
-        with locked(store.path), store.edit() as editor:
-            for fold, name in enumerate(names):
-                if name in missing:
-                    editor.add_split(name, fold_split(dealt, fold), {"source": "diffchrom sweep --folds"})
-    return names
-
-
-def jobs_of(plan: Plan, *, write_folds: bool = True) -> list[Job]:
-    """Return the plan's jobs, baselines first.
-
-    Parameters
-    ----------
-    plan : what to run.
-    write_folds : add the splits of ``folds`` to the store where they are missing (a dry run does not).
-    """
+def jobs_of(plan: Plan) -> list[Job]:
+    """Return the plan's jobs, baselines first."""
     variants = chosen("--variants", plan.variants, VARIANTS)
     baselines = chosen("--baselines", plan.baselines, METHODS)
     presets = chosen("--presets", plan.presets, PRESETS)
@@ -338,10 +312,7 @@ def jobs_of(plan: Plan, *, write_folds: bool = True) -> list[Job]:
     if ALL in plan.baselines and len(_expressed(store)) < 3:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
         baselines = tuple(name for name in baselines if "other cells" not in METHODS[name].needs)
-    if plan.folds:
-        splits = add_folds(store, plan.folds) if write_folds else fold_names(plan.folds)
-    else:
-        splits = [resolve_split(store, plan.split)]
+    splits = _splits_of(store, plan)
     settings = {
         preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
         for preset in presets
@@ -359,8 +330,9 @@ def jobs_of(plan: Plan, *, write_folds: bool = True) -> list[Job]:
                     "", path, fingerprint, kind, method, preset, changed, pair, split,
                     plan.unit, plan.marks, seed, plan.device,
                 )
-                for split in splits
+                for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds
+                for split in splits[seed][fold : fold + 1]
             ]  # fmt: skip
     return _named(jobs, folds=plan.folds)
 
@@ -372,7 +344,7 @@ def _named(jobs: list[Job], folds: int) -> list[Job]:
     for job in jobs:
         parts = ["-".join(job.pair), job.method.replace(":", "-"), job.preset, f"seed{job.seed}"]
         if folds:
-            parts.append(job.split.removeprefix("chromosome-"))
+            parts.append(job.split.removeprefix("chromosome-").partition(".")[0])
         name = _UNSAFE.sub("_", ".".join(part for part in parts if part))
         taken[name] = taken.get(name, 0) + 1
         if taken[name] > 1:

@@ -1,0 +1,24 @@
+"""What `train` and `baseline` print of a run."""
+
+from __future__ import annotations
+
+from diffchrom.cross_validation import COLUMNS, describe_folds, table_rows
+from diffchrom.reporting import Reporter
+from diffchrom.runs import SUMMARY_COLUMNS, Run
+from diffchrom.tables import format_row
+
+
+def print_run(run: Run, *, header: bool = True) -> None:
+    """Print one line, under a header where it is the first."""
+    if header:
+        print(format_row(SUMMARY_COLUMNS))
+    print(format_row(run.summary()), flush=True)
+
+
+def print_cross_validation(run: Run, reporter: Reporter, *, header: bool = True) -> None:
+    """Print a line a fold and one of all genes; how r spreads over the folds is a note."""
+    if header:
+        print(format_row(COLUMNS))
+    for row in table_rows(run):
+        print(format_row(row), flush=True)
+    reporter.note(f"{run.path}: {describe_folds(run.config.details)}")

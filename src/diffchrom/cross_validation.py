@@ -1,0 +1,264 @@
+"""Cross-validation: one ordinary run a fold, and a run that puts their test genes together (docs/runs.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.dataset import resolve_pair
+from diffchrom.errors import OutputError, RunError
+from diffchrom.files import open_text, output_text, remove_folder
+from diffchrom.metrics import METRICS, bootstrap, evaluate
+from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import (
+    CONFIG,
+    FINISHED,
+    PREDICTIONS,
+    SUMMARY_COLUMNS,
+    TRAINING,
+    Run,
+    is_broken,
+    is_finished,
+    new_run_folder,
+    run_name,
+)
+from diffchrom.splits import Folds, make_folds
+from diffchrom.store import Store
+
+#: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
+COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")
+
+#: Makes the run of one fold: ``(split, folder, replace what is there)``.
+MakeRun = Callable[[str, Path, bool], Run]
+
+
+def fold_folder(path: Path, number: int) -> Path:
+    """Folder of a fold's run, numbered from 1."""
+    return path / f"fold-{number}"
+
+
+def cross_validate(
+    make_run: MakeRun,
+    store: str | Path,
+    k: int,
+    *,
+    pair: str | None = None,
+    method: str,
+    preset: str = "",
+    seed: int = 0,
+    out: str | Path | None = None,
+    force: bool = False,
+    reporter: Reporter = SILENT,
+) -> Run:
+    """Make a run for each of `k` folds, and the run of all their test genes.
+
+    Folds that are finished in the folder already are kept, so that a cross-validation that was killed goes on
+    when it is given again; each fold's run refuses to go on with other options.
+
+    Parameters
+    ----------
+    make_run : trains or fits on a split, going on with what is in the folder.
+    store : path of the store.
+    k : number of folds.
+    pair, method, preset, seed : of the runs; they name the folder. The seed also deals genes that cannot be
+        dealt by chromosome.
+    out : folder; None is ``runs/`` and a name made of the above.
+    force : replace the run that is in `out`.
+    reporter : where notes go.
+
+    Returns
+    -------
+    Run
+        Its ``predictions.tsv`` has every gene as predicted by the model that was not fitted on it; all genes
+        are of the part ``test``.
+
+    Raises
+    ------
+    UsageError
+        When the genes cannot be dealt to `k` folds.
+    OutputError
+        When `out` holds something else.
+    """
+    opened = Store(store)
+    folds = make_folds(opened.genes, k, seed, 2 * opened.window.flank)
+    if folds.reason:
+        together = "; overlapping windows stay together" if opened.genes.located.any() else ""
+        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{together}")
+    name = f"{run_name(resolve_pair(opened, pair), method, preset, seed)}.{k}folds"
+    path = _folder(Path(out) if out is not None else Path("runs") / name, force)
+    runs: list[Run] = []
+    for number, split in enumerate(folds.names, 1):
+        folder = fold_folder(path, number)
+        broken = is_broken(folder)
+        kept = not broken and is_finished(folder)
+        try:
+            runs.append(make_run(split, folder, broken))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # nothing was begun
+            raise
+        verb = "kept" if kept else "finished"
+        reporter.note(f"fold {number} of {k} {verb}: r = {_r(runs[-1]):.3f}")
+        if number < k:
+            _start(path, runs[0], folds).save_config()
+    return _finish(path, runs, folds)
+
+
+def _folder(path: Path, force: bool) -> Path:
+    """Make the folder, or find the one to go on with: nothing but a cross-validation may be in it."""
+    if not path.is_dir() or (force and (path / CONFIG).is_file()):
+        return new_run_folder(path, "", force=force)
+    known = {CONFIG, PREDICTIONS}
+    strange = [
+        one.name for one in path.iterdir() if one.name not in known and not one.name.startswith("fold-")
+    ]
+    if (path / CONFIG).is_file() and not Run.open(path, unfinished=True).config.folds:
+        strange.append(CONFIG)
+    if strange:
+        raise OutputError(
+            f"{path}: holds something else than a cross-validation ({strange[0]}); choose another --out"
+        )
+    if force:
+        remove_folder(path)
+        return new_run_folder(path, "")
+    return path
+
+
+def _start(path: Path, first: Run, folds: Folds) -> Run:
+    """The run of them all, as it stands while folds are missing."""
+    config = replace(
+        first.config,
+        split=folds.name,
+        status=TRAINING,
+        transform={},
+        metrics={},
+        details={},
+        folds=folds.k,
+    )
+    return Run(path, config)
+
+
+def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
+    table = _OutOfFold.read(runs)
+    with output_text(path / PREDICTIONS) as stream:
+        stream.writelines(line + "\n" for line in (table.header, *table.lines))
+    known = np.isfinite(table.truth)
+    intervals = bootstrap(table.truth, table.prediction)
+    by_fold = [{"fold": number, **run.config.metrics.get("test", {})} for number, run in enumerate(runs, 1)]
+    details: dict[str, Any] = {
+        "folds": by_fold,
+        "fold_mean": _over_folds(by_fold, np.mean),
+        "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
+        "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+        "test_coverage": table.coverage(),
+    }
+    metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    started = _start(path, runs[0], folds)
+    run = Run(path, replace(started.config, status=FINISHED, metrics=metrics, details=details))
+    run.save_config()
+    return run
+
+
+def _over_folds(
+    by_fold: list[dict[str, Any]], function: Callable[[npt.NDArray[np.float64]], Any]
+) -> dict[str, float]:
+    """A statistic of every metric over the folds in which it is defined."""
+    result = {}
+    for name in METRICS:
+        values = np.array([fold.get(name) for fold in by_fold], dtype=np.float64)
+        values = values[np.isfinite(values)]
+        result[name] = float(function(values)) if len(values) > 1 else float("nan")
+    return result
+
+
+def _r(run: Run) -> float:
+    value = run.config.metrics.get("test", {}).get("pearson")
+    return float("nan") if value is None else float(value)
+
+
+def table_rows(run: Run) -> list[tuple[Any, ...]]:
+    """Values of `COLUMNS`: a row a fold, and the last of all genes."""
+    rows: list[tuple[Any, ...]] = []
+    for number in range(1, run.config.folds + 1):
+        fold = Run.open(fold_folder(run.path, number))
+        rows.append((*fold.summary(), *_interval(fold), None, None))
+    details = run.config.details
+    spread = (details["fold_mean"]["pearson"], details["fold_sd"]["pearson"])
+    return [*rows, (*run.summary(), *_interval(run), *spread)]
+
+
+def _interval(run: Run) -> tuple[float | None, float | None]:
+    low, high = run.config.details.get("test_intervals", {}).get("pearson", (None, None))
+    return low, high
+
+
+@dataclass(frozen=True)
+class _OutOfFold:
+    """Each gene's line of the predictions table of the fold in which it was tested.
+
+    Attributes
+    ----------
+    header, lines : text, without line ends.
+    truth, prediction, low, high : float64 [n_genes]; NaN where unknown.
+    """
+
+    header: str
+    lines: list[str]
+    truth: npt.NDArray[np.float64]
+    prediction: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+    @classmethod
+    def read(cls, runs: list[Run]) -> _OutOfFold:
+        header: list[str] = []
+        chosen: dict[int, list[str]] = {}
+        for run in runs:
+            path = run.path / PREDICTIONS
+            with open_text(path, "table of predictions") as stream:
+                rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+                names = next(rows, [])
+                header = header or names
+                if names != header or "split" not in names:
+                    raise RunError(f"{path}: its columns are not those of the other folds; remove {run.path}")
+                part = names.index("split")
+                for number, row in enumerate(rows):
+                    if len(row) != len(names):
+                        raise RunError(f"{path}: line {rows.line_num} is broken; remove {run.path}")
+                    if row[part] == "test":
+                        chosen[number] = row
+        table = [chosen[number] for number in sorted(chosen)]
+        columns = {name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")}
+        return cls("\t".join(header), ["\t".join(row) for row in table], *columns.values())
+
+    def coverage(self) -> float:
+        """Share of the genes with known truth inside their interval; NaN where there are no intervals."""
+        known = np.isfinite(self.truth) & np.isfinite(self.low)
+        inside = (self.truth >= self.low) & (self.truth <= self.high)
+        return float(inside[known].mean()) if known.any() else float("nan")
+
+
+def _numbers(header: list[str], table: list[list[str]], name: str) -> npt.NDArray[np.float64]:
+    if name not in header:
+        return np.full(len(table), np.nan)
+    at = header.index(name)
+    return np.array([row[at].replace("NA", "nan") for row in table], dtype=np.float64)
+
+
+def describe_folds(details: Mapping[str, Any]) -> str:
+    """Say in a line how r spreads over the folds."""
+    mean, spread = (details.get(name, {}).get("pearson") for name in ("fold_mean", "fold_sd"))
+    values = [fold["pearson"] for fold in details.get("folds", ()) if fold.get("pearson") is not None]
+    if mean is None or spread is None or not values:
+        return "r is not defined in the folds"
+    return (
+        f"r over {len(details['folds'])} folds: mean {mean:.3f}, sd {spread:.3f}, "
+        f"{min(values):.3f} to {max(values):.3f}"
+    )

@@ -1,0 +1,162 @@
+"""Cross-validation: every gene is predicted by a model that did not see it, and what is finished is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import make_store
+from diffchrom.cli import main
+from diffchrom.metrics import pearson
+from diffchrom.runs import Run
+from diffchrom.store import Store
+from diffchrom.sweeps.comparing import find_runs
+
+TRAIN = ["train", "--variant", "raw:d", "--epochs", "2", "--threads", "1", "--device", "cpu", "-q"]
+BASELINE = ["baseline", "--method", "ridge", "--threads", "1", "-q"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of four chromosomes with a model and a baseline, each over three folds."""
+    folder = tmp_path_factory.mktemp("folds")
+    store = make_store(folder / "s.h5", n_genes=80)
+    for command, name in ((TRAIN, "model"), (BASELINE, "ridge")):
+        said = [*command, "--store", str(store.path), "--folds", "3", "--out", str(folder / name)]
+        assert called(said) == 0
+    return folder
+
+
+def called(arguments: list[str]) -> int:
+    """Exit code of a command."""
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def table(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "predictions.tsv", sep="\t")
+
+
+@pytest.mark.parametrize("name", ["model", "ridge"])
+def test_every_gene_is_predicted_by_the_fold_that_tested_it(folder: Path, name: str) -> None:
+    store = Store(folder / "s.h5")
+    whole = table(folder / name)
+    assert list(whole["gene_id"]) == list(store.genes.id)
+    assert set(whole["split"]) == {"test"}
+    seen = []
+    for number in (1, 2, 3):
+        one = table(folder / name / f"fold-{number}")
+        test = one[one["split"] == "test"].drop(columns="split")
+        rows = whole["gene_id"].isin(test["gene_id"])
+        pd.testing.assert_frame_equal(
+            whole[rows].drop(columns="split").reset_index(drop=True), test.reset_index(drop=True)
+        )
+        seen += list(test["gene_id"])
+    assert sorted(seen) == sorted(whole["gene_id"])
+
+
+@pytest.mark.parametrize("name", ["model", "ridge"])
+def test_metrics_are_of_all_genes_and_of_each_fold(folder: Path, name: str) -> None:
+    run = Run.open(folder / name)
+    whole = table(folder / name)
+    expected = pearson(whole["log2fc"], whole["log2fc_pred"])
+    assert run.config.metrics["test"]["pearson"] == pytest.approx(expected, abs=1e-9)
+    low, high = run.config.details["test_intervals"]["pearson"]
+    assert low < expected < high
+    by_fold = [Run.open(folder / name / f"fold-{i}").config.metrics["test"]["pearson"] for i in (1, 2, 3)]
+    assert [fold["pearson"] for fold in run.config.details["folds"]] == by_fold
+    assert run.config.details["fold_mean"]["pearson"] == pytest.approx(np.mean(by_fold))
+    assert run.config.details["fold_sd"]["pearson"] == pytest.approx(np.std(by_fold, ddof=1))
+
+
+def test_labels_and_tracks_of_a_fold_do_not_reach_its_model(folder: Path, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=80)
+    assert called([*BASELINE, "--store", str(store.path), "--folds", "3", "--out", str(tmp_path / "r")]) == 0
+    first = table(tmp_path / "r")
+    tested = table(tmp_path / "r" / "fold-1")["split"].to_numpy() == "test"
+    counts = store.expression("B2", "counts")
+    counts[tested] = 3000 - counts[tested]
+    with store.edit() as editor:
+        editor.add_expression("B2", "counts", counts.clip(0), replace=True)
+    assert called([*BASELINE, "--store", str(store.path), "--folds", "3", "--out", str(tmp_path / "q")]) == 0
+    second = table(tmp_path / "q")
+    np.testing.assert_array_equal(first["log2fc_pred"][tested], second["log2fc_pred"][tested])
+    assert (first["log2fc_pred"][~tested] != second["log2fc_pred"][~tested]).any()
+
+
+def test_what_is_finished_is_kept_and_what_is_missing_made_to_the_same_bytes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "model"
+    shutil.copytree(folder / "model", run)
+    before = (run / "predictions.tsv").read_bytes()
+    kept = (run / "fold-1" / "config.json").stat().st_mtime_ns
+    shutil.rmtree(run / "fold-2")
+    (run / "fold-3" / "predictions.tsv").unlink()  # copied halfway
+    config = json.loads((run / "config.json").read_text()) | {"status": "training"}
+    (run / "config.json").write_text(json.dumps(config))
+    store = str(folder / "s.h5")
+    assert called([*TRAIN, "--store", store, "--folds", "3", "--out", str(run)]) == 0
+    assert (run / "predictions.tsv").read_bytes() == before
+    assert (run / "fold-1" / "config.json").stat().st_mtime_ns == kept
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [
+        "run",
+        *(f"{run}/fold-{i}" for i in (1, 2, 3)),
+        str(run),
+    ]
+    assert called([*TRAIN, "--store", store, "--folds", "3", "--out", str(run), "--lr", "0.5"]) == 1
+    assert "was made with other hyperparameters" in capsys.readouterr().err
+    assert called([*TRAIN, "--store", store, "--folds", "4", "--out", str(run)]) == 1
+    assert "was made with other split" in capsys.readouterr().err
+
+
+def test_nothing_else_is_taken_for_a_cross_validation(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = [*BASELINE, "--store", str(folder / "s.h5"), "--folds", "3", "--out"]
+    (tmp_path / "notes.txt").write_text("mine")
+    assert called([*said, str(tmp_path)]) == 1
+    assert called([*said, str(tmp_path), "--force"]) == 1
+    assert "holds something else than a cross-validation (notes.txt)" in capsys.readouterr().err
+    assert called([*said, str(folder / "model" / "fold-1")]) == 1
+    assert called([*said, "x", "--split", "chromosome"]) == 2
+    assert "leave out --split" in capsys.readouterr().err
+    assert called(["predict", str(folder / "model"), "--store", str(folder / "s.h5")]) == 1
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_compare_and_info_take_it_as_one_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [run.path.name for run in find_runs([folder])] == ["model", "ridge"]
+    assert called(["compare", "--summary", "-q", str(folder / "model"), str(folder / "ridge")]) == 0
+    header, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    difference = float(by_name["ridge"]["minus:raw:d (default)"])
+    r = [Run.open(folder / name).config.metrics["test"]["pearson"] for name in ("ridge", "model")]
+    assert difference == pytest.approx(r[0] - r[1], abs=1e-6)
+    assert 0 < float(by_name["ridge"]["p:raw:d (default)"]) <= 1
+    assert called(["info", str(folder / "model"), "--verify"]) == 0
+    text = capsys.readouterr().out
+    assert "folds: 3" in text
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("  mean ")] == ["mean"]
+    assert called(["predict", str(folder / "model" / "fold-1"), "--store", str(folder / "s.h5")]) == 0
+    predicted = capsys.readouterr().out.splitlines()
+    assert predicted[1].split("\t")[6] in ("train", "valid", "test")
+
+
+def test_a_first_fold_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=8, cells=("A1", "B2"))
+    with store.edit() as editor:
+        editor.add_expression("A1", "counts", np.full(8, np.nan), replace=True)
+    said = [*BASELINE, "--store", str(store.path), "--folds", "3", "--out", str(tmp_path / "run")]
+    assert called(said) == 1
+    assert not (tmp_path / "run").exists()
+    assert "known expression" in capsys.readouterr().err
