@@ -1,7 +1,8 @@
 """Damaged stores are read or refused in one line; they never crash, hang or change.
 
 HDF5 is a C library, so damaged files are opened in another process, as many as fit one after the other: what
-kills that process would have killed a user's.
+kills that process would have killed a user's. Stores are damaged as diffchrom writes them and as stock h5py
+does, whose metadata has no checksums at all or has its text in a heap without.
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from conftest import make_store
+from diffchrom.store_soundness import read_attrs
 
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "60"))
-SECONDS_A_COPY = 5.0
+SEED = int(os.environ.get("DIFFCHROM_FUZZ_SEED", "8"))
+#: What a file without checksums may take to be walked through in the test; a user's may take longer.
+WALK_SECONDS = 4
+SECONDS_A_COPY = 6.0
 
 READ_EVERYTHING = """
 import sys
+from diffchrom import store_soundness
 from diffchrom.errors import DiffchromError
 from diffchrom.store import Store
 
-for path in sys.argv[1:]:
+store_soundness.WALK_SECONDS = float(sys.argv[1])
+for path in sys.argv[2:]:
     before = open(path, "rb").read()
     try:
         store = Store(path)
@@ -35,6 +43,7 @@ for path in sys.argv[1:]:
                 store.signal_attrs(cell, mark)
             for unit in store.expression_units(cell):
                 store.expression(cell, unit)
+                store.expression_attrs(cell, unit)
         for split in store.splits():
             store.split(split)
         store.fingerprint(store.cells())
@@ -62,25 +71,54 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+def by_stock_h5py(source: Path, target: Path, libver: str) -> None:
+    """Write a store again as somebody with h5py would: default format, text attributes of variable length."""
+
+    def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            new = made.create_dataset(name, data=item[()], chunks=item.chunks, compression="gzip")
+        else:
+            new = made.require_group(name)
+        new.attrs.update(read_attrs(item))
+
+    with h5py.File(source, "r") as held, h5py.File(target, "w", libver=libver) as made:
+        copy("/", held)
+        held.visititems(copy)
+
+
+LAYOUTS = {
+    "ours": (None, COPIES),
+    "variable-length text": ("v110", COPIES // 4),
+    "no checksums": ("earliest", COPIES // 4),
+}
+
+
 @pytest.mark.timeout(60 + SECONDS_A_COPY * COPIES)
-def test_fuzz_damaged_stores_are_read_or_refused(tmp_path: Path) -> None:
-    whole = make_store(tmp_path / "whole.h5", n_genes=30).path.read_bytes()
-    chance = random.Random(8)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fuzz_damaged_stores_are_read_or_refused(tmp_path: Path, layout: str) -> None:
+    libver, copies = LAYOUTS[layout]
+    source = make_store(tmp_path / "whole.h5", n_genes=30).path
+    if libver is not None:
+        by_stock_h5py(source, tmp_path / "again.h5", libver)
+        (tmp_path / "again.h5").replace(source)
+    whole = source.read_bytes()
+    chance = random.Random(SEED)
     paths = []
-    for number in range(COPIES):
+    for number in range(copies):
         path = tmp_path / f"{number}.h5"
         path.write_bytes(damaged(whole, chance))
         paths.append(str(path))
     ended = subprocess.run(
-        [sys.executable, "-c", READ_EVERYTHING, *paths],
+        [sys.executable, "-c", READ_EVERYTHING, str(WALK_SECONDS), str(source), *paths],
         text=True,
         capture_output=True,
-        timeout=30 + SECONDS_A_COPY * COPIES,
+        timeout=30 + SECONDS_A_COPY * copies,
     )
     answers = ended.stdout.split()
-    stopped_at = paths[len(answers)] if len(answers) < COPIES else ""
+    assert answers[:1] == ["read"], f"the whole store: {ended.stderr[-2000:]}"
+    stopped_at = paths[len(answers) - 1] if len(answers) <= copies else ""
     assert ended.returncode == 0, f"{stopped_at}: {ended.stderr[-2000:]}"
     assert set(answers) == {"read", "refused"}
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["whole.h5", *(f"{number}.h5" for number in range(COPIES))]
+        ["whole.h5", *(f"{number}.h5" for number in range(copies))]
     )

@@ -146,6 +146,19 @@ def test_changed_values_are_found_by_verify_only(tmp_path: Path) -> None:
         summarise_store(Store(path), verify=True)
 
 
+@pytest.mark.parametrize("column", ["splits/random", "genes/tss", "genes/id"])
+def test_changed_columns_are_found_by_verify_only(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "s.h5"
+    build(path)
+    with h5py.File(path, "r+") as file:
+        values = file[column][:]
+        values[:2] = values[-1]
+        file[column][...] = values
+    summarise_store(Store(path))
+    with pytest.raises(StoreError, match=f"{column}: values differ from those written"):
+        summarise_store(Store(path), verify=True)
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_the_plot_is_drawn_and_the_same_twice(tmp_path: Path, ending: str) -> None:
     summary = summarise_store(build(tmp_path / "s.h5"))

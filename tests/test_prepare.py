@@ -327,6 +327,27 @@ def test_a_blacklist_masks_bins_or_drops_genes(inputs: PrepareRequest, tmp_path:
         prepare(replace(inputs, store=tmp_path / "m.h5"))
 
 
+def test_a_masked_store_takes_later_tracks_masked_alike_only(inputs: PrepareRequest, tmp_path: Path) -> None:
+    blacklist = tmp_path / "black.bed"
+    blacklist.write_text("chr1\t9150\t9301\n")
+    first = replace(inputs, bigwigs=inputs.bigwigs[:1], blacklist=blacklist)
+    prepare(first)
+    later = replace(inputs, gtf=None, bigwigs=inputs.bigwigs[1:2])
+    with pytest.raises(UsageError, match="give the same --blacklist"):
+        prepare(later)
+    other = tmp_path / "other.bed"
+    other.write_text("chr1\t1\t2\n")
+    with pytest.raises(UsageError, match="give the same --blacklist"):
+        prepare(replace(later, blacklist=other))
+    with pytest.raises(UsageError, match="--blacklist-mode mask"):
+        prepare(replace(later, blacklist=blacklist, blacklist_mode="drop"))
+    store = prepare(replace(later, blacklist=blacklist)).store
+    for cell in store.cells():
+        signal = store.signal(cell, store.marks(cell))
+        assert (signal[0, :, 1:4] == 0).all()
+        assert signal[0, :, 4:].any()
+
+
 def test_reads_are_counted_beside_bigwigs(inputs: PrepareRequest, tmp_path: Path) -> None:
     reads = tmp_path / "E1-H3K9me3.bed"
     reads.write_text("chr1\t9095\t9105\tr\t0\t+\nchr1\t9500\t9600\tr\t0\t-\n")

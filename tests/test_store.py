@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import make_genes, make_store
+from diffchrom import store_soundness
 from diffchrom.errors import StoreError
 from diffchrom.genes import Window
 from diffchrom.store import Store, create
@@ -145,6 +146,59 @@ def test_text_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.h5").write_bytes(GOLDEN.read_bytes()[:3000])
     with pytest.raises(StoreError):
         Store(tmp_path / "cut.h5").signal("E116", ["H3K4me3"])
+
+
+def test_text_attributes_stand_in_checksummed_headers_whatever_they_hold(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", n_genes=5)
+    attrs = {
+        "notes": "γ" * 200_000,  # more than an object header holds
+        "empty": "",
+        "names": ["H1", "", "naïve"],
+        "path": os.fsdecode(b"caf\xe9.bw"),  # no UTF-8
+        "number": 3,
+    }
+    with store.edit() as editor:
+        editor.set_attrs(attrs)
+    held = Store(store.path).attrs
+    assert held["notes"] == attrs["notes"]
+    assert (held["empty"], held["number"], held["path"]) == ("", 3, "caf\\udce9.bw")
+    assert held["names"].tolist() == attrs["names"]
+    assert b"GCOL" not in store.path.read_bytes()  # the heap of variable-length text, which has no checksum
+
+
+def test_a_heap_that_hdf5_would_walk_round_for_ever_is_refused_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_store(tmp_path / "a.h5", n_genes=5).path
+    with h5py.File(path, "r+") as file:
+        for number in range(3):
+            file.attrs[f"text{number}"] = "of variable length"
+    assert Store(path).attrs["text2"] == "of variable length"
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")
+    # HDF5 file format 3.0, III.E: behind 16 bytes of header, free space (index 0) of size 0, so of no end.
+    data[heap + 16 : heap + 32] = bytes(16)
+    path.write_bytes(data)
+    monkeypatch.setattr(store_soundness, "WALK_SECONDS", 2.0)
+    with pytest.raises(
+        StoreError, match=r"a\.h5: not a readable diffchrom store \(not read within 2 s.*prepare it"
+    ):
+        Store(path)
+
+
+def test_metadata_without_checksums_is_walked_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "other"
+    walks = []
+    monkeypatch.setattr(store_soundness.WorkerPool, "run", lambda *_, **__: walks.append(1) or iter(()))
+    for _ in range(3):
+        with pytest.raises(StoreError, match="not a diffchrom store"):
+            Store(path)
+    Store(make_store(tmp_path / "b.h5", n_genes=5).path)
+    assert len(walks) == 1
 
 
 @pytest.mark.parametrize("values", [np.full((3, 4), np.nan, np.float32), np.full((3, 4), np.inf, np.float32)])

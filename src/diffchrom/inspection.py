@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from diffchrom.reporting import SILENT, Reporter
 from diffchrom.splits import natural_order
 from diffchrom.store import Store
 from diffchrom.store_format import SIGNAL_GROUPS
+from diffchrom.store_writer import digest
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
 DEPTH_RATIO = 100.0
@@ -139,8 +139,7 @@ class _Profiles:
 
 
 def _digest_agrees(values: npt.NDArray[Any], attrs: Mapping[str, Any]) -> bool:
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-    return bool(attrs.get("values_sha256") == digest)
+    return bool(attrs.get("values_sha256") == digest(values))
 
 
 def _track(
@@ -277,6 +276,8 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
     bad = [f"{t.mark} of {t.cell}" for t in tracks if t.intact is False]
     bad += [f"{e.unit} of {e.cell}" for e in expression if e.intact is False]
+    if verify:
+        bad += [name for name, intact in store.columns_intact().items() if intact is False]
     if bad:
         raise StoreError(
             f"{store.path}: {', '.join(bad)}: values differ from those written; prepare again with --replace"

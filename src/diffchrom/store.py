@@ -35,7 +35,8 @@ from diffchrom.store_format import (
     read_column,
     reading,
 )
-from diffchrom.store_writer import StoreEditor, creating
+from diffchrom.store_soundness import read_attrs
+from diffchrom.store_writer import StoreEditor, creating, digest
 
 
 def create(
@@ -68,15 +69,15 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with reading(self.path) as file:
-            if file.attrs.get("format") != FORMAT:
+            self.attrs: dict[str, Any] = read_attrs(file)
+            if self.attrs.get("format") != FORMAT:
                 raise StoreError(f"{self.path}: an HDF5 file, but not a diffchrom store")
-            version = int(file.attrs["format_version"])
+            version = int(self.attrs["format_version"])
             if version > FORMAT_VERSION:
                 raise StoreError(
                     f"{self.path}: store format {version} is newer than this diffchrom reads "
                     f"({FORMAT_VERSION}); upgrade diffchrom"
                 )
-            self.attrs: dict[str, Any] = dict(file.attrs)
             self.window = Window(
                 int(self.attrs["flank"]), int(self.attrs["bin_size"]), str(self.attrs["orient"])
             )
@@ -158,7 +159,7 @@ class Store:
     def signal_attrs(self, cell: str, mark: str, *, around: str = "tss") -> dict[str, Any]:
         """Attributes of a track: source, unit, scale, checksum, ..."""
         with reading(self.path) as file:
-            return dict(self._cell(file, cell)[SIGNAL_GROUPS[around]][mark].attrs)
+            return read_attrs(self._cell(file, cell)[SIGNAL_GROUPS[around]][mark])
 
     def expression_units(self, cell: str) -> tuple[str, ...]:
         """Units in which a cell's expression is known, the preferred first."""
@@ -181,7 +182,7 @@ class Store:
     def expression_attrs(self, cell: str, unit: str) -> dict[str, Any]:
         """Attributes of a cell's expression: source, checksum, ..."""
         with reading(self.path) as file:
-            return dict(self._cell(file, cell)["expression"][unit].attrs)
+            return read_attrs(self._cell(file, cell)["expression"][unit])
 
     def splits(self) -> tuple[str, ...]:
         """Names of the stored splits, in the order in which they were added."""
@@ -200,20 +201,41 @@ class Store:
                 raise ValueError(f"split {name} has values other than -1, 0, 1, 2")
             return values
 
+    def columns_intact(self) -> dict[str, bool | None]:
+        """Read every column of genes, chromosome sizes and splits, which HDF5 checks chunk by chunk.
+
+        Returns
+        -------
+        dict
+            Path in the file to whether the values are those written; None where no digest was stored.
+        """
+        with reading(self.path) as file:
+            found = {}
+            for group in ("genes", "chrom_sizes", "splits"):
+                for name in file[group]:
+                    column = file[group][name]
+                    if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufS":
+                        continue
+                    read_column(file[group], name)
+                    written = read_attrs(column).get("values_sha256")
+                    found[f"{group}/{name}"] = None if written is None else written == digest(column[:])
+            return found
+
     def fingerprint(self, cells: Sequence[str]) -> str:
         """Sha256 of everything about `cells` that a model can see: genes, window, signal and expression."""
-        digest = hashlib.sha256()
+        seen = hashlib.sha256()
         with reading(self.path) as file:
+            attrs = read_attrs(file)
             for key in ("flank", "bin_size", "orient"):
-                digest.update(f"{key}={file.attrs.get(key, '')};".encode())
-            digest.update("\n".join(self.genes.id).encode())
+                seen.update(f"{key}={attrs.get(key, '')};".encode())
+            seen.update("\n".join(self.genes.id).encode())
             for cell in cells:
                 for group_name in (*SIGNAL_GROUPS.values(), "expression"):
                     group = self._cell(file, cell).get(group_name, {})
                     for name in sorted(group):
-                        checksum = group[name].attrs["values_sha256"]
-                        digest.update(f"{cell}/{group_name}/{name}={checksum};".encode())
-        return digest.hexdigest()
+                        checksum = read_attrs(group[name])["values_sha256"]
+                        seen.update(f"{cell}/{group_name}/{name}={checksum};".encode())
+        return seen.hexdigest()
 
     def _cell(self, file: h5py.File, cell: str) -> h5py.Group:
         if cell not in file["cells"]:

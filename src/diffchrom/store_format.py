@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import DiffchromError, StoreError
+from diffchrom.store_soundness import require_sound, unreadable
 
 FORMAT = "diffchrom-store"
 FORMAT_VERSION = 1
@@ -37,13 +38,13 @@ def reading(path: Path) -> Iterator[h5py.File]:
     if not path.exists():
         raise StoreError(f"{path}: no such store; make one with `diffchrom prepare` or give --store")
     try:
+        require_sound(path)
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except DiffchromError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StoreError(f"{path}: not a readable diffchrom store ({reason}); prepare it again") from error
+        raise unreadable(path, error) from error
 
 
 def read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> npt.NDArray[Any]:
@@ -51,6 +52,8 @@ def read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> npt
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
         raise ValueError(f"{group.name}/{name} is no column")
+    if dataset.dtype.kind not in "iufS":
+        raise ValueError(f"{group.name}/{name} holds neither numbers nor text of fixed length")
     if n_genes is not None and dataset.shape[0] != n_genes:
         raise ValueError(f"{group.name}/{name} has {dataset.shape[0]} rows, not {n_genes}")
     check_size(dataset)

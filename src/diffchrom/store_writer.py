@@ -26,6 +26,7 @@ from diffchrom.store_format import (
     Signal,
     reading,
 )
+from diffchrom.store_soundness import read_attrs, write_attrs
 
 
 def _check_name(kind: str, name: str) -> str:
@@ -34,7 +35,8 @@ def _check_name(kind: str, name: str) -> str:
     return name
 
 
-def _digest(values: npt.NDArray[Any]) -> str:
+def digest(values: npt.NDArray[Any]) -> str:
+    """Return ``values_sha256``: of the values as they lie in memory, in C order."""
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
@@ -43,7 +45,12 @@ def _write_strings(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> No
     length = max((len(value) for value in encoded), default=0) or 1
     # Fixed length, unlike variable-length strings, passes the checksum and compression filters.
     data = np.array(encoded, dtype=h5py.string_dtype("utf-8", length))
-    group.create_dataset(name, data=data, chunks=(max(1, len(data)),), **COMPRESSION)
+    _write_column(group, name, data)
+
+
+def _write_column(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
+    column = group.create_dataset(name, data=values, chunks=(max(1, len(values)),), **COMPRESSION)
+    write_attrs(column, {"values_sha256": digest(values)})
 
 
 def signal_chunks(n_genes: int, n_bins: int) -> tuple[int, int]:
@@ -72,9 +79,9 @@ def write_part(
     layout = {} if draft else {"chunks": signal_chunks(*values.shape), **COMPRESSION}
     with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
         dataset = file.create_dataset("values", data=values, **layout)
-        dataset.attrs.update(dict(attrs))
+        write_attrs(dataset, attrs)
         if not draft:
-            dataset.attrs["values_sha256"] = _digest(values)
+            write_attrs(dataset, {"values_sha256": digest(values)})
         for name, array in extra.items():
             file[name] = array
 
@@ -91,7 +98,7 @@ def is_part(path: Path) -> bool:
 def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
     """Read an array of a part and the track's attributes; StoreError when the part is broken."""
     with reading(path) as file:
-        return file[name][:], dict(file["values"].attrs)
+        return file[name][:], read_attrs(file["values"])
 
 
 @contextlib.contextmanager
@@ -121,7 +128,8 @@ def creating(
     if len(set(genes.id)) != len(genes):
         raise StoreError(f"{path}: gene ids must be unique")
     with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        file.attrs.update(
+        write_attrs(
+            file,
             {
                 "format": FORMAT,
                 "format_version": FORMAT_VERSION,
@@ -129,22 +137,22 @@ def creating(
                 "flank": window.flank,
                 "bin_size": window.bin_size,
                 "orient": window.orient,
-            }
+                **(attrs or {}),
+            },
         )
-        file.attrs.update(dict(attrs or {}))
         group = file.create_group("genes")
         for field in fields(Genes):
             values = getattr(genes, field.name)
             if values.dtype == object:
                 _write_strings(group, field.name, values)
             else:
-                group.create_dataset(field.name, data=values, chunks=(len(genes),), **COMPRESSION)
+                _write_column(group, field.name, values)
         sizes = file.create_group("chrom_sizes")
         names = np.array(list(chrom_sizes or {}), dtype=object)
         lengths = np.array(list((chrom_sizes or {}).values()), dtype=np.int64)
         if len(names):
             _write_strings(sizes, "name", names)
-            sizes.create_dataset("length", data=lengths, chunks=(len(lengths),), **COMPRESSION)
+            _write_column(sizes, "length", lengths)
         file.create_group("cells", track_order=True)
         file.create_group("splits", track_order=True)
         yield StoreEditor(file, path, len(genes), window)
@@ -176,8 +184,8 @@ class StoreEditor:
     ) -> None:
         self._make_room(group, name, replace)
         dataset = group.create_dataset(name, data=values, chunks=chunks, **COMPRESSION)
-        dataset.attrs.update(dict(attrs or {}))
-        dataset.attrs["values_sha256"] = _digest(values)
+        write_attrs(dataset, attrs or {})
+        write_attrs(dataset, {"values_sha256": digest(values)})
 
     def _group(self, *names: str) -> h5py.Group:
         group = self._file
@@ -257,4 +265,4 @@ class StoreEditor:
 
     def set_attrs(self, attrs: Mapping[str, Any]) -> None:
         """Set root attributes (what a `prepare` understood, dropped or guessed)."""
-        self._file.attrs.update(dict(attrs))
+        write_attrs(self._file, attrs)

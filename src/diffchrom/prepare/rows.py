@@ -126,6 +126,8 @@ def check_same_rows(request: PrepareRequest, store: Store) -> None:
         raise UsageError(
             f"{store.path}: its bins are masked by {store.attrs.get('blacklist')}; give the same --blacklist"
         )
+    if masked and tracks and request.blacklist_mode != "mask":
+        raise UsageError(f"{store.path}: its bins are masked; tracks are added with --blacklist-mode mask")
     if asked and asked != held:
         raise UsageError(
             f"--blacklist {request.blacklist}: {store.path} was made without it; make another with --store"
