@@ -20,6 +20,7 @@
 #define UNROLL_2 _Pragma("GCC unroll 2")
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
+#define MINUS_LOG2_E (-1.44269504f)
 #define EXPORT __attribute__((visibility("default")))
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -65,15 +66,22 @@ TARGET_BEGIN("avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")
 #define GREATEST _mm512_max_ps
 #define SUM _mm512_reduce_add_ps
 /* One Newton step from the 14-bit reciprocal: rounds as well as a division here, and takes a fifth of its time. */
-#define QUOTIENT(a, b) quotient_avx512(a, b)
-static ALWAYS_INLINE __m512 quotient_avx512(__m512 a, __m512 b)
+#define RECIPROCAL(a) reciprocal_avx512(a)
+static ALWAYS_INLINE __m512 reciprocal_avx512(__m512 a)
 {
-    const __m512 r = _mm512_rcp14_ps(b);
-    return a * (r * (2.0f - b * r));
+    const __m512 r = _mm512_rcp14_ps(a);
+    return r * (2.0f - a * r);
 }
-/* The scalar as a broadcast operand of the instruction: compilers load it to a register first, one more each. */
-#define ADD_PRODUCT(sum, weight, scalar) \
-    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(weight), "m"(*(scalar)))
+#define FRACTION(z, whole) (whole = (z), _mm512_reduce_ps(z, 1)) /* 1: what floor leaves */
+#define TIMES_POWER(p, whole) _mm512_scalef_ps(p, whole)         /* takes the floor by itself */
+/* One register for the scalar, just when it is needed: compilers load all rows' first, and spill. */
+#define ADD_PRODUCTS(sum, weight, scalar)                                                              \
+    do {                                                                                               \
+        __m512 spread;                                                                                 \
+        __asm__("vbroadcastss %5, %2\n\tvfmadd231ps %2, %3, %0\n\tvfmadd231ps %2, %4, %1"              \
+                : "+v"((sum)[0]), "+v"((sum)[1]), "=&v"(spread)                                        \
+                : "v"((weight)[0]), "v"((weight)[1]), "m"(*(scalar)));                                 \
+    } while (0)
 #define MR 6
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_6
 #define FOR_EACH_PROJECTED ROWS_1_TO_12

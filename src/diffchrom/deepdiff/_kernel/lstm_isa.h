@@ -15,31 +15,48 @@ typedef float ISA(uvec) __attribute__((vector_size(4 * VW), aligned(4), may_alia
 #define uvec ISA(uvec)
 #define AHEAD 2 /* steps to fetch from memory in advance: the saved gates outgrow the second-level cache */
 #define PROJECTED (2 * MR) /* genes of a backward tile: 2 * PROJECTED accumulators and 2 weights */
-#ifndef ADD_PRODUCT /* sum += *scalar * weight */
-#define ADD_PRODUCT(sum, weight, scalar) (sum) += *(scalar) * (weight)
+#ifndef ADD_PRODUCTS /* each of the two sums += *scalar * its weight */
+#define ADD_PRODUCTS(sum, weight, scalar) ((sum)[0] += *(scalar) * (weight)[0], (sum)[1] += *(scalar) * (weight)[1])
 #endif
-#ifndef QUOTIENT
-#define QUOTIENT(a, b) ((a) / (b))
+#ifndef RECIPROCAL
+#define RECIPROCAL(a) (1.0f / (a))
+#endif
+#ifndef FRACTION /* z - floor(z), and floor(z) or what serves TIMES_POWER(p, whole) = p 2^whole as well */
+typedef int32_t ISA(ivec) __attribute__((vector_size(4 * VW), may_alias));
+#define FRACTION(z, whole) ISA(fraction)(z, &(whole))
+#define TIMES_POWER(p, whole) ((vec)((ISA(ivec))(p) + (__builtin_convertvector(whole, ISA(ivec)) << 23)))
+static ALWAYS_INLINE vec ISA(fraction)(vec z, vec *whole)
+{
+    z = GREATEST(-125.5f - (vec){}, z);
+    *whole = z - 0.5f + 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
+    *whole -= 12582912.0f;
+    return z - *whole;
+}
 #endif
 #define GATES (4 * VW) /* floats of the four gates of one vector of units */
 
 static ALWAYS_INLINE vec ISA(splat)(float a) { return a - (vec){}; }
 
-/* tanh as x P(x^2) / Q(x^2), minimax in relative error on [0, 8.1]; within 4e-7 of tanh with float arithmetic. At the
- * limit it rounds to 1 with and without fused multiply-add, so that what saturates has no gradient at all. */
-static ALWAYS_INLINE vec ISA(tanh)(vec x)
+/* 2^z, the polynomial minimax in relative error on [0, 1]; within 2e-7. Bounded by 2^60, so that no sigmoid comes out as
+ * zero. */
+static ALWAYS_INLINE vec ISA(exp2)(vec z)
 {
-    x = LEAST(ISA(splat)(8.22000313f), GREATEST(ISA(splat)(-8.22000313f), x));
-    const vec y = x * x;
-    vec p = y * 2.292506288970042e-11f - 1.4503603651405683e-08f;
-    p = p * y + 9.817886166274548e-06f;
-    p = p * y + 0.0029795628506690264f;
-    p = p * y + 0.12973468005657196f;
-    p = p * y + 1.0f;
-    vec q = y * 0.00023631274234503508f + 0.02400246262550354f;
-    q = q * y + 0.46306782960891724f;
-    q = q * y + 1.0f;
-    return QUOTIENT(x * p, q);
+    z = LEAST(ISA(splat)(60.0f), z);
+    vec whole;
+    const vec part = FRACTION(z, whole);
+    vec p = part * 0.0018775766948238015f + 0.008989340625703335f;
+    p = p * part + 0.05582631751894951f;
+    p = p * part + 0.24015361070632935f;
+    p = p * part + 0.6931530833244324f;
+    p = p * part + 0.9999999403953552f;
+    return TIMES_POWER(p, whole);
+}
+
+/* Sigmoid of -z / log2(e), and with it tanh(z) = 2 sigmoid(2 z) - 1. Exactly 1 where 2^z vanishes beside 1, and then the
+ * tanh is exactly 1 or -1, so that what saturates has no gradient. */
+static ALWAYS_INLINE vec ISA(sigmoid)(vec z)
+{
+    return RECIPROCAL(1.0f + ISA(exp2)(z));
 }
 
 /* acc[row][v] += sum over k of a[row * a_row + k * a_k] * b[k * b_k + v]. `soon`, if any, is memory to fetch
@@ -90,7 +107,7 @@ static struct ISA(sizes) ISA(sizes_of)(const struct job *job)
     s.padded = s.units * VW;
     s.rows = job->input + 1 + job->hidden;
     s.columns = s.padded + (job->grad_x ? (job->input + VW - 1) / VW * VW : 0);
-    s.chunk = 120;
+    s.chunk = 80;
     return s;
 }
 
@@ -105,14 +122,14 @@ static ALWAYS_INLINE int64_t ISA(packed_at)(const struct ISA(sizes) *s, int64_t 
     return unit / VW * s->rows * GATES + gate * VW + unit % VW;
 }
 
-/* Packs one (sequence, direction) for the forward pass: rows are inputs, bias, hidden units. The sigmoid gates are
- * halved, exactly, because sigmoid(z) = 1/2 + tanh(z/2) / 2. */
+/* Packs one (sequence, direction) for the forward pass: rows are inputs, bias, hidden units. Scaled to what
+ * ISA(sigmoid) takes, for gate g twice that: tanh(z) = 2 sigmoid(2 z) - 1. */
 static void ISA(pack)(const struct job *job, const struct ISA(sizes) *s, int64_t which, float *packed)
 {
     const int64_t H = job->hidden, I = job->input;
     memset(packed, 0, sizeof(float) * s->units * s->rows * GATES);
     for (int64_t gate = 0; gate < 4; gate++) {
-        const float scale = gate == 2 ? 1.0f : 0.5f;
+        const float scale = gate == 2 ? 2 * MINUS_LOG2_E : MINUS_LOG2_E;
         for (int64_t unit = 0; unit < H; unit++) {
             float *to = packed + ISA(packed_at)(s, gate, unit);
             const int64_t row = (which * 4 + gate) * H + unit;
@@ -146,20 +163,23 @@ static ALWAYS_INLINE void ISA(forward_tile)(const int rows, const struct job *jo
             ISA(multiply)(rows, 4, acc, I, x, T * I, 1, weights, GATES, NULL);
             ISA(multiply)(rows, 4, acc, H, h_old, Hp, 1, weights + (I + 1) * GATES, GATES, soon);
             if (soon) soon += rows * 5 * VW * sizeof(float);
-            UNROLL for (int r = 0; r < rows; r++) {
-                const vec i = ISA(tanh)(acc[r * 4]) * 0.5f + 0.5f;
-                const vec f = ISA(tanh)(acc[r * 4 + 1]) * 0.5f + 0.5f;
-                const vec g = ISA(tanh)(acc[r * 4 + 2]);
-                const vec o = ISA(tanh)(acc[r * 4 + 3]) * 0.5f + 0.5f;
+            vec *to = save ? (vec *)(save + (step * job->batch * U + u) * 5 * VW) : NULL;
+            UNROLL for (int r = 0; r < rows; r++) { /* two loops, so that rows overlap in the processor */
+                const vec i = ISA(sigmoid)(acc[r * 4]), f = ISA(sigmoid)(acc[r * 4 + 1]);
+                const vec g = 2.0f * ISA(sigmoid)(acc[r * 4 + 2]) - 1.0f, o = ISA(sigmoid)(acc[r * 4 + 3]);
                 vec *c = (vec *)(cell + r * Hp + u * VW);
-                *c = f * *c + i * g;
-                const vec h = o * ISA(tanh)(*c);
+                *c = acc[r * 4] = f * *c + i * g;
+                acc[r * 4 + 3] = o;
+                if (to) {
+                    vec *of = to + r * U * 5;
+                    of[0] = i, of[1] = f, of[2] = g, of[3] = o, of[4] = *c;
+                }
+            }
+            UNROLL for (int r = 0; r < rows; r++) {
+                const vec tanh_c = 2.0f * ISA(sigmoid)(acc[r * 4] * (2 * MINUS_LOG2_E)) - 1.0f;
+                const vec h = acc[r * 4 + 3] * tanh_c;
                 *(vec *)(h_new + r * Hp + u * VW) = h;
                 ISA(store_some)(out + r * T * 2 * H + u * VW, h, H - u * VW);
-                if (save) {
-                    vec *to = (vec *)(save + ((step * job->batch + r) * U + u) * 5 * VW);
-                    to[0] = i, to[1] = f, to[2] = g, to[3] = o, to[4] = *c;
-                }
             }
         }
         float *swap = h_old;
@@ -267,8 +287,8 @@ static ALWAYS_INLINE void ISA(project_columns)(const int rows, const int width, 
                 soon += 64;
                 UNROLL for (int v = 0; v < width; v++) weights[v] = *(const vec *)(right + k * s->columns + v * VW);
                 UNROLL for (int r = 0; r < rows; r++)
-                    UNROLL for (int v = 0; v < width; v++)
-                        ADD_PRODUCT(acc[r * width + v], weights[v], grad_gates + r * GATES + k);
+                    if (width == 2) ADD_PRODUCTS(acc + r * 2, weights, grad_gates + r * GATES + k);
+                    else acc[r] += grad_gates[r * GATES + k] * weights[0];
             }
     }
     UNROLL for (int r = 0; r < rows; r++)
@@ -295,23 +315,57 @@ static void ISA(project)(int64_t rows, const struct job *job, const struct ISA(s
 #undef TILE
 }
 
-/* Gradient that reaches h of gene r from outside the recurrence: given, or made from attention's. */
-static ALWAYS_INLINE vec ISA(outer_gradient)(const struct job *job, int64_t gene, int64_t t, int64_t at,
-                                             int64_t lanes)
+/* The elementwise part of one step of backward for gene `gene + r`, which is row `r` of its tile: d(z) from d(h) and d(c),
+ * and what d(z) multiplies in the weights' gradients. */
+static ALWAYS_INLINE void ISA(backward_row)(const struct job *job, const struct ISA(sizes) *s, int64_t which,
+                                            int64_t gene, int64_t r, int64_t step, const float *save, int64_t slot,
+                                            const struct ISA(backward_scratch) *w)
 {
-    const int64_t features = 2 * job->hidden;
-    if (job->grad_hidden_states)
-        return ISA(load_some)(job->grad_hidden_states + (gene * job->steps + t) * features + at, lanes);
-    const vec embedding = ISA(load_some)(job->grad_embedding + gene * features + at, lanes);
-    const vec context = ISA(load_some)(job->context + gene / job->batch * features + at, lanes);
-    return job->alpha[gene * job->steps + t] * embedding + job->grad_score[gene * job->steps + t] * context;
+    /* Vectors may alias whatever they are stored to: what is needed again lies in variables. */
+    const int64_t H = job->hidden, I = job->input, T = job->steps, U = s->units, before = 5 * U * job->batch;
+    const int64_t direction = which & 1, t = direction ? T - 1 - step : step, at = (gene + r) * T + t;
+    const int64_t features = 2 * H, side = direction * H, gate_stride = s->chunk * GATES;
+    const float *h_now = job->hidden_states + at * features + side;
+    const float *h_before = h_now + (direction ? features : -features);
+    const float *given = job->grad_hidden_states, *context = job->context, *embedding = job->grad_embedding;
+    const float alpha = given ? 0.0f : job->alpha[at], score = given ? 0.0f : job->grad_score[at];
+    if (given) given += at * features + side;
+    else context += (which >> 1) * features + side, embedding += (gene + r) * features + side;
+    const vec *saved = (const vec *)save + (step * job->batch + r) * U * 5;
+    vec *grad_c = (vec *)(w->grad_c + r * s->padded), *grad_h = (vec *)(w->grad_h + r * s->padded);
+    float *gates = w->grad_gates + (slot + r) * GATES, *inputs = w->inputs + (slot + r) * s->rows;
+    const float *x = job->x + at * I;
+    for (int64_t k = 0; k < I; k++) inputs[k] = x[k];
+    inputs[I] = 1.0f;
+    inputs += I + 1;
+    for (int64_t u = 0; u < U; u++) {
+        const int64_t lanes = H - u * VW;
+        const vec i = saved[0], f = saved[1], g = saved[2], o = saved[3];
+        const vec c_before = step ? saved[4 - before] : (vec){};
+        const vec h = ISA(load_some)(h_now + u * VW, lanes);
+        /* What reaches h from outside the recurrence: given, or made from the gradients of attention. */
+        vec d_h = grad_h[u];
+        if (given) d_h += ISA(load_some)(given + u * VW, lanes);
+        else
+            d_h += alpha * ISA(load_some)(embedding + u * VW, lanes) + score * ISA(load_some)(context + u * VW, lanes);
+        /* o is at least 2^-60, and h no larger */
+        const vec d_c = grad_c[u] + d_h * (o - h * (h * RECIPROCAL(o)));
+        const vec d_ci = d_c * i, d_cig = d_ci * g, d_cf = d_c * f, d_cfc = d_cf * c_before, d_hh = d_h * h;
+        vec *to = (vec *)(gates + u * gate_stride);
+        to[0] = d_cig - d_cig * i;
+        to[1] = d_cfc - d_cfc * f;
+        to[2] = d_ci - d_cig * g;
+        to[3] = d_hh - d_hh * o;
+        grad_c[u] = d_cf;
+        ISA(store_some)(inputs + u * VW, step ? ISA(load_some)(h_before + u * VW, lanes) : (vec){}, lanes);
+        saved += 5;
+    }
 }
 
-static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct ISA(sizes) *s,
-                                             int64_t which, int64_t first,
-                                             const struct ISA(backward_scratch) *w)
+static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct ISA(sizes) *s, int64_t which,
+                               int64_t first, const struct ISA(backward_scratch) *w)
 {
-    const int64_t H = job->hidden, I = job->input, T = job->steps, U = s->units, Hp = s->padded;
+    const int64_t I = job->input, T = job->steps, Hp = s->padded;
     const int64_t direction = which & 1, gene = (which >> 1) * job->batch + first;
     const float *save = job->saved + (which * T * job->batch + first) * 5 * Hp;
     float *grad_x = job->grad_x ? job->grad_x + (direction * job->n_sequences * job->batch + gene) * T * I : NULL;
@@ -319,38 +373,8 @@ static void ISA(backward_tile)(int64_t rows, const struct job *job, const struct
     memset(w->grad_h, 0, sizeof(float) * PROJECTED * Hp);
     memset(w->grad_c, 0, sizeof(float) * PROJECTED * Hp);
     for (int64_t step = T - 1; step >= 0; step--) {
-        const int64_t t = direction ? T - 1 - step : step, t_before = direction ? t + 1 : t - 1;
-        const float *states = job->hidden_states + (gene * T + t) * 2 * H + direction * H;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t u = 0; u < U; u++) {
-                const vec *saved = (const vec *)(save + ((step * job->batch + r) * U + u) * 5 * VW);
-                const vec i = saved[0], f = saved[1], g = saved[2], o = saved[3];
-                const vec c_before = step ? saved[4 - 5 * U * job->batch] : (vec){};
-                const vec h = ISA(load_some)(states + r * T * 2 * H + u * VW, H - u * VW);
-                /* A saturated o is 0 to rounding, on either side of it, and h / o means nothing: hence the bounds. */
-                const vec ratio = QUOTIENT(h, GREATEST(ISA(splat)(1e-30f), o));
-                const vec tanh_c = LEAST(ISA(splat)(1.0f), GREATEST(ISA(splat)(-1.0f), ratio));
-                vec *grad_c = (vec *)(w->grad_c + r * Hp + u * VW);
-                const vec grad_h = *(vec *)(w->grad_h + r * Hp + u * VW)
-                                 + ISA(outer_gradient)(job, gene + r, t, direction * H + u * VW, H - u * VW);
-                const vec d_c = *grad_c + grad_h * o * (1.0f - tanh_c * tanh_c);
-                vec *to = (vec *)(w->grad_gates + (u * s->chunk + slot + r) * GATES);
-                to[0] = d_c * g * (i * (1.0f - i));
-                to[1] = d_c * c_before * (f * (1.0f - f));
-                to[2] = d_c * i * (1.0f - g * g);
-                to[3] = grad_h * tanh_c * (o * (1.0f - o));
-                *grad_c = d_c * f;
-            }
-        for (int r = 0; r < rows; r++) {
-            const float *x = job->x + ((gene + r) * T + t) * I;
-            const float *h = job->hidden_states + ((gene + r) * T + t_before) * 2 * H + direction * H;
-            float *inputs = w->inputs + (slot + r) * s->rows;
-            for (int64_t k = 0; k < I; k++) inputs[k] = x[k];
-            inputs[I] = 1.0f;
-            for (int64_t u = 0; u < U; u++)
-                ISA(store_some)(inputs + I + 1 + u * VW, step ? ISA(load_some)(h + u * VW, H - u * VW) : (vec){},
-                                H - u * VW);
-        }
+        const int64_t t = direction ? T - 1 - step : step;
+        for (int64_t r = 0; r < rows; r++) ISA(backward_row)(job, s, which, gene, r, step, save, slot, w);
         if (step || grad_x) ISA(project)(rows, job, s, w, slot, grad_x ? grad_x + t * I : NULL,
                          (const char *)(save + (step - AHEAD) * job->batch * 5 * Hp));
         slot += rows;
@@ -397,46 +421,74 @@ static void ISA(backward)(const struct job *job, int64_t which, float *scratch)
     ISA(unpack)(job, &s, which, w.grad);
 }
 
-/* Sum of the products of two rows of 2H features. */
-static ALWAYS_INLINE float ISA(dot)(const float *a, const float *b, int64_t features)
+/* to[t] = product of `vector` and row t, of `features` each. */
+static void ISA(dots)(const float *vector, const float *rows, int64_t steps, int64_t features, float *to)
 {
-    vec sums = {};
-    for (int64_t k = 0; k < features; k += VW)
-        sums += ISA(load_some)(a + k, features - k) * ISA(load_some)(b + k, features - k);
-    return SUM(sums);
+    int64_t t = 0;
+    for (; t + 4 <= steps; t += 4, rows += 4 * features) {
+        vec sums[4] = {};
+        for (int64_t k = 0; k < features; k += VW)
+            UNROLL for (int r = 0; r < 4; r++)
+                sums[r] += ISA(load_some)(vector + k, features - k) * ISA(load_some)(rows + r * features + k, features - k);
+        UNROLL for (int r = 0; r < 4; r++) to[t + r] = SUM(sums[r]);
+    }
+    for (; t < steps; t++, rows += features) {
+        vec sum = {};
+        for (int64_t k = 0; k < features; k += VW)
+            sum += ISA(load_some)(vector + k, features - k) * ISA(load_some)(rows + k, features - k);
+        to[t] = SUM(sum);
+    }
 }
 
-/* to = sum over rows of weight * row, for the T rows of one gene. */
-static ALWAYS_INLINE void ISA(weighted_sum)(const float *weights, const float *rows, int64_t steps, int64_t features,
-                                            float *to)
+/* to += sum over t of weights[t] * row t, for up to four vectors of each row at a time. */
+static void ISA(add_weighted)(const float *weights, const float *rows, int64_t steps, int64_t features, float *to)
 {
-    for (int64_t k = 0; k < features; k += VW) {
-        vec even = {}, odd = {}; /* two chains of additions take half as long as one */
+    int64_t k = 0;
+    for (; k + 4 * VW <= features; k += 4 * VW) {
+        vec even[4], odd[4] = {}; /* two chains of additions take half as long as one */
+        UNROLL for (int v = 0; v < 4; v++) even[v] = *(const uvec *)(to + k + v * VW);
+        const float *row = rows + k;
         int64_t t = 0;
-        for (; t + 2 <= steps; t += 2) {
-            even += weights[t] * ISA(load_some)(rows + t * features + k, features - k);
-            odd += weights[t + 1] * ISA(load_some)(rows + (t + 1) * features + k, features - k);
-        }
-        if (t < steps) even += weights[t] * ISA(load_some)(rows + t * features + k, features - k);
-        ISA(store_some)(to + k, even + odd, features - k);
+        for (; t + 2 <= steps; t += 2, row += 2 * features)
+            UNROLL for (int v = 0; v < 4; v++) {
+                even[v] += weights[t] * *(const uvec *)(row + v * VW);
+                odd[v] += weights[t + 1] * *(const uvec *)(row + features + v * VW);
+            }
+        if (t < steps) UNROLL for (int v = 0; v < 4; v++) even[v] += weights[t] * *(const uvec *)(row + v * VW);
+        UNROLL for (int v = 0; v < 4; v++) *(uvec *)(to + k + v * VW) = even[v] + odd[v];
     }
+    for (; k < features; k += VW) {
+        vec sum = ISA(load_some)(to + k, features - k);
+        for (int64_t t = 0; t < steps; t++) sum += weights[t] * ISA(load_some)(rows + t * features + k, features - k);
+        ISA(store_some)(to + k, sum, features - k);
+    }
+}
+
+/* Scores to their softmax, in place. */
+static void ISA(softmax)(float *scores, int64_t steps)
+{
+    float highest = -INFINITY, total = 0;
+    for (int64_t t = 0; t < steps; t++)
+        if (!(scores[t] <= highest)) highest = scores[t]; /* NaN stays */
+    for (int64_t t = 0; t < steps; t += VW) {
+        const vec e = ISA(exp2)((ISA(load_some)(scores + t, steps - t) - highest) * -MINUS_LOG2_E);
+        ISA(store_some)(scores + t, e, steps - t);
+    }
+    for (int64_t t = 0; t < steps; t++) total += scores[t];
+    for (int64_t t = 0; t < steps; t++) scores[t] /= total;
 }
 
 /* One task: alpha and embedding of every gene of a sequence. */
 static void ISA(attend)(const struct job *job, int64_t sequence)
 {
     const int64_t T = job->steps, features = 2 * job->hidden;
-    const float *context = job->context + sequence * features;
     for (int64_t gene = sequence * job->batch; gene < (sequence + 1) * job->batch; gene++) {
         const float *states = job->hidden_states + gene * T * features;
-        float *alpha = job->alpha + gene * T, highest = -INFINITY, total = 0;
-        for (int64_t t = 0; t < T; t++) {
-            alpha[t] = ISA(dot)(states + t * features, context, features);
-            if (!(alpha[t] <= highest)) highest = alpha[t]; /* NaN stays */
-        }
-        for (int64_t t = 0; t < T; t++) total += alpha[t] = expf(alpha[t] - highest);
-        for (int64_t t = 0; t < T; t++) alpha[t] /= total;
-        ISA(weighted_sum)(alpha, states, T, features, job->embedding + gene * features);
+        float *alpha = job->alpha + gene * T, *embedding = job->embedding + gene * features;
+        ISA(dots)(job->context + sequence * features, states, T, features, alpha);
+        ISA(softmax)(alpha, T);
+        memset(embedding, 0, sizeof(float) * features);
+        ISA(add_weighted)(alpha, states, T, features, embedding);
     }
 }
 
@@ -450,18 +502,12 @@ static void ISA(attend_backward)(const struct job *job, int64_t sequence)
     for (int64_t gene = sequence * job->batch; gene < (sequence + 1) * job->batch; gene++) {
         const float *states = job->hidden_states + gene * T * features, *alpha = job->alpha + gene * T;
         float *score = job->grad_score + gene * T, mean = 0;
-        for (int64_t t = 0; t < T; t++) {
-            score[t] = ISA(dot)(job->grad_embedding + gene * features, states + t * features, features);
-            if (job->grad_alpha) score[t] += job->grad_alpha[gene * T + t];
-            mean += alpha[t] * score[t];
-        }
+        ISA(dots)(job->grad_embedding + gene * features, states, T, features, score);
+        if (job->grad_alpha)
+            for (int64_t t = 0; t < T; t++) score[t] += job->grad_alpha[gene * T + t];
+        for (int64_t t = 0; t < T; t++) mean += alpha[t] * score[t];
         for (int64_t t = 0; t < T; t++) score[t] = alpha[t] * (score[t] - mean);
-        for (int64_t k = 0; k < features; k += VW) {
-            vec sum = ISA(load_some)(grad_context + k, features - k);
-            for (int64_t t = 0; t < T; t++)
-                sum += score[t] * ISA(load_some)(states + t * features + k, features - k);
-            ISA(store_some)(grad_context + k, sum, features - k);
-        }
+        ISA(add_weighted)(score, states, T, features, grad_context);
     }
 }
 
@@ -473,9 +519,11 @@ static const struct isa ISA(table) = {
 #undef vec
 #undef uvec
 #undef GATES
-#undef QUOTIENT
+#undef RECIPROCAL
+#undef FRACTION
+#undef TIMES_POWER
 #undef PROJECTED
-#undef ADD_PRODUCT
+#undef ADD_PRODUCTS
 #undef AHEAD
 #undef VW
 #undef MR
