@@ -20,6 +20,7 @@ from diffchrom.deepdiff.lstm import (
     kernel_unavailable_reason,
     lstm_bank,
     set_backend,
+    threads_for_lstm,
     use_backend,
 )
 from diffchrom.errors import UsageError
@@ -142,6 +143,29 @@ def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...]) -> No
     torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(results[0][name], other[name]) for name in other)
+
+
+@needs_kernel
+def test_the_kernel_keeps_the_threads_that_torch_leaves_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, x, _ = example_of(n_sequences=2, batch=3, steps=4, inputs=1, hidden=8)
+    seen = []
+    forward = _kernel.Library.forward
+    monkeypatch.setattr(
+        _kernel.Library, "forward", lambda self, job: (seen.append(job.threads), forward(self, job))
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with threads_for_lstm():
+            assert torch.get_num_threads() == 1
+            bank(x)
+        bank(x)
+        with use_backend("torch"), threads_for_lstm():
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3, 3]
 
 
 def test_without_gradients_the_values_are_the_same(backend: str) -> None:

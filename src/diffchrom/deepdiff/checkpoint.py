@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.files import write_bytes
 
@@ -72,15 +73,13 @@ class TrainingState:
         return TrainingState(history=self.history, members=[*self.members, weights])
 
 
-def save_training(
-    path: Path, state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
+def save_training(path: Path, state: TrainingState, model: nn.Module, optimiser: Adam) -> None:
     """Write a checkpoint as one file, so that no part of it can be newer than another."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for number, weights in enumerate(state.members):
         tensors |= {f"member{number}/{name}": tensor for name, tensor in weights.items()}
-    for index, values in optimiser.state_dict()["state"].items():
+    for index, values in optimiser.state().items():
         tensors |= {f"optimiser/{index}/{key}": tensor for key, tensor in values.items()}
     description = json.dumps(
         {
@@ -98,9 +97,7 @@ def save_training(
     write_bytes(path, data)
 
 
-def load_training(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
-) -> TrainingState:
+def load_training(path: Path, model: nn.Module, optimiser: Adam, device: torch.device) -> TrainingState:
     """Put `model` and `optimiser` back to where `save_training` found them and return the state."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -115,7 +112,7 @@ def load_training(
         for key, tensor in groups["optimiser"].items():
             index, _, slot = key.partition("/")
             slots.setdefault(int(index), {})[slot] = tensor
-        optimiser.load_state_dict(optimiser.state_dict() | {"state": slots})
+        optimiser.load_state(slots)
         return TrainingState(
             epoch=int(description["epoch"]),
             best_epoch=int(description["best_epoch"]),

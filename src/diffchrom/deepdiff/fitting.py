@@ -18,7 +18,9 @@ from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.inference import INFERENCE_BATCH, build_model, ensemble_size, predict_tensors
 from diffchrom.deepdiff.loss import total_loss
+from diffchrom.deepdiff.lstm import threads_for_lstm
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff, initialise
+from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
 from diffchrom.reporting import Reporter, Task
@@ -58,7 +60,7 @@ def fit(
         while len(models) < size:
             member = len(models)
             model = _new_model(variant, train_set, settings, seed + _MEMBER_SEED * member)
-            optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+            optimiser = Adam(model.parameters(), settings.lr)
             if member == 0 and checkpoint.exists():
                 state = load_training(checkpoint, model, optimiser, train_set.device)
                 for weights in state.members:
@@ -68,9 +70,10 @@ def fit(
                 task.advance((done * n_epochs + state.epoch) * n_batches)
                 reporter.note(f"{run.path}: going on after epoch {state.epoch} of model {done + 1} of {size}")
                 member = done
-            _fit_member(
-                run, state, model, optimiser, train_set, valid_set, settings, seed, member, task, reporter
-            )
+            with threads_for_lstm(train_set.device):
+                _fit_member(
+                    run, state, model, optimiser, train_set, valid_set, settings, seed, member, task, reporter
+                )
             model.load_state_dict(state.best)
             models.append(model)
             if len(models) < size:
@@ -101,7 +104,7 @@ def _fit_member(
     run: Run,
     state: TrainingState,
     model: DeepDiff,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     train_set: Examples,
     valid_set: Examples,
     settings: Hyperparameters,
@@ -137,9 +140,19 @@ def learning_rate(settings: Hyperparameters, done: float) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
+def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
+    """Take one step of the optimiser on the genes of `batch`; returns their loss."""
+    optimiser.zero_grad()
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step(settings.clip_norm)
+    return loss.detach()
+
+
 def _epoch(
     model: DeepDiff,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     examples: Examples,
     settings: Hyperparameters,
     seed: int,
@@ -153,7 +166,6 @@ def _epoch(
     """
     model.train()
     torch.manual_seed(seed)
-    device = examples.device
     order = torch.randperm(len(examples))
     losses = []
     batch_size = settings.batch_of(len(examples))
@@ -161,15 +173,8 @@ def _epoch(
     n_epochs = settings.epochs_of(len(examples))
     shown = max(1, n_batches // 20)
     for number, batch in enumerate(examples.batches(order, batch_size), 1):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings, done + (number - 1) / n_batches / n_epochs)
-        optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm, foreach=True)
-        optimiser.step()
-        losses.append(loss.detach())
+        optimiser.lr = learning_rate(settings, done + (number - 1) / n_batches / n_epochs)
+        losses.append(training_step(model, optimiser, batch, settings))
         if number % shown == 0:
             task.advance(shown)
     task.advance(n_batches % shown)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import mmap
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,12 +64,25 @@ class _Workspaces:
 _workspaces = _Workspaces()
 
 
+_threads: int | None = None
+
+
+@contextmanager
+def kernel_threads(threads: int) -> Iterator[None]:
+    """Share the kernel's work out over so many threads inside the block, not over as many as torch's."""
+    global _threads
+    before, _threads = _threads, threads
+    try:
+        yield
+    finally:
+        _threads = before
+
+
 def _job(x: Tensor, hidden: int, **tensors: Tensor | None) -> _kernel.Job:
     n_sequences, batch, steps, inputs = x.shape
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
-    return _kernel.Job(
-        n_sequences, batch, steps, inputs, hidden, torch.get_num_threads(), x.data_ptr(), **addresses
-    )
+    threads = _threads or torch.get_num_threads()
+    return _kernel.Job(n_sequences, batch, steps, inputs, hidden, threads, x.data_ptr(), **addresses)
 
 
 def _library() -> _kernel.Library:

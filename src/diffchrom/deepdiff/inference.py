@@ -16,6 +16,7 @@ from diffchrom.dataset import PairData, load_pair, resolve_pair
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.ensemble import Ensemble
+from diffchrom.deepdiff.lstm import threads_for_lstm
 from diffchrom.deepdiff.model import DeepDiff, Output
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
@@ -119,8 +120,9 @@ def forward_batches(
     model.eval()
     try:
         for first in range(0, len(a), batch_size):
-            with torch.inference_mode():
-                yield model(*(x[first : first + batch_size].to(device) for x in (a, b)))
+            with torch.inference_mode(), threads_for_lstm(device):
+                output = model(*(x[first : first + batch_size].to(device) for x in (a, b)))
+            yield output
     finally:
         model.train(training)
 

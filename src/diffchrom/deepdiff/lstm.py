@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.deepdiff import _kernel
-from diffchrom.deepdiff.fused_lstm import FusedAttention, FusedBank
+from diffchrom.deepdiff.fused_lstm import FusedAttention, FusedBank, kernel_threads
 from diffchrom.errors import UsageError
 
 Backend = Literal["fused", "torch"]
@@ -49,6 +49,25 @@ def backend_name(device: str | torch.device = "cpu", dtype: torch.dtype = torch.
         return _forced
     served = torch.device(device).type == "cpu" and dtype == torch.float32
     return "fused" if served and kernel_unavailable_reason() is None else "torch"
+
+
+@contextmanager
+def threads_for_lstm(device: str | torch.device = "cpu") -> Iterator[None]:
+    """Leave all of torch's threads to the fused kernel inside the block.
+
+    Torch's own operations on a batch are too small to share out: its threads cost more to wake than they
+    save, and wait in a busy loop for the next one while the kernel's need the core.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or backend_name(device) != "fused":
+        yield
+        return
+    with kernel_threads(threads):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def kernel_unavailable_reason() -> str | None:

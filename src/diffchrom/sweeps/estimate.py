@@ -162,19 +162,23 @@ def _step_seconds(settings: Hyperparameters, n_marks: int, n_bins: int) -> float
     """Median seconds of a training step of raw:d, which has one sequence a mark."""
     import torch
 
+    from diffchrom.deepdiff.examples import Examples
+    from diffchrom.deepdiff.fitting import training_step
     from diffchrom.deepdiff.inference import build_model
-    from diffchrom.deepdiff.loss import Targets, total_loss
+    from diffchrom.deepdiff.loss import Targets
+    from diffchrom.deepdiff.lstm import threads_for_lstm
+    from diffchrom.deepdiff.optimiser import Adam
 
     generator = torch.Generator().manual_seed(0)
     signal = torch.rand(2, settings.batch_size, n_marks, n_bins, generator=generator)
     targets = Targets(torch.randn(settings.batch_size, generator=generator), {})
+    batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
     model = build_model("raw:d", n_marks, settings)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+    optimiser = Adam(model.parameters(), settings.lr)
     times = []
     for _ in range(_CALIBRATION_STEPS):
         started = time.perf_counter()
-        optimiser.zero_grad()
-        total_loss(model(signal[0], signal[1]), targets, settings).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        with threads_for_lstm():
+            training_step(model, optimiser, batch, settings)
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])
