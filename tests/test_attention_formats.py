@@ -152,9 +152,60 @@ def test_bed_is_sorted_clipped_and_readable_by_pyranges(crowded: AttentionSource
         ranges = pyranges.read_bed(str(path), as_df=True)
     assert list(ranges["Start"]) == list(table["start"])
     assert list(ranges["Strand"]) == list(table["strand"])
-    if shutil.which("bedtools"):
-        done = subprocess.run(["bedtools", "merge", "-i", str(path)], capture_output=True, check=True)
-        assert done.stdout
+
+
+def bedtools(*words: object) -> list[list[str]]:
+    """Rows that bedtools prints; it must have nothing to complain of."""
+    done = subprocess.run(["bedtools", *map(str, words)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+needs_bedtools = pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
+
+
+@pytest.fixture
+def genome(tmp_path: Path) -> Path:
+    """Chromosome sizes, in the order in which the files are sorted."""
+    path = tmp_path / "chrom.sizes"
+    path.write_text("".join(f"{chrom}\t{size}\n" for chrom, size in SIZES.items()))
+    return path
+
+
+@needs_bedtools
+def test_bedtools_takes_bed_as_sorted_and_finds_each_bin_at_its_base(
+    crowded: AttentionSource, tmp_path: Path, genome: Path
+) -> None:
+    path = tmp_path / "x.bed"
+    export(crowded, np.arange(9), ExportOptions(format="bed", top=4), path)
+    table = read_bed(path.read_bytes())
+    promoters = tmp_path / "promoters.bed"
+    promoters.write_text("chr1\t1000\t1100\nchr10\t0\t60\nchr2\t2300\t2500\n")
+    command = ("intersect", "-a", path, "-b", promoters, "-sorted", "-g", genome)
+    inside = (
+        ((table["chrom"] == "chr1") & (table["start"] < 1100) & (table["end"] > 1000))
+        | ((table["chrom"] == "chr10") & (table["start"] < 60))
+        | ((table["chrom"] == "chr2") & (table["end"] > 2300))
+    )
+    for option, wanted in (("-u", inside), ("-v", ~inside)):
+        found = [row[3] for row in bedtools(*command, option)]
+        assert found == table["name"][wanted].tolist()
+        assert found
+
+
+@needs_bedtools
+def test_bedtools_takes_bedgraphs_as_sorted_and_finds_no_overlap(
+    crowded: AttentionSource, tmp_path: Path, genome: Path
+) -> None:
+    export(crowded, np.arange(9), ExportOptions(format="bedgraph"), tmp_path / "bg")
+    for sequence in crowded.sequences:
+        path = tmp_path / "bg" / f"{track_name(sequence)}.bedgraph"
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        # With each interval as its only partner, no two overlap; -sorted refuses what is not.
+        pairs = bedtools("intersect", "-a", path, "-b", path, "-wa", "-wb", "-sorted", "-g", genome)
+        assert pairs == [row * 2 for row in rows]
+        largest = bedtools("map", "-a", path, "-b", path, "-c", "4", "-o", "max", "-g", genome)
+        assert [float(row[-1]) for row in largest] == pytest.approx([float(row[3]) for row in rows])
 
 
 def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: AttentionSource) -> None:

@@ -195,6 +195,20 @@ def test_a_truncated_bam_is_refused(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
+def test_bedtools_coverage_counts_tagalign_the_same(tmp_path: Path) -> None:
+    path = write_bed(tmp_path / "r.tagAlign.gz", random_reads(500))
+    chrom, start = np.array(["chr1", "chr2"], object), np.array([1000, 500])
+    bins = [(c, s + 50 * k, s + 50 * (k + 1)) for c, s in zip(chrom, start, strict=True) for k in range(10)]
+    bed = tmp_path / "bins.bed"
+    bed.write_text("".join(f"{c}\t{a}\t{b}\n" for c, a, b in bins))
+    command = ["bedtools", "coverage", "-counts", "-a", str(bed), "-b", str(path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    want = np.array([int(line.split("\t")[3]) for line in lines]).reshape(2, 10)
+    got = count_reads(path, chrom, start, n_bins=10, bin_size=50)
+    np.testing.assert_array_equal(got.counts, want)
+
+
+@pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
 def test_bedtools_multicov_counts_the_same(tmp_path: Path) -> None:
     path = write_bam(tmp_path / "r.bam", [read for read in random_reads(500) if not read[5] & 0x900])
     pysam.index(str(path))
