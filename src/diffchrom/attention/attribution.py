@@ -1,8 +1,13 @@
 """How much each mark and bin of each cell contributes to a predicted log2fc, by the model's gradients.
 
-Contributions are signed and relative to a gene without any signal. *Gradient x input* is the first-order
-contribution, dF/dx (x - x0); *integrated gradients* (Sundararajan, Taly and Yan 2017, by Captum) averages the
-gradient along the straight line from x0 to x, and its contributions add up to F(x) - F(x0).
+Contributions are signed and relative to the average training gene x0, the same in both cells. *Gradient x
+input* is the first-order contribution, dF/dx (x - x0); *integrated gradients* (Sundararajan, Taly and Yan
+2017, by Captum) averages the gradient along the straight line from x0 to x, and its contributions add up to
+F(x) - F(x0).
+
+A gene without any signal would be no neutral x0: all genes have background, which the model was never
+without. What it makes of the background's absence, for A and, with the other sign, for B, would be put down
+to every bin and drown what differs between genes (docs/attend.md has the measurement).
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from diffchrom.attention.weights import AttentionSource, Rows, Signal
 from diffchrom.deepdiff.model import DeepDiff, Output
 from diffchrom.reporting import SILENT, Reporter
 
-#: Points on the line from no signal to the gene's own.
+#: Points on the line from the average gene's signal to the gene's own.
 STEPS = 32
 #: Genes whose gradients are computed together.
 _GENES = 16
@@ -86,10 +91,24 @@ def attribute_signal(
 ) -> npt.NDArray[np.float32]:
     """Contributions [n, 2, n_marks, n_bins] of raw signal, all genes at once; see `attribute`."""
     inputs = tuple(tensor.requires_grad_() for tensor in source.inputs(a, b))
-    baselines = source.inputs(np.zeros_like(a), np.zeros_like(b))
+    average = np.broadcast_to(source.average_signal, a.shape)
+    baselines = source.inputs(average, average)
     with torch.enable_grad():
         parts = METHODS[method](source.model, inputs, baselines)
     return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
+
+
+def of_bins(contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Size of what a bin contributes [n, n_marks, n_bins], both cells together: log2fc is a difference."""
+    return np.asarray(np.abs(contributions.sum(axis=1)))
+
+
+def of_marks(contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Size [n, n_marks] of what a mark contributes, of both cells and all bins together.
+
+    A mark that raises the prediction in one bin as much as it lowers it in another contributes nothing.
+    """
+    return np.asarray(np.abs(contributions.sum(axis=(1, 3))))
 
 
 def of_sequences(source: AttentionSource, contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from diffchrom.attention.attribution import METHODS, attribute, of_sequences
+from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
 from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, open_attention
 from diffchrom.deepdiff.inference import build_model
@@ -291,17 +291,14 @@ def mark_shares(importance: npt.NDArray[Any]) -> Array:
 def _bin_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
     """Importance [n, n_marks, n_bins] of each order of deletion, of which both cells are masked."""
     maps = {"attention": attention_map(sample.source, sample.attention)}
-    maps |= {name: np.abs(values.sum(axis=1)) for name, values in sample.contributions.items()}
+    maps |= {name: of_bins(values) for name, values in sample.contributions.items()}
     return maps | {UNTRAINED: attention_map(sample.source, sample.untrained)}
 
 
 def _mark_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
-    """Importance [n, n_marks]: attention's sum over bins, and what contributions come to over bins and cells.
-
-    A mark that raises the prediction in one bin as much as it lowers it in another contributes nothing.
-    """
+    """Importance [n, n_marks]: attention's sum over bins, and what contributions come to."""
     return {
-        name: np.abs(sample.contributions[name].sum(axis=(1, 3))) if name in METHODS else values.sum(axis=-1)
+        name: of_marks(sample.contributions[name]) if name in METHODS else values.sum(axis=-1)
         for name, values in _bin_maps(sample).items()
     }
 

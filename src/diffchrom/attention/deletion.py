@@ -107,11 +107,12 @@ def _curves(
         order = np.argsort(-importance.reshape(len(a), -1), axis=1, kind="stable")
         changes = np.empty((len(a), len(counts)))
         for i, count in enumerate(counts):
-            kept = np.ones(order.shape, dtype=np.float32)
-            np.put_along_axis(kept, order[:, :count], 0.0, axis=1)
-            kept = kept.reshape(importance.shape)
-            kept = kept[..., None] if kept.ndim < a.ndim else kept
-            after = predict_tensors(source.model, *source.inputs(a * kept, b * kept)).log2fc
+            masked = np.zeros(order.shape, dtype=bool)
+            np.put_along_axis(masked, order[:, :count], True, axis=1)
+            masked = masked.reshape(importance.shape)
+            masked = masked[..., None] if masked.ndim < a.ndim else masked
+            without = [np.where(masked, source.average_signal, signal) for signal in (a, b)]
+            after = predict_tensors(source.model, *source.inputs(*without)).log2fc
             changes[:, i] = np.abs(after - before)
         task.advance(len(a))
         return changes

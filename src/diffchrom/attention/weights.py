@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import PairData
+from diffchrom.dataset import SPLIT_PARTS, PairData
 from diffchrom.deepdiff.inference import load_model, load_run_data, resolve_device
 from diffchrom.deepdiff.model import MAIN, DeepDiff
 from diffchrom.genes import Genes, Window
@@ -168,6 +168,19 @@ class AttentionSource:
                 yield batch, kept[0][first : first + batch_size], kept[1][first : first + batch_size]
             else:
                 yield batch, *self.signal(batch)
+
+    @cached_property
+    def average_signal(self) -> Signal:
+        """Raw signal of the average training gene, over both cells; float32 [n_marks, n_bins].
+
+        Of the average gene of the store where none of its genes were trained on.
+        """
+        rows = np.flatnonzero(self.data.split == SPLIT_PARTS["train"])
+        rows = rows if len(rows) else np.arange(len(self.genes))
+        total = np.zeros((len(self.marks), self.window.n_bins))
+        for _, a, b in self.signal_batches(rows):
+            total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
+        return np.asarray(total / (2 * len(rows)), dtype=np.float32)
 
     def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn raw signal of A and of B into the model's inputs."""

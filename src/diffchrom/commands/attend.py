@@ -102,6 +102,10 @@ def attend(
         raise UsageError(f"{chosen[0]}: takes no --level, --format, --wide, --block or --marks")
     if plot is not None and not (grouped or check):
         raise UsageError("--plot: needs --up and --down, --up-quantile, or --check")
+    if other and not check:
+        raise UsageError("--other: needs --check")
+    if summary is not None and not perturb:
+        raise UsageError("--summary: needs --perturb")
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
