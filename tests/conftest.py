@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffchrom.cli import main
 from diffchrom.genes import Genes, Window
 from diffchrom.store import Store, create
 
@@ -19,6 +20,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder} (set DIFFCHROM_SHARED_DATA)")
     return folder
+
+
+def called(arguments: list[str]) -> int:
+    """Exit code of a command."""
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 def make_genes(n: int, *, n_chroms: int = 4) -> Genes:

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import make_store
-from diffchrom.cli import main
+from conftest import called, make_store
 from diffchrom.metrics import pearson
 from diffchrom.runs import Run
 from diffchrom.store import Store
@@ -30,15 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = [*command, "--store", str(store.path), "--folds", "3", "--out", str(folder / name)]
         assert called(said) == 0
     return folder
-
-
-def called(arguments: list[str]) -> int:
-    """Exit code of a command."""
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def table(run: Path) -> pd.DataFrame:

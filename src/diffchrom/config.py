@@ -78,6 +78,8 @@ class Hyperparameters:
         Fewest optimiser steps; with few training genes there are more than `epochs` epochs.
     cell_weight : float
         Weight of the auxiliary losses.
+    weight_by_se : bool
+        Weigh training genes by 1 / (se^2 + tau^2) of their log2fc (`label_noise.inverse_variance_weights`).
     ensemble : int or None
         Models that differ in their seed and are averaged; None is the variant's own number.
     """
@@ -102,6 +104,7 @@ class Hyperparameters:
     min_batches: int = 16
     min_steps: int = 600
     cell_weight: float = 0.3
+    weight_by_se: bool = False
     ensemble: int | None = None
 
     def batch_of(self, n_genes: int) -> int:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from diffchrom.dataset import resolve_pair
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files import open_text, output_text, remove_folder
+from diffchrom.label_noise import ceiling_of
 from diffchrom.metrics import METRICS, bootstrap, evaluate
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import (
@@ -158,12 +159,25 @@ def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
         "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
         "test_coverage": table.coverage(),
+        "labels": runs[0].config.details.get("labels", {}),
+        "noise_ceiling": _noise_ceiling(runs, table.truth),
     }
     metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
     started = _start(path, runs[0], folds)
     run = Run(path, replace(started.config, status=FINISHED, metrics=metrics, details=details))
     run.save_config()
     return run
+
+
+def _noise_ceiling(runs: list[Run], truth: npt.NDArray[np.float64]) -> dict[str, Any] | None:
+    """The ceiling of r of all genes, from the mean squared standard errors of the folds."""
+    found = [run.config.details.get("noise_ceiling") for run in runs]
+    known = [(one["n"], one["mean_squared_se"]) for one in found if one]
+    if not known:
+        return None
+    counts, errors = np.array(known, dtype=np.float64).T
+    ceiling = ceiling_of(truth[np.isfinite(truth)], float(np.average(errors, weights=counts)))
+    return ceiling.to_dict() if ceiling else None
 
 
 def _over_folds(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from diffchrom.config import DEFAULT_SPLIT
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.genes import Genes
+from diffchrom.label_noise import log2fc_se
 from diffchrom.splits import fold_split, is_fold_name
 from diffchrom.store import Store
 from diffchrom.transform import PIECE
@@ -43,6 +44,10 @@ class PairData:
         0 train, 1 valid, 2 test, -1 unused.
     unit : str
         Unit of the expression, empty without labels.
+    se : float64 [n_genes] or None
+        Standard error of log2fc, from replicates or from the table of changes; None where there is neither.
+    labels : dict
+        Where log2fc comes from: ``source`` (``expression``, or a path) and ``dialect`` of a table of changes.
     """
 
     pair: tuple[str, str]
@@ -55,6 +60,8 @@ class PairData:
     expr_b: npt.NDArray[np.float64]
     split: npt.NDArray[np.int8]
     unit: str = ""
+    se: npt.NDArray[np.float64] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -66,9 +73,9 @@ class PairData:
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
         arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "split")
-        return replace(
-            self, genes=self.genes.take(index), **{name: getattr(self, name)[index] for name in arrays}
-        )
+        taken = {name: getattr(self, name)[index] for name in arrays}
+        se = None if self.se is None else self.se[index]
+        return replace(self, genes=self.genes.take(index), se=se, **taken)
 
 
 def resolve_pair(store: Store, pair: str | None) -> tuple[str, str]:
@@ -200,10 +207,11 @@ def load_pair(
     chosen_marks = resolve_marks(store, pair, marks)
     check_units(store, pair, chosen_marks)
     chosen_unit = resolve_unit(store, pair, unit)
-    if chosen_unit is None and labels == "required":
+    given = store.labels(pair)
+    if chosen_unit is None and given is None and labels == "required":
         raise StoreError(
             f"{store.path}: no expression for {' and '.join(pair)}; add it with "
-            "`diffchrom prepare --expression`"
+            "`diffchrom prepare --expression`, or changes with --labels"
         )
     unknown = np.full(store.n_genes, np.nan)
     expr_a, expr_b = (
@@ -220,12 +228,22 @@ def load_pair(
         genes=store.genes,
         signal_a=_read_signal(store, pair[0], chosen_marks, spill) if signal else nothing,
         signal_b=_read_signal(store, pair[1], chosen_marks, spill) if signal else nothing,
-        log2fc=log2_fold_change(expr_a, expr_b),
+        log2fc=log2_fold_change(expr_a, expr_b) if given is None else given.log2fc,
         expr_a=expr_a,
         expr_b=expr_b,
         split=parts,
         unit=chosen_unit or "",
+        se=_replicates_se(store, pair, chosen_unit) if given is None else given.se,
+        labels={"source": "expression"} if given is None else given.attrs,
     )
+
+
+def _replicates_se(store: Store, pair: tuple[str, str], unit: str | None) -> npt.NDArray[np.float64] | None:
+    """Standard errors of log2fc where at least one cell has replicates."""
+    if unit is None:
+        return None
+    first, second = (store.replicates(cell, unit) for cell in pair)
+    return log2fc_se(first, second)
 
 
 def _read_signal(

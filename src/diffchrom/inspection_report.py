@@ -13,7 +13,7 @@ import numpy as np
 from diffchrom.errors import OutputError, RunError, UsageError
 from diffchrom.files import staged
 from diffchrom.inspection import StoreSummary
-from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
+from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run, describe_labels
 from diffchrom.tables import format_value
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
@@ -148,6 +148,8 @@ def run_text(values: Mapping[str, Any]) -> str:
         lines.append("metrics:")
         rows = [(part, *(held.get(name) for name in names)) for part, held in values["metrics"].items()]
         lines += _aligned(("part", *names), rows)
+    if said := describe_labels(values["details"]):
+        lines.append(f"labels: {said}")
     if values["folds"]:
         lines += _folds(values)
     lines.append(f"files: {', '.join(values['files'])}")

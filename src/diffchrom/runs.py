@@ -24,6 +24,7 @@ from diffchrom.dataset import PART_NAMES, SPLIT_PARTS, PairData
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files import output_text, write_text
 from diffchrom.genes import Genes, Window
+from diffchrom.label_noise import noise_ceiling
 from diffchrom.metrics import bootstrap, evaluate
 from diffchrom.store import Store
 from diffchrom.tables import NA, write_table
@@ -326,6 +327,27 @@ def part_metrics(
     test = data.rows("test")
     intervals = bootstrap(data.log2fc[test], log2fc_pred[test])
     return metrics, {name: [interval.low, interval.high] for name, interval in intervals.items()}
+
+
+def label_details(data: PairData) -> dict[str, Any]:
+    """The part of ``details`` that says where the labels come from and how good they are on test genes."""
+    test = data.rows("test")
+    ceiling = noise_ceiling(data.log2fc[test], None if data.se is None else data.se[test])
+    return {"labels": dict(data.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
+
+
+def describe_labels(details: Mapping[str, Any]) -> str:
+    """Say in a line what is worth knowing of a run's labels; empty where there is nothing."""
+    said = []
+    labels, ceiling = details.get("labels") or {}, details.get("noise_ceiling")
+    if labels.get("dialect"):
+        said.append(f"labels are {labels['dialect']} of {labels.get('source', '?')}")
+    if ceiling:
+        said.append(
+            f"the noise of the labels leaves r at most {ceiling['pearson']:.3f} on {ceiling['n']} test genes "
+            f"(reliability {ceiling['reliability']:.3f})"
+        )
+    return "; ".join(said)
 
 
 def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:

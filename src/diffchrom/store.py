@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ from diffchrom.store_format import (
     EXPRESSION_UNITS,
     FORMAT,
     FORMAT_VERSION,
+    LABELS,
     MAX_BINS,
     MAX_GENES,
+    REPLICATES,
     SIGNAL_GROUPS,
     Signal,
     check_size,
@@ -51,6 +53,25 @@ def create(
     with creating(path, genes, window, chrom_sizes=chrom_sizes, attrs=attrs):
         pass
     return Store(path)
+
+
+@dataclass(frozen=True)
+class PairLabels:
+    """Changes of a pair of cells that were given as a table, B over A.
+
+    Attributes
+    ----------
+    log2fc : float64 [n_genes]
+        NaN where unknown.
+    se, padj : float64 [n_genes] or None
+        Standard error of log2fc and adjusted p-value, where the table had them.
+    attrs : ``source`` and ``dialect``.
+    """
+
+    log2fc: npt.NDArray[np.float64]
+    se: npt.NDArray[np.float64] | None
+    padj: npt.NDArray[np.float64] | None
+    attrs: Mapping[str, str]
 
 
 class Store:
@@ -184,6 +205,32 @@ class Store:
         with reading(self.path) as file:
             return read_attrs(self._cell(file, cell)["expression"][unit])
 
+    def replicates(self, cell: str, unit: str) -> npt.NDArray[np.float64] | None:
+        """Expression of a cell's replicates; float64 [n_genes, n_replicates], None where there are none."""
+        with reading(self.path) as file:
+            group = self._cell(file, cell).get(REPLICATES, {})
+            if unit not in group:
+                return None
+            dataset = group[unit]
+            if dataset.ndim != 2 or dataset.shape[0] != self.n_genes:
+                raise ValueError(f"{dataset.name} is {dataset.shape}")
+            check_size(dataset)
+            return np.asarray(dataset[:], dtype=np.float64)
+
+    def labels(self, pair: Sequence[str]) -> PairLabels | None:
+        """Changes that were given for a pair, B over A, whichever cell came first; None where none were."""
+        with reading(self.path) as file:
+            group = file.get(LABELS, {})
+            for sign, (first, second) in ((1.0, tuple(pair)), (-1.0, tuple(pair)[::-1])):
+                name = f"{first},{second}"
+                if name not in group:
+                    continue
+                held = {column: read_column(group[name], column, self.n_genes) for column in group[name]}
+                log2fc = np.asarray(held["log2fc"], dtype=np.float64)
+                attrs = {key: str(value) for key, value in read_attrs(group[name]).items()}
+                return PairLabels(sign * log2fc, held.get("se"), held.get("padj"), attrs)
+        return None
+
     def splits(self) -> tuple[str, ...]:
         """Names of the stored splits, in the order in which they were added."""
         with reading(self.path) as file:
@@ -202,7 +249,7 @@ class Store:
             return values
 
     def columns_intact(self) -> dict[str, bool | None]:
-        """Read every column of genes, chromosome sizes and splits, which HDF5 checks chunk by chunk.
+        """Read all but signal and expression, which HDF5 checks chunk by chunk.
 
         Returns
         -------
@@ -211,12 +258,19 @@ class Store:
         """
         with reading(self.path) as file:
             found = {}
-            for group in ("genes", "chrom_sizes", "splits"):
-                for name in file[group]:
+            groups = [
+                "genes",
+                "chrom_sizes",
+                "splits",
+                *(f"{LABELS}/{pair}" for pair in file.get(LABELS, ())),
+            ]
+            groups += [f"cells/{cell}/{REPLICATES}" for cell in file["cells"]]
+            for group in groups:
+                for name in file.get(group, ()):
                     column = file[group][name]
                     if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufS":
                         continue
-                    read_column(file[group], name)
+                    check_size(column) if column.ndim > 1 else read_column(file[group], name)
                     written = read_attrs(column).get("values_sha256")
                     found[f"{group}/{name}"] = None if written is None else written == digest(column[:])
             return found
@@ -230,11 +284,16 @@ class Store:
                 seen.update(f"{key}={attrs.get(key, '')};".encode())
             seen.update("\n".join(self.genes.id).encode())
             for cell in cells:
-                for group_name in (*SIGNAL_GROUPS.values(), "expression"):
+                for group_name in (*SIGNAL_GROUPS.values(), "expression", REPLICATES):
                     group = self._cell(file, cell).get(group_name, {})
                     for name in sorted(group):
                         checksum = read_attrs(group[name])["values_sha256"]
                         seen.update(f"{cell}/{group_name}/{name}={checksum};".encode())
+            labels = file.get(LABELS, {})
+            for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
+                for name in sorted(labels[pair]):
+                    checksum = read_attrs(labels[pair][name])["values_sha256"]
+                    seen.update(f"{pair}/{name}={checksum};".encode())
         return seen.hexdigest()
 
     def _cell(self, file: h5py.File, cell: str) -> h5py.Group:

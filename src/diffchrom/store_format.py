@@ -19,6 +19,8 @@ FORMAT_VERSION = 1
 
 #: Names of the signal groups, by what the window is laid around.
 SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
+#: Group of a cell with the expression of its replicates, and group of changes that were given by pair.
+REPLICATES, LABELS = "replicates", "labels"
 #: Units of expression, the preferred first where a store holds several.
 EXPRESSION_UNITS = ("tpm", "rpkm", "fpkm", "counts")
 

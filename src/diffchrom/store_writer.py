@@ -22,6 +22,8 @@ from diffchrom.store_format import (
     COMPRESSION,
     FORMAT,
     FORMAT_VERSION,
+    LABELS,
+    REPLICATES,
     SIGNAL_GROUPS,
     Signal,
     reading,
@@ -247,6 +249,35 @@ class StoreEditor:
         group = self._group("cells", _check_name("cell", cell), "expression")
         chunks = (self.n_genes,)
         self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
+
+    def add_replicates(
+        self, cell: str, unit: str, values: npt.NDArray[np.float64], *, replace: bool = False
+    ) -> None:
+        """Add a cell's replicates; float64 [n_genes, n_replicates], as named with its expression."""
+        if values.ndim != 2 or len(values) != self.n_genes:
+            raise ValueError(f"replicates of {cell} are {values.shape}")
+        group = self._group("cells", _check_name("cell", cell), REPLICATES)
+        chunks = (min(self.n_genes, 4096), values.shape[1])
+        self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, None, replace)
+
+    def add_labels(
+        self,
+        pair: tuple[str, str],
+        columns: Mapping[str, npt.NDArray[np.float64]],
+        attrs: Mapping[str, str],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add changes of a pair, B over A: ``log2fc`` and, as known, ``se`` and ``padj``, each [n_genes]."""
+        group = self._group(LABELS)
+        name = _check_name("pair", ",".join(pair))
+        for old in (name, ",".join(pair[::-1])):  # a pair has one table, whichever cell comes first
+            self._make_room(group, old, replace)
+        for column, values in columns.items():
+            if values.shape != (self.n_genes,) or np.isinf(values).any():
+                raise ValueError(f"{column} of {name} is {values.shape} or infinite")
+            self._put(self._group(LABELS, name), column, values, (self.n_genes,), None, replace)
+        self._group(LABELS, name).attrs.update(dict(attrs))
 
     def add_split(
         self,

@@ -18,7 +18,9 @@ from diffchrom.runs import (
     FINISHED,
     Run,
     RunConfig,
+    describe_labels,
     describe_store,
+    label_details,
     library_versions,
     open_run_folder,
     part_metrics,
@@ -117,7 +119,7 @@ def fit_baseline(
         if not pieces.is_dir():
             remove_folder(run.path)
         raise
-    return _finish(run, data, prediction, chosen)
+    return _finish(run, data, prediction, chosen, reporter)
 
 
 def fit_and_predict(
@@ -194,7 +196,9 @@ def _change_elsewhere(store: Store, data: PairData) -> Vector | None:
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def _finish(run: Run, data: PairData, prediction: Prediction, chosen: dict[str, Any]) -> Run:
+def _finish(
+    run: Run, data: PairData, prediction: Prediction, chosen: dict[str, Any], reporter: Reporter
+) -> Run:
     """Write predictions and metrics, and mark the run as finished."""
     run.save_predictions(prediction_columns(data, prediction.log2fc, prediction.expression))
     metrics, intervals = part_metrics(data, prediction.log2fc)
@@ -204,9 +208,11 @@ def _finish(run: Run, data: PairData, prediction: Prediction, chosen: dict[str, 
             run.config,
             status=FINISHED,
             metrics=metrics,
-            details={"chosen": chosen, "test_intervals": intervals},
+            details={"chosen": chosen, "test_intervals": intervals, **label_details(data)},
         ),
     )
     finished.save_config()
     remove_folder(run.path / PIECES)
+    if said := describe_labels(finished.config.details):
+        reporter.note(f"{run.path}: {said}")
     return finished

@@ -27,6 +27,7 @@ from diffchrom.baselines.method import (
     require_genes,
 )
 from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.errors import StoreError
 from diffchrom.metrics import pearson
 from diffchrom.reporting import Reporter, Task
 from diffchrom.transform import Transform
@@ -293,8 +294,8 @@ def fit_two_cells(
     settings = settings_of(grid)
     transforms, networks = [], []
     for number, cell in enumerate("ab"):
-        signal, labels = getattr(train, f"signal_{cell}"), getattr(train, f"expr_{cell}")
-        held_out, held_labels = getattr(valid, f"signal_{cell}"), getattr(valid, f"expr_{cell}")
+        signal, labels = _known(train, cell)
+        held_out, held_labels = _known(valid, cell)
         if classify:
             median = np.median(labels)
             labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
@@ -317,6 +318,18 @@ def fit_two_cells(
     raw = fitted.predict(train.without_labels()).log2fc
     slope = float(np.cov(raw, train.log2fc)[0, 1] / raw.var(ddof=1)) if np.ptp(raw) > 0 else 0.0
     return replace(fitted, slope=slope, intercept=float(train.log2fc.mean() - slope * raw.mean()))
+
+
+def _known(examples: Examples, cell: str) -> tuple[np.ndarray[Any, Any], Vector]:
+    """Signal and expression of one cell, of the genes whose expression is known."""
+    signal, labels = getattr(examples, f"signal_{cell}"), getattr(examples, f"expr_{cell}")
+    known = np.isfinite(labels)
+    if known.sum() < 2:
+        raise StoreError(
+            "a network a cell learns from expression of both cells; add it with "
+            "`diffchrom prepare --expression`"
+        )
+    return (signal, labels) if known.all() else (signal[known], labels[known])
 
 
 def _require(train: Examples, valid: Examples) -> None:

@@ -11,7 +11,7 @@ from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.config import PREPARE
 
-PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression")
+PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression", "--labels")
 
 Files = list[Path] | None
 
@@ -56,6 +56,9 @@ def prepare(
         list[str] | None, _expression("Matrix, or one cell's table.", metavar="FILE|CELL=FILE...")
     ] = None,
     expression_unit: Annotated[str | None, _expression("Unit of a matrix or two columns.")] = None,
+    labels: Annotated[
+        list[str] | None, _expression("Changes, B over A, of DESeq2, edgeR or limma.", metavar="A,B=FILE...")
+    ] = None,
     strandedness: Annotated[str | None, _expression("Which of STAR's columns.")] = None,
     tx2gene: Annotated[Path | None, _expression("Transcript and gene ids.")] = None,
     deepdiff: Annotated[
@@ -105,6 +108,7 @@ def prepare(
         reads=tuple(reads or ()),
         samples=samples,
         expression=tuple(expression or ()),
+        labels=tuple(labels or ()),
         deepdiff=deepdiff,
         flank=flank,
         bin_size=bin_size,

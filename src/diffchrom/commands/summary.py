@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffchrom.cross_validation import COLUMNS, describe_folds, table_rows
 from diffchrom.reporting import Reporter
-from diffchrom.runs import SUMMARY_COLUMNS, Run
+from diffchrom.runs import SUMMARY_COLUMNS, Run, describe_labels
 from diffchrom.tables import format_row
 
 
@@ -22,3 +22,5 @@ def print_cross_validation(run: Run, reporter: Reporter, *, header: bool = True)
     for row in table_rows(run):
         print(format_row(row), flush=True)
     reporter.note(f"{run.path}: {describe_folds(run.config.details)}")
+    if said := describe_labels(run.config.details):
+        reporter.note(f"{run.path}: {said}")

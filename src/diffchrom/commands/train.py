@@ -63,6 +63,9 @@ def train(
     precision: Annotated[
         str | None, typer.Option(metavar="|".join(PRECISIONS), help="bfloat16: mixed precision, for CUDA.")
     ] = None,
+    weight_by_se: Annotated[
+        bool, typer.Option("--weight-by-se", help="Weigh genes by the standard error of their log2fc.")
+    ] = False,
     marks: options.MarksOption = None,
     split: options.SplitOption = None,
     folds: options.FoldsOption = 0,
@@ -101,6 +104,7 @@ def train(
         ensemble=ensemble,
         aux_task=aux_task,
         precision=precision,
+        weight_by_se=weight_by_se or None,
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.commands.summary import print_cross_validation, print_run

@@ -15,6 +15,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.dataset import PairData, disk_array
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
+from diffchrom.label_noise import inverse_variance_weights
 from diffchrom.transform import PIECE, Rows, Signal, Transform, pieces
 
 
@@ -43,12 +44,11 @@ class Examples:
     def batch(self, index: Tensor) -> Examples:
         """Return the genes at `index`, on the device."""
         here = index.to(self.device)
-        expression = {block: values[here] for block, values in self.targets.expression.items()}
         rows = index if self.on_disk else here
         return Examples(
             self.a[rows].to(self.device),
             self.b[rows].to(self.device),
-            Targets(self.targets.log2fc[here], expression),
+            self.targets.take(here),
             self.device,
         )
 
@@ -87,19 +87,24 @@ def examples_of(
     spill : folder for the transformed signal where it is larger than memory; None is memory.
     """
     rows = data.rows(part)
-    expression = {
-        CELL_A: torch.from_numpy(data.expr_a[rows]).float(),
-        CELL_B: torch.from_numpy(data.expr_b[rows]).float(),
-    }
+    expression = {CELL_A: data.expr_a[rows], CELL_B: data.expr_b[rows]} if data.unit else {}
+    complete = all(np.isfinite(values).all() for values in expression.values())
+    targets = {block: torch.from_numpy(values).float() for block, values in expression.items()}
+    weight = None
+    if settings.weight_by_se and part == "train" and data.se is not None:
+        weights = inverse_variance_weights(data.log2fc[rows], data.se[rows])
+        weight = torch.from_numpy(weights).float().to(device)
     if settings.aux_task == "classification":
-        expression = {block: median_classes(values, medians[block]) for block, values in expression.items()}
+        targets = {block: median_classes(values, medians[block]) for block, values in targets.items()}
     a, b = (_transformed(signal, rows, transform, spill) for signal in (data.signal_a, data.signal_b))
     return Examples(
         a if spill else a.to(device),
         b if spill else b.to(device),
         Targets(
             torch.from_numpy(data.log2fc[rows]).float().to(device),
-            {block: values.to(device) for block, values in expression.items()},
+            {block: values.to(device) for block, values in targets.items()},
+            weight,
+            complete,
         ),
         device,
         on_disk=spill is not None,

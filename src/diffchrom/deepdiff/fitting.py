@@ -94,8 +94,8 @@ def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed
                 yield batch.a.cpu(), batch.b.cpu()
 
         model.fit_scaling(batches)
-        if settings.aux_task == "regression":
-            levels = [examples.targets.expression[cell].mean().cpu() for cell in (CELL_A, CELL_B)]
+        if settings.aux_task == "regression" and examples.targets.expression:
+            levels = [examples.targets.expression[cell].nanmean().cpu() for cell in (CELL_A, CELL_B)]
             model.set_expression_level(float(sum(levels)) / 2)
     return model.to(examples.device)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -226,6 +226,8 @@ def predict_run(
     data = load_run_data(run, store, pair)
     model = load_model(run, resolve_device(device))
     predicted = predict_pair(model, data, Transform.from_dict(dict(run.config.transform)), reporter)
+    if not run.config.unit:  # trained without expression, so its auxiliary heads have learnt nothing
+        predicted = replace(predicted, expression={})
     return data, columns_of(data, predicted, run_calibration(run))
 
 

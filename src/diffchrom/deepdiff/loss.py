@@ -19,6 +19,10 @@ CONTRASTIVE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 }
 
 
+#: Class of a gene whose expression is unknown.
+UNKNOWN_CLASS = -100
+
+
 @dataclass(frozen=True)
 class Targets:
     """Labels of a batch.
@@ -27,11 +31,23 @@ class Targets:
     ----------
     log2fc : Tensor [batch]
     expression : dict of block (A, B) to Tensor [batch]
-        log2(expression + 1), or 0/1 class indices (int64) for classification.
+        log2(expression + 1), or 0/1 class indices (int64) for classification; empty without expression.
+    weight : Tensor [batch] or None
+        Of the genes in the loss of log2fc, with mean 1 over the training genes.
+    complete : bool
+        Whether every gene's expression is known; else NaN, or class -100, is unknown.
     """
 
     log2fc: Tensor
     expression: dict[str, Tensor]
+    weight: Tensor | None = None
+    complete: bool = True
+
+    def take(self, index: Tensor) -> Targets:
+        """Return the labels of the genes at `index`."""
+        expression = {block: values[index] for block, values in self.expression.items()}
+        weight = None if self.weight is None else self.weight[index]
+        return Targets(self.log2fc[index], expression, weight, self.complete)
 
 
 def contrastive_loss(a: Tensor, b: Tensor, log2fc: Tensor, settings: Hyperparameters) -> Tensor:
@@ -45,18 +61,39 @@ def contrastive_loss(a: Tensor, b: Tensor, log2fc: Tensor, settings: Hyperparame
     return CONTRASTIVE[settings.contrastive](distance, changed, settings.margin).mean()
 
 
-def expression_loss(predicted: Tensor, target: Tensor, aux_task: str) -> Tensor:
-    """Loss of one cell's auxiliary head: predicted [batch, 1] or, for classification, [batch, 2] logits."""
+def expression_loss(predicted: Tensor, target: Tensor, aux_task: str, *, complete: bool = True) -> Tensor:
+    """Loss of one cell's auxiliary head: predicted [batch, 1] or, for classification, [batch, 2] logits.
+
+    Unless `complete`, genes of unknown expression (NaN, or class -100) count for nothing.
+    """
     if aux_task == "classification":
-        return F.cross_entropy(predicted, target)
-    return F.mse_loss(predicted.squeeze(1), target)
+        if complete:
+            return F.cross_entropy(predicted, target)
+        summed = F.cross_entropy(predicted, target, ignore_index=UNKNOWN_CLASS, reduction="sum")
+        return summed / (target != UNKNOWN_CLASS).sum().clamp(min=1)
+    if complete:
+        return F.mse_loss(predicted.squeeze(1), target)
+    known = torch.isfinite(target)
+    error = torch.where(known, predicted.squeeze(1) - torch.nan_to_num(target), 0.0)
+    return error.square().sum() / known.sum().clamp(min=1)
+
+
+def change_loss(predicted: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean squared error of log2fc, of weighted genes where there are weights."""
+    if weight is None:
+        return F.mse_loss(predicted, target)
+    return (weight * (predicted - target).square()).mean()
 
 
 def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> Tensor:
     """Sum of the losses that the variant's outputs call for: diff, cell (A and B) and contrastive."""
-    loss = F.mse_loss(output.log2fc, targets.log2fc)
+    loss = change_loss(output.log2fc, targets.log2fc, targets.weight)
     for block, predicted in output.expression.items():
-        cell = expression_loss(predicted, targets.expression[block], settings.aux_task)
+        if block not in targets.expression:  # a pair that is labelled by a table of changes alone
+            continue
+        cell = expression_loss(
+            predicted, targets.expression[block], settings.aux_task, complete=targets.complete
+        )
         loss = loss + settings.cell_weight * cell
     if output.embeddings:
         loss = loss + settings.contrastive_weight * contrastive_loss(
@@ -66,5 +103,8 @@ def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> T
 
 
 def median_classes(expression: Tensor, median: float) -> Tensor:
-    """Class of each gene's expression: 1 above the cell's median over the training genes, else 0."""
-    return (expression > median).to(torch.int64)
+    """Class of each gene's expression: 1 above the cell's median over the training genes, else 0.
+
+    Where expression is unknown (NaN) it is `UNKNOWN_CLASS`.
+    """
+    return (expression > median).to(torch.int64).masked_fill(expression.isnan(), UNKNOWN_CLASS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ from diffchrom.runs import (
     MODEL,
     Run,
     RunConfig,
+    describe_labels,
     describe_store,
+    label_details,
     library_versions,
     open_run_folder,
     part_metrics,
@@ -126,8 +129,13 @@ def train(
                 f"in {pair[0]} and {pair[1]}; choose another split with --split"
             )
     rows = data.rows("train")
+    if job.settings.weight_by_se and (data.se is None or not np.isfinite(data.se[rows]).any()):
+        raise StoreError(
+            f"{store.path}: no standard errors of log2fc for {','.join(pair)}; --weight-by-se needs "
+            "replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
+        )
     transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
-    medians = {CELL_A: float(np.median(data.expr_a[rows])), CELL_B: float(np.median(data.expr_b[rows]))}
+    medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
     config = RunConfig(
         kind="deepdiff",
         variant=variant.name,
@@ -161,6 +169,12 @@ def train(
     return _finish(run, model, state, data, transform, reporter)
 
 
+def _median(values: np.ndarray[Any, Any]) -> float:
+    """Median of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
 def _spill_folder(
     store: Store, n_marks: int, job: TrainingJob, memory: int | None, reporter: Reporter
 ) -> Path | None:
@@ -192,6 +206,8 @@ def _finish(
 ) -> Run:
     """Write the trained model, its history and predictions, and mark the run as finished."""
     predicted = predict_pair(model, data, transform, reporter)
+    if not data.unit:  # no expression to learn from, so the auxiliary heads have learnt nothing
+        predicted = replace(predicted, expression={})
     metrics, intervals = part_metrics(data, predicted.log2fc)
     valid = data.rows("valid")
     calibration = Calibration.fit(data.log2fc[valid], predicted.log2fc[valid], predicted.sd[valid])
@@ -210,6 +226,7 @@ def _finish(
         "test_intervals": intervals,
         "calibration": calibration.to_dict(),
         "test_coverage": covered,
+        **label_details(data),
     }
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()
@@ -221,4 +238,6 @@ def _finish(
         )
     else:
         reporter.note(f"{run.path}: too few validation or test genes for prediction intervals")
+    if said := describe_labels(details):
+        reporter.note(f"{run.path}: {said}")
     return finished

@@ -27,7 +27,8 @@ class Dialect:
     not_samples : columns beside the identifiers that are no samples.
     summary_prefix : rows whose identifier starts so are summaries, not genes.
     unit : unit of all values where the tool has one.
-    remedy : why such a table is refused and what to do instead; empty for tables that are read.
+    changes : for tables of changes between conditions, what a column means (``log2fc``, ``se``, ``t``,
+        ``padj``) to its lower-case name; columns beside log2fc may be missing.
     """
 
     name: str
@@ -40,10 +41,8 @@ class Dialect:
     not_samples: frozenset[str] = frozenset()
     summary_prefix: str = ""
     unit: str = ""
-    remedy: str = ""
+    changes: Mapping[str, str] = field(default_factory=dict)
 
-
-_NO_EXPRESSION = "holds changes between conditions, not expression; give the counts that it was made from"
 
 MATRIX = Dialect("matrix")
 TWO_COLUMNS = Dialect("two columns")
@@ -101,9 +100,21 @@ DIALECTS = (
         not_samples=frozenset({"chr", "start", "end", "strand", "length"}),
         unit="counts",
     ),
-    Dialect("DESeq2 results", header=frozenset({"basemean", "log2foldchange"}), remedy=_NO_EXPRESSION),
-    Dialect("edgeR results", header=frozenset({"logfc", "pvalue", "fdr"}), remedy=_NO_EXPRESSION),
-    Dialect("limma results", header=frozenset({"logfc", "aveexpr", "p.value"}), remedy=_NO_EXPRESSION),
+    Dialect(
+        "DESeq2 results",
+        header=frozenset({"basemean", "log2foldchange"}),
+        changes={"log2fc": "log2foldchange", "se": "lfcse", "padj": "padj"},
+    ),
+    Dialect(
+        "edgeR results",
+        header=frozenset({"logfc", "pvalue", "fdr"}),
+        changes={"log2fc": "logfc", "padj": "fdr"},
+    ),
+    Dialect(
+        "limma results",
+        header=frozenset({"logfc", "aveexpr", "p.value"}),
+        changes={"log2fc": "logfc", "t": "t", "padj": "adj.p.val"},
+    ),
 )
 
 #: Columns of a matrix that describe genes, in lower case; the first group are symbols.
@@ -112,6 +123,8 @@ DESCRIPTION_COLUMNS = words(
     """description chr chrom chromosome seqnames start end strand length width biotype gene_biotype
     gene_type entrez entrezid entrez_id description transcript_id(s) locus"""
 )
+#: Columns that hold identifiers wherever they stand in a table of changes.
+GENE_ID_COLUMNS = words("gene_id geneid gene ensembl ensembl_id ensembl_gene_id ensg")
 #: What the header of the column of identifiers may be called in a table of two columns.
 ID_NAMES = words(
     """gene_id geneid gene id ensembl_id ensembl ensembl_gene_id ensg name gene_name symbol target_id

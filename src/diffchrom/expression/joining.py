@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,11 @@ class JoinedExpression:
     sources: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def take(self, index: npt.NDArray[Any]) -> JoinedExpression:
+        """Return the expression of the genes at `index`."""
+        kept = (self.replicates[0], self.replicates[1][index]) if self.replicates else None
+        return replace(self, values=self.values[index], replicates=kept)
+
 
 def _unique(keys: Sequence[str]) -> dict[str, int]:
     """Return key to position, for keys that stand once."""
@@ -49,8 +56,15 @@ def _lookup(wanted: Sequence[str], known: Mapping[str, int]) -> Rows:
     return np.array([known.get(key, -1) for key in wanted], dtype=np.intp)
 
 
-def match_rows(table: ExpressionTable, genes: Genes) -> tuple[Rows, tuple[str, ...]]:
+def match_rows(
+    table_ids: Iterable[str], names: Iterable[str] | None, source: Path, genes: Genes
+) -> tuple[Rows, tuple[str, ...]]:
     """Find each gene's row: by identifier, then without versions; by symbol where no identifier is met.
+
+    Parameters
+    ----------
+    table_ids, names : identifiers and, where it has them, symbols of a table's rows.
+    source : the table's path, for messages.
 
     Returns
     -------
@@ -62,7 +76,7 @@ def match_rows(table: ExpressionTable, genes: Genes) -> tuple[Rows, tuple[str, .
     InputError
         When the table meets no gene at all.
     """
-    ids = [str(identifier) for identifier in table.ids]
+    ids = [str(identifier) for identifier in table_ids]
     rows = _lookup(list(genes.id), {identifier: i for i, identifier in enumerate(ids)})
     notes: list[str] = []
     exact = int((rows >= 0).sum())
@@ -74,7 +88,7 @@ def match_rows(table: ExpressionTable, genes: Genes) -> tuple[Rows, tuple[str, .
         if added:
             notes.append(f"{added} gene ids were met without their version suffix")
     if not (rows >= 0).any():
-        symbols = [str(name) for name in table.names] if table.names is not None else ids
+        symbols = [str(name) for name in names] if names is not None else ids
         known = _unique(symbols)
         single = _unique(list(genes.name))
         rows = _lookup([name if name in single else "" for name in genes.name], known)
@@ -82,12 +96,12 @@ def match_rows(table: ExpressionTable, genes: Genes) -> tuple[Rows, tuple[str, .
         if met:
             twice = sum(1 for name in set(genes.name) if name not in single and name in set(symbols))
             notes.append(
-                f"{met} genes were joined by symbol, since no id of {table.source.name} is in the annotation"
+                f"{met} genes were joined by symbol, since no id of {source.name} is in the annotation"
                 + (f"; {twice} symbols that several genes have were left out" if twice else "")
             )
     if not (rows >= 0).any():
         raise InputError(
-            f"{table.source}: none of its ids ({examples(ids)}) is a gene of the annotation "
+            f"{source}: none of its ids ({examples(ids)}) is a gene of the annotation "
             f"({examples(genes.id)}; symbols {examples(genes.name)}); give a table and a GTF of one genome"
         )
     used = set(rows[rows >= 0].tolist())
@@ -95,8 +109,7 @@ def match_rows(table: ExpressionTable, genes: Genes) -> tuple[Rows, tuple[str, .
     if par:
         notes.append(f"{par} rows of Y copies of pseudo-autosomal genes (_PAR_Y) were left out")
     notes.append(
-        f"{len(used)} of {len(ids)} rows of {table.source.name} met {int((rows >= 0).sum())} of "
-        f"{len(genes)} genes"
+        f"{len(used)} of {len(ids)} rows of {source.name} met {int((rows >= 0).sum())} of {len(genes)} genes"
     )
     return rows, tuple(notes)
 
@@ -118,7 +131,7 @@ def join_expression(tables: Sequence[ExpressionTable], genes: Genes) -> tuple[Jo
     sources: dict[tuple[str, str], dict[str, None]] = {}
     notes: dict[tuple[str, str], dict[str, None]] = {}
     for table in tables:
-        rows, matched = match_rows(table, genes)
+        rows, matched = match_rows(table.ids, table.names, table.source, genes)
         for j, cell in enumerate(table.cells):
             key = (cell, table.unit)
             names, values = table.replicates.get(cell, ((table.source.name,), table.values[:, j : j + 1]))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffchrom.config import PREPARE, available_threads
 from diffchrom.errors import StoreError, UsageError
+from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.genes import Window
 from diffchrom.prepare import tracks as prepare_tracks
@@ -22,6 +23,7 @@ from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deep
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
 from diffchrom.prepare.genes import assayed_genes, tell_unassayed
+from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
 from diffchrom.prepare.request import PrepareRequest, check_request
 from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
@@ -100,6 +102,8 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     # Read before the tracks, which may take long: what is wrong should show at once.
     cells = tuple(dict.fromkeys(plan.cell for plan in plans))
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
+    changes = read_all_labels(request.labels, genes, known, summary)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
     mask = bin_mask(request, genes, window, summary)
@@ -111,11 +115,12 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         genes = genes.take(kept)
         parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
-    joined = tuple(replace(one, values=one.values[kept]) for one in joined)
+    joined = tuple(one.take(kept) for one in joined)
+    changes = [one.take(kept) for one in changes]
     splits = new_splits(request.splits, genes, request.seed, summary)
     attrs = {**row_attrs(request), "assembly": genome.assembly}
     with creating(request.store, genes, window, chrom_sizes=genome.sizes, attrs=attrs) as editor:
-        _fill(editor, request, parts, joined, splits, summary.lines)
+        _fill(editor, request, parts, joined, changes, splits, summary.lines)
     prepare_tracks.remove_parts(folder)
     return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
 
@@ -125,6 +130,7 @@ def _fill(
     request: PrepareRequest,
     parts: Sequence[prepare_tracks.Part],
     joined: Sequence[JoinedExpression],
+    changes: Sequence[JoinedLabels],
     splits: Sequence[NamedSplit],
     notes: Sequence[str],
 ) -> None:
@@ -133,7 +139,8 @@ def _fill(
         editor.add_part(
             part.plan.cell, part.plan.mark, part.path, around=request.around, replace=request.replace
         )
-    add_expression(editor, joined, replace=request.replace)
+    add_expression(editor, joined)
+    add_labels(editor, changes)
     for split in splits:
         editor.add_split(split.name, split.values, split.attrs, replace=request.replace)
     editor.set_attrs({"notes": json.dumps(list(notes))})
@@ -176,7 +183,11 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
         )
     cells = tuple(dict.fromkeys([*store.cells(), *(plan.cell for plan in plans)]))
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
-    labels = new_expression(store, joined, replace=request.replace)
+    known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
+    expression = new_expression(store, joined, replace=request.replace)
+    changes = new_labels(
+        store, read_all_labels(request.labels, genes, known, summary), replace=request.replace
+    )
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
@@ -185,10 +196,10 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
-    if parts or labels or splits:
+    if parts or expression or changes or splits:
         earlier = json.loads(str(store.attrs.get("notes", "[]")))
         with store.edit() as editor:
-            _fill(editor, request, parts, labels, splits, [*earlier, *summary.lines])
+            _fill(editor, request, parts, expression, changes, splits, [*earlier, *summary.lines])
     prepare_tracks.remove_parts(folder)
     added = [(part.plan.cell, part.plan.mark) for part in parts]
     return _result(request, added, [(plan.cell, plan.mark) for plan in unchanged], summary)

@@ -96,13 +96,15 @@ def _transcripts(
     return None
 
 
-def add_expression(editor: StoreEditor, joined: Sequence[JoinedExpression], *, replace: bool) -> None:
-    """Add expression to the store that is being made or extended."""
+def add_expression(editor: StoreEditor, joined: Sequence[JoinedExpression]) -> None:
+    """Add expression (what `new_expression` left) to the store that is being made or extended."""
     for one in joined:
         names = "\n".join(one.replicates[0]) if one.replicates else ""
         known = int(np.isfinite(one.values).sum())
         attrs = {"source": "\n".join(one.sources), "replicates": names, "known": known}
-        editor.add_expression(one.cell, one.unit, one.values, attrs, replace=replace)
+        editor.add_expression(one.cell, one.unit, one.values, attrs, replace=True)
+        if one.replicates:
+            editor.add_replicates(one.cell, one.unit, one.replicates[1], replace=True)
 
 
 def new_expression(
@@ -119,9 +121,10 @@ def new_expression(
     for one in joined:
         if one.cell in store.cells() and one.unit in store.expression_units(one.cell):
             held = store.expression_attrs(one.cell, one.unit)
-            if held.get("values_sha256") == hashlib.sha256(one.values.tobytes()).hexdigest():
+            same = held.get("values_sha256") == hashlib.sha256(one.values.tobytes()).hexdigest()
+            if same and (one.replicates is None or store.replicates(one.cell, one.unit) is not None):
                 continue
-            if not replace:
+            if not same and not replace:
                 raise StoreError(
                     f"{store.path}: has expression of {one.cell} in {one.unit} already, with other values, "
                     f"from {held.get('source', '?')}; use --replace to renew it"

@@ -30,6 +30,7 @@ class PrepareRequest:
     bigwigs, reads : tracks whose cell and mark are understood from their paths.
     samples : a sample sheet.
     expression : ``FILE`` or ``CELL=FILE``.
+    labels : ``A,B=FILE``, tables of changes, B over A.
     deepdiff : a folder in the published DeepDiff format; instead of all of the above.
     blacklist : BED of regions whose bins are set to 0 (``mask``), or whose genes are left out (``drop``).
     splits : names of splits to store.
@@ -43,6 +44,7 @@ class PrepareRequest:
     reads: tuple[Path, ...] = ()
     samples: Path | None = None
     expression: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     deepdiff: Path | None = None
     flank: int | None = None
     bin_size: int | None = None
@@ -71,10 +73,12 @@ def check_request(request: PrepareRequest) -> None:
     UsageError
     """
     tracks = request.bigwigs or request.reads or request.samples
-    if request.deepdiff is not None and (tracks or request.gtf or request.expression):
+    if request.deepdiff is not None and (tracks or request.gtf or request.expression or request.labels):
         raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
-    if request.deepdiff is None and not (tracks or request.expression or request.splits):
-        raise UsageError("nothing to prepare; give --bigwigs, --reads, --samples, --expression or --deepdiff")
+    if request.deepdiff is None and not (tracks or request.expression or request.labels or request.splits):
+        raise UsageError(
+            "nothing to prepare; give --bigwigs, --reads, --samples, --expression, --labels or --deepdiff"
+        )
     window = Window(request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size)
     if window.flank < 1 or window.bin_size < 1 or 2 * window.flank % window.bin_size:
         raise UsageError(

@@ -11,6 +11,7 @@ from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.runs import describe_labels
 from diffchrom.store import Store
 from diffchrom.sweeps.comparing import Result, load_results
 from diffchrom.sweeps.comparison import Comparison, compare
@@ -145,7 +146,9 @@ def _accuracy(found: Sequence[Result], comparison: Comparison, palette: Palette)
     if len(comparison.labels) > 1:
         parts.append(Part("chart", chart=results.contrast_matrix(comparison)))
     parts.append(Part("table", "All runs, test genes, with 95% intervals", table=results.runs_table(found)))
-    return Section("accuracy", "Accuracy", parts)
+    known = {result.pair: describe_labels(result.run.config.details) for result in found}
+    notes = [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]
+    return Section("accuracy", "Accuracy", parts, notes)
 
 
 def _predictions(shown: Sequence[Result], palette: Palette) -> Section:
