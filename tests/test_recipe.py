@@ -136,3 +136,20 @@ def test_few_genes_get_small_batches_and_more_epochs() -> None:
 def test_the_default_variant_is_one_row_of_the_table() -> None:
     assert VARIANTS["antisymmetric"].members > 1
     assert all(row.members == 1 for row in VARIANTS.values() if not row.antisymmetric)
+
+
+@pytest.mark.parametrize("variant", ["antisymmetric", "raw:d", "aux+siamese"])
+def test_the_asymmetry_of_a_run_is_that_of_predicting_its_pair_both_ways(
+    toy_store: Store, tmp_path: Path, variant: str
+) -> None:
+    job = TrainingJob(toy_store.path, variant, settings=replace(QUICK, ensemble=1), device="cpu")
+    run = train(job, tmp_path / "run")
+    (data, forward), (_, backward) = (predict_run(run, toy_store, pair=pair) for pair in ("A1,B2", "B2,A1"))
+    test = data.rows("test")
+    sums = np.abs(forward["log2fc_pred"].astype(np.float64) + backward["log2fc_pred"])[test]
+    if variant == "antisymmetric":
+        assert sums.max() < 1e-5
+        assert "asymmetry" not in run.config.metrics["test"]
+    else:
+        assert sums.max() > 1e-4
+        assert run.config.metrics["test"]["asymmetry"] == pytest.approx(sums.mean() / 2, rel=1e-5)

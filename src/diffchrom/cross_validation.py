@@ -163,6 +163,10 @@ def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
         "noise_ceiling": _noise_ceiling(runs, table.truth),
     }
     metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
+    if found:
+        counts, values = np.array(found, dtype=np.float64).T
+        metrics["test"]["asymmetry"] = float(np.average(values, weights=counts))
     started = _start(path, runs[0], folds)
     run = Run(path, replace(started.config, status=FINISHED, metrics=metrics, details=details))
     run.save_config()

@@ -13,6 +13,7 @@ from diffchrom.baselines.methods import get_method
 from diffchrom.dataset import PairData, load_pair, resolve_pair, resolve_split
 from diffchrom.errors import StoreError
 from diffchrom.files import remove_folder
+from diffchrom.leakage import find_leakage
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import (
     FINISHED,
@@ -91,6 +92,8 @@ def fit_baseline(
     pair = resolve_pair(store, job.pair)
     split = resolve_split(store, job.split)
     data = load_pair(store, pair, marks=job.marks, split=split, unit=job.unit)
+    if said := find_leakage(data.genes, data.split, store.window.flank, split).warning():
+        reporter.note(said)
     examples = _examples(store, data, method, reporter)
     config = RunConfig(
         kind="baseline",

@@ -24,6 +24,10 @@ def info(
     ],
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and compare checksums.")] = False,
+    leakage: Annotated[
+        bool,
+        typer.Option("--leakage", help="What test genes share with others: windows, symbols, signal."),
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the mean signal around the TSS: FILE.png, .svg or .pdf.")
     ] = None,
@@ -36,12 +40,14 @@ def info(
     from diffchrom import inspection_report as report
     from diffchrom.files import output_text
     from diffchrom.inspection import summarise_store
+    from diffchrom.leakage import leakage_text, store_leakage
     from diffchrom.runs import Run
     from diffchrom.store import Store
 
     if path.is_dir():
-        if plot is not None:
-            raise UsageError(f"--plot draws the tracks of a store; {path} is a run")
+        if plot is not None or leakage:
+            option = "--leakage looks at the splits" if leakage else "--plot draws the tracks"
+            raise UsageError(f"{option} of a store; {path} is a run")
         values = report.run_dict(Run.open(path, unfinished=True), verify=verify)
         text = report.run_text(values)
     else:
@@ -49,6 +55,10 @@ def info(
             report.check_plot_name(plot)
         summary = summarise_store(Store(path), verify=verify, reporter=console)
         values, text = summary.to_dict(), report.store_text(summary)
+        if leakage:
+            found = store_leakage(Store(path), console)
+            values |= {"leakage": [one.to_dict() for one in found]}
+            text += leakage_text(found)
         if plot is not None:
             report.plot_profiles(summary, plot)
     with output_text(output) as stream:

@@ -25,7 +25,7 @@ from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import MODEL, Run, prediction_columns
 from diffchrom.splits import is_fold_name
 from diffchrom.store import Store
-from diffchrom.transform import Rows, Signal, Transform
+from diffchrom.transform import Rows, Signal, Transform, pieces
 from diffchrom.variants import get_variant
 
 INFERENCE_BATCH = 256
@@ -169,6 +169,34 @@ def predict_pair(
         {block: np.concatenate([piece.expression[block] for piece in pieces]) for block in blocks},
         np.concatenate([piece.sd for piece in pieces]) if pieces else np.empty(0, np.float32),
     )
+
+
+def mean_asymmetry(
+    model: DeepDiff, data: PairData, rows: Rows, forward: npt.NDArray[np.float32], transform: Transform
+) -> float:
+    """Mean over genes of |f(A, B) + f(B, A)| / 2: 0 where exchanging the cells negates the prediction.
+
+    Parameters
+    ----------
+    data, rows : the genes.
+    forward : float32 [n_genes]
+        f(A, B) of all genes of `data`.
+
+    Returns
+    -------
+    float
+        In units of log2fc; NaN without genes.
+    """
+    device = next(model.parameters()).device
+    total = 0.0
+    for piece in pieces(rows):
+        a, b = (
+            torch.from_numpy(transform.apply(signal[piece])).to(device)
+            for signal in (data.signal_a, data.signal_b)
+        )
+        backward = predict_tensors(model, b, a).log2fc
+        total += float(np.abs(forward[piece].astype(np.float64) + backward).sum()) / 2
+    return total / len(rows) if len(rows) else float("nan")
 
 
 def load_run_data(run: Run, store: Store, pair: str | None = None, *, signal: bool = True) -> PairData:

@@ -25,6 +25,7 @@ from diffchrom.deepdiff.inference import (
     INFERENCE_BATCH,
     columns_of,
     fit_transform,
+    mean_asymmetry,
     predict_pair,
     resolve_device,
 )
@@ -33,6 +34,7 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
 from diffchrom.files import output_text, remove_folder
+from diffchrom.leakage import find_leakage
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import (
     FINISHED,
@@ -122,6 +124,8 @@ def train(
     marks = resolve_marks(store, pair, job.marks)
     spill = _spill_folder(store, len(marks), job, memory, reporter)
     data = load_pair(store, pair, marks=marks, split=split, unit=job.unit, spill=spill)
+    if said := find_leakage(data.genes, data.split, store.window.flank, split).warning():
+        reporter.note(said)
     for part in ("train", "valid"):
         if len(data.rows(part)) < MIN_GENES:
             raise StoreError(
@@ -209,6 +213,13 @@ def _finish(
     if not data.unit:  # no expression to learn from, so the auxiliary heads have learnt nothing
         predicted = replace(predicted, expression={})
     metrics, intervals = part_metrics(data, predicted.log2fc)
+    if not model.variant.antisymmetric:
+        asymmetry = mean_asymmetry(model, data, data.rows("test"), predicted.log2fc, transform)
+        metrics["test"]["asymmetry"] = asymmetry
+        reporter.note(
+            f"{run.path}: exchanging the cells does not quite negate the prediction; mean asymmetry "
+            f"|f(A, B) + f(B, A)| / 2 of the test genes {asymmetry:.3f}"
+        )
     valid = data.rows("valid")
     calibration = Calibration.fit(data.log2fc[valid], predicted.log2fc[valid], predicted.sd[valid])
     test = data.rows("test")
