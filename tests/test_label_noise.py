@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conftest import called, make_store
 from diffchrom.dataset import load_pair
+from diffchrom.inspection import summarise_store
 from diffchrom.label_noise import (
     inverse_variance_weights,
     log2fc_se,
@@ -133,6 +134,7 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     held = store.replicates("A1", "counts")
     assert held is not None
     assert held.shape == (120, 3)
+    assert [one.replicates for one in summarise_store(store, verify=True).expression] == [3, 2]
     np.testing.assert_allclose(store.expression("A1", "counts"), held.mean(axis=1))
     before = store.path.read_bytes()
     assert called(["prepare", *said, "--expression", str(table), "--threads", "1", "-q"]) == 0

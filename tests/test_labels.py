@@ -139,6 +139,9 @@ def test_labels_replace_the_derived_change_of_their_pair_only(
     np.testing.assert_allclose(data.log2fc, change, atol=1e-5)
     np.testing.assert_array_equal(data.se, np.full(120, 0.5))
     np.testing.assert_allclose(load_pair(store, ("B2", "A1")).log2fc, -change, atol=1e-5)
+    assert called(["info", str(store.path), "--verify"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["A1,B2", "120", "120", "DESeq2", "results", str(table)] in lines
     held = store.path.read_bytes()
     assert prepare(store, "--labels", f"A1,B2={table}") == 0
     assert store.path.read_bytes() == held

@@ -59,7 +59,7 @@ class TrackSummary:
 
 @dataclass(frozen=True)
 class ExpressionSummary:
-    """A cell's expression in one unit: genes known, share that is 0, median and maximum of those known."""
+    """A cell's expression in one unit: genes known, share of zeros, median, maximum, replicates stored."""
 
     cell: str
     unit: str
@@ -68,6 +68,18 @@ class ExpressionSummary:
     median: float
     maximum: float
     intact: bool | None = None
+    replicates: int = 1
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """Changes of a pair (``A,B``) given as a table: genes known, with a standard error, where from."""
+
+    pair: str
+    known: int
+    with_se: int
+    dialect: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -92,13 +104,19 @@ class StoreSummary:
     expression: tuple[ExpressionSummary, ...]
     notes: tuple[str, ...] = ()
     verified: bool | None = None
+    labels: tuple[LabelSummary, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``info --json`` prints, without the profiles."""
         tracks = [
             {name: value for name, value in vars(track).items() if name != "profile"} for track in self.tracks
         ]
-        return {**vars(self), "tracks": tracks, "expression": [vars(one) for one in self.expression]}
+        return {
+            **vars(self),
+            "tracks": tracks,
+            "expression": [vars(one) for one in self.expression],
+            "labels": [vars(one) for one in self.labels],
+        }
 
 
 @dataclass
@@ -201,9 +219,11 @@ def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[Tr
 def _expression(store: Store, cell: str, unit: str, verify: bool) -> ExpressionSummary:
     values = store.expression(cell, unit)
     known = values[np.isfinite(values)]
+    held = store.replicates(cell, unit)
+    replicates = 1 if held is None else held.shape[1]
     intact = _digest_agrees(values, store.expression_attrs(cell, unit)) if verify else None
     if not len(known):
-        return ExpressionSummary(cell, unit, 0, np.nan, np.nan, np.nan, intact)
+        return ExpressionSummary(cell, unit, 0, np.nan, np.nan, np.nan, intact, replicates)
     return ExpressionSummary(
         cell,
         unit,
@@ -212,7 +232,20 @@ def _expression(store: Store, cell: str, unit: str, verify: bool) -> ExpressionS
         float(np.median(known)),
         float(known.max()),
         intact,
+        replicates,
     )
+
+
+def _labels(store: Store) -> tuple[LabelSummary, ...]:
+    found = []
+    for pair in store.labelled_pairs():
+        held = store.labels(pair)
+        if held is not None:
+            known = int(np.isfinite(held.log2fc).sum())
+            with_se = 0 if held.se is None else int(np.isfinite(held.se).sum())
+            attrs = (held.attrs.get("dialect", ""), held.attrs.get("source", ""))
+            found.append(LabelSummary(",".join(pair), known, with_se, *attrs))
+    return tuple(found)
 
 
 def _about(store: Store) -> dict[str, Any]:
@@ -292,4 +325,5 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         expression=expression,
         notes=_notes(store),
         verified=True if verify else None,
+        labels=_labels(store),
     )

@@ -58,8 +58,17 @@ def store_text(summary: StoreSummary) -> str:
     if summary.expression:
         lines.append("expression:")
         lines += _aligned(
-            ("cell", "unit", "genes", "zero", "median", "max"),
-            [(e.cell, e.unit, e.known, e.zero, e.median, e.maximum) for e in summary.expression],
+            ("cell", "unit", "genes", "zero", "median", "max", "replicates"),
+            [
+                (e.cell, e.unit, e.known, e.zero, e.median, e.maximum, e.replicates)
+                for e in summary.expression
+            ],
+        )
+    if summary.labels:
+        lines.append("changes given as labels (B over A):")
+        lines += _aligned(
+            ("pair", "genes", "with se", "table", "source"),
+            [(one.pair, one.known, one.with_se, one.dialect, one.source) for one in summary.labels],
         )
     flags = [f"  {t.mark} of {t.cell}: {flag}" for t in summary.tracks for flag in t.flags]
     if flags:

@@ -217,6 +217,12 @@ class Store:
             check_size(dataset)
             return np.asarray(dataset[:], dtype=np.float64)
 
+    def labelled_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (A, B) whose changes were given as a table, in the order in which they were added."""
+        with reading(self.path) as file:
+            named = [name.split(",") for name in file.get(LABELS, ())]
+            return tuple((names[0], names[1]) for names in named if len(names) == 2)
+
     def labels(self, pair: Sequence[str]) -> PairLabels | None:
         """Changes that were given for a pair, B over A, whichever cell came first; None where none were."""
         with reading(self.path) as file:
