@@ -149,6 +149,7 @@ static ALWAYS_INLINE void ISA(forward_tile)(const int rows, const struct job *jo
     float *cell = state, *h_old = state + MR * Hp, *h_new = state + 2 * MR * Hp;
     memset(state, 0, sizeof(float) * 3 * MR * Hp);
     float *save = job->saved ? job->saved + (which * T * job->batch + first) * 5 * Hp : NULL;
+    const int64_t ahead = (direction ? -AHEAD : AHEAD) * 2 * H;
     for (int64_t step = 0; step < T; step++) {
         const int64_t t = direction ? T - 1 - step : step;
         const float *x = job->x + (gene * T + t) * I;
@@ -163,6 +164,7 @@ static ALWAYS_INLINE void ISA(forward_tile)(const int rows, const struct job *jo
             ISA(multiply)(rows, 4, acc, I, x, T * I, 1, weights, GATES, NULL);
             ISA(multiply)(rows, 4, acc, H, h_old, Hp, 1, weights + (I + 1) * GATES, GATES, soon);
             if (soon) soon += rows * 5 * VW * sizeof(float);
+            UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(out + ahead + r * T * 2 * H + u * VW, 1);
             vec *to = save ? (vec *)(save + (step * job->batch * U + u) * 5 * VW) : NULL;
             UNROLL for (int r = 0; r < rows; r++) { /* two loops, so that rows overlap in the processor */
                 const vec i = ISA(sigmoid)(acc[r * 4]), f = ISA(sigmoid)(acc[r * 4 + 1]);
@@ -327,6 +329,7 @@ static ALWAYS_INLINE void ISA(backward_row)(const struct job *job, const struct 
     const int64_t features = 2 * H, side = direction * H, gate_stride = s->chunk * GATES;
     const float *h_now = job->hidden_states + at * features + side;
     const float *h_before = h_now + (direction ? features : -features);
+    const int64_t ahead = (direction ? AHEAD : -AHEAD) * features;
     const float *given = job->grad_hidden_states, *context = job->context, *embedding = job->grad_embedding;
     const float alpha = given ? 0.0f : job->alpha[at], score = given ? 0.0f : job->grad_score[at];
     if (given) given += at * features + side;
@@ -357,6 +360,7 @@ static ALWAYS_INLINE void ISA(backward_row)(const struct job *job, const struct 
         to[2] = d_ci - d_cig * g;
         to[3] = d_hh - d_hh * o;
         grad_c[u] = d_cf;
+        __builtin_prefetch(h_before + u * VW + ahead);
         ISA(store_some)(inputs + u * VW, step ? ISA(load_some)(h_before + u * VW, lanes) : (vec){}, lanes);
         saved += 5;
     }
