@@ -97,13 +97,17 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 def _forward(
     ctx: Any, x: Tensor, weights: tuple[Tensor, ...], **attention: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Run the kernel; gives the hidden states, and gates and cell states if a gradient may be asked for."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """Run the kernel; gives the hidden states, and gates and cell states if a gradient may be asked for.
+
+    Attention without a gradient leaves no hidden states: they never fill more than a cache.
+    """
     kernel, hidden = _library(), weights[1].shape[3]
-    states = _workspaces.empty(*x.shape[:3], 2 * hidden)
-    saved = None
-    if any(ctx.needs_input_grad):
+    states = saved = None
+    if training := any(ctx.needs_input_grad):
         saved = _workspaces.empty(kernel.saved_size(_job(x, hidden)))
+    if training or not attention:
+        states = _workspaces.empty(*x.shape[:3], 2 * hidden)
     arrays = dict(zip(_WEIGHTS, weights, strict=True))
     kernel.forward(_job(x, hidden, **arrays, **attention, hidden_states=states, saved=saved))
     return states, saved
@@ -148,6 +152,7 @@ class FusedBank(torch.autograd.Function):
         """Compute hidden states."""
         x, *weights = (tensor.contiguous() for tensor in (x, weight_ih, weight_hh, bias_ih, bias_hh))
         states, saved = _forward(ctx, x, tuple(weights))
+        assert states is not None
         if saved is not None:
             ctx.save_for_backward(x, *weights[:3], states, saved)
         return states

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 
 #: `LSTM_INTERFACE` of job.h.
-INTERFACE = 1
+INTERFACE = 2
 
 _SIZES = ("n_sequences", "batch", "steps", "input", "hidden", "threads")
 _ADDRESSES = (

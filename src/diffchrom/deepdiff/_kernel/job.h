@@ -10,7 +10,7 @@
 
 /* Raised whenever `struct job` or what its arrays hold changes, here and in __init__.py: a library that was built
  * before such a change is refused instead of reading the wrong addresses. */
-#define LSTM_INTERFACE 1
+#define LSTM_INTERFACE 2
 
 struct job {
     int64_t n_sequences, batch, steps, input, hidden;
@@ -23,7 +23,7 @@ struct job {
     const float *bias_hh;   /* [N, 2, 4H] */
     const float *context;   /* [N, 2H], attention only */
 
-    float *hidden_states; /* [N, B, T, 2H], written by forward, read by backward */
+    float *hidden_states; /* [N, B, T, 2H], written by forward, read by backward; NULL for attention's results alone */
     float *saved;         /* lstm_saved_size() floats on a 64-byte boundary: gates and cell states for backward */
     float *alpha;         /* [N, B, T], attention only */
     float *embedding;     /* [N, B, 2H], attention only */

@@ -268,6 +268,48 @@ static void backward_task(void *argument, int64_t task)
     restore_subnormals(mode);
 }
 
+enum { INFERRED = 12 }; /* genes of a task without a backward pass: their hidden states stay in the second-level cache */
+
+static int64_t inferred_blocks(const struct job *job) { return (job->batch + INFERRED - 1) / INFERRED; }
+
+static int64_t hidden_floats(const struct job *job)
+{
+    const int64_t floats = (job->batch < INFERRED ? job->batch : INFERRED) * job->steps * 2 * job->hidden;
+    return (floats + 15) / 16 * 16; /* what follows stays on a 64-byte boundary */
+}
+
+/* Both directions of a few genes of one sequence, and their attention. */
+static void infer_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    const struct job *all = call->job;
+    const int64_t sequence = task / call->blocks, block = task % call->blocks, H = all->hidden;
+    const int64_t first = all->batch * block / call->blocks, end = all->batch * (block + 1) / call->blocks;
+    const int64_t gene = sequence * all->batch + first;
+    float *memory = get_scratch(hidden_floats(all) + call->isa->forward_scratch(all));
+    if (!memory) {
+        atomic_store(&call->failed, true);
+        return;
+    }
+    struct job few = *all;
+    few.n_sequences = 1;
+    few.batch = end - first;
+    few.x += gene * all->steps * all->input;
+    few.weight_ih += sequence * 8 * H * all->input;
+    few.weight_hh += sequence * 8 * H * H;
+    few.bias_ih += sequence * 8 * H;
+    few.bias_hh += sequence * 8 * H;
+    few.context += sequence * 2 * H;
+    few.hidden_states = memory;
+    few.alpha += gene * all->steps;
+    few.embedding += gene * 2 * H;
+    const unsigned long mode = flush_subnormals();
+    for (int64_t direction = 0; direction < 2; direction++)
+        call->isa->forward(&few, direction, 0, few.batch, memory + hidden_floats(all));
+    restore_subnormals(mode);
+    call->isa->attend(&few, 0);
+}
+
 static void attend_task(void *argument, int64_t task)
 {
     struct call *call = argument;
@@ -289,6 +331,11 @@ EXPORT int64_t lstm_saved_size(const struct job *job) { return isa_in_use()->sav
 EXPORT int lstm_forward(const struct job *job)
 {
     struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
+    if (!job->hidden_states) {
+        call.blocks = inferred_blocks(job);
+        run_tasks(infer_task, &call, job->n_sequences * call.blocks, job->threads);
+        return atomic_load(&call.failed) ? -1 : 0;
+    }
     run_tasks(forward_task, &call, job->n_sequences * 2 * call.blocks, job->threads);
     if (job->context && !atomic_load(&call.failed)) run_tasks(attend_task, &call, job->n_sequences, job->threads);
     return atomic_load(&call.failed) ? -1 : 0;
