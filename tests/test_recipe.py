@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.deepdiff.antisymmetric import Antisymmetric, Scaling
+from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.fitting import learning_rate
 from diffchrom.deepdiff.inference import build_model, load_model, predict_run
+from diffchrom.deepdiff.segments import Scaling
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.runs import Run
 from diffchrom.store import Store

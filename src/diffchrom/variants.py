@@ -38,6 +38,8 @@ class Variant:
         Bins averaged into one step of Level I.
     segments : int
         Segments of the window whose mean signal reaches the head beside Level I and II; 0 for none.
+    patterns, pattern_width : int
+        Learned patterns of marks whose amount a segment reaches the head as well, and the steps each spans.
     members : int
         Models that `train` averages unless told otherwise.
     """
@@ -50,6 +52,8 @@ class Variant:
     antisymmetric: bool = False
     merge: int = 1
     segments: int = 0
+    patterns: int = 0
+    pattern_width: int = 1
     members: int = 1
 
     def __post_init__(self) -> None:
@@ -78,6 +82,8 @@ VARIANTS = {
             antisymmetric=True,
             merge=4,
             segments=10,
+            patterns=32,
+            pattern_width=5,
             members=5,
         ),
     )

@@ -2,8 +2,9 @@
 
 g has two paths from the signal to the output. Level I and II are DeepDiff's, but a mark's sequence carries
 the signal of A, of B and their difference as three channels of one LSTM, over bins merged by a few; the dense
-path sees all marks of all segments of the window at once (2 kb each by default). Everything is averaged over
-bins first and its logarithm taken then, which for read counts keeps more than the other order.
+path (`segments`) sees all marks of all segments of the window at once (2 kb each by default). Beside g, the
+difference of the segments' features reaches the output linearly. Everything is averaged over bins first and
+its logarithm taken then, which for read counts keeps more than the other order.
 """
 
 from __future__ import annotations
@@ -15,45 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, DeepDiff, Encoder, Output
+from diffchrom.deepdiff.segments import Scaling, Segments
 from diffchrom.variants import Variant
 
-#: The transforms of `transform.FUNCTIONS` for tensors.
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "raw": lambda signal: signal,
-    "log1p": lambda signal: signal.sign() * signal.abs().log1p(),
-}
-
-
-class Scaling(nn.Module):
-    """``(function(merged signal) - mean) / scale``, mark by mark; `fit` learns mean and scale."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, n_marks: int, function: str) -> None:
-        super().__init__()
-        self.function = FUNCTIONS[function]
-        self.register_buffer("mean", torch.zeros(n_marks, 1))
-        self.register_buffer("scale", torch.ones(n_marks, 1))
-
-    def forward(self, merged: Tensor) -> Tensor:
-        """Scale signal [batch, n_marks, n_steps]."""
-        return (self.function(merged) - self.mean) / self.scale
-
-    def fit(self, merged: Callable[[], Iterable[Tensor]]) -> None:
-        """Learn from batches of merged signal; a constant mark keeps scale 1, so that it stays zero."""
-        total = torch.zeros(self.mean.shape[0], dtype=torch.float64)
-        square, count = total.clone(), 0
-        for batch in merged():
-            values = self.function(batch).double()
-            total = total + values.sum(dim=(0, 2))
-            square = square + values.square().sum(dim=(0, 2))
-            count += values.shape[0] * values.shape[2]
-        mean = total / count
-        deviation = (square / count - mean.square()).clamp(min=0).sqrt()
-        deviation[deviation <= 1e-6 * (1 + mean.abs())] = 1.0
-        self.mean.copy_(mean[:, None])
-        self.scale.copy_(deviation[:, None])
+#: Dropout of the segments' patterns, as a share of that of the rest (docs/methods.md).
+PATTERN_DROPOUT = 0.5
 
 
 class Antisymmetric(DeepDiff):
@@ -89,14 +56,19 @@ class Antisymmetric(DeepDiff):
         self.level1 = nn.ModuleDict({MAIN: Encoder(n_marks, channels, hidden)})
         self.level2 = nn.ModuleDict({MAIN: Encoder(1, 2 * hidden, hidden // 2)})
         width = 2 * hidden
+        self.segments = Segments(
+            n_marks, variant.segments, variant.patterns, variant.pattern_width, dropout * PATTERN_DROPOUT
+        )
         self.dense = nn.Sequential(
-            nn.Linear(channels * n_marks * variant.segments, width),
+            nn.Linear(channels * self.segments.n_features, width),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(width, width),
             nn.ReLU(),
         )
         self.head = nn.Linear(hidden + width, 1)
+        self.linear = nn.Linear(self.segments.n_features, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
         self.expression = nn.ModuleDict({"cell": nn.Linear(hidden + width, aux_outputs)})
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
@@ -116,15 +88,19 @@ class Antisymmetric(DeepDiff):
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the untransformed signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
-        first, second = torch.cat((a, b)), torch.cat((b, a))
-        fine, coarse = ((self._merge, self.fine), (self._segments, self.coarse))
-        summary, alpha, beta = self._attend(*(fine[1](fine[0](x)) for x in (first, second)))
-        segments = self._channels(*(coarse[1](coarse[0](x)) for x in (first, second))).flatten(1)
-        summary = torch.cat((summary, self._drop(self.dense(segments))), dim=1)
+        both = torch.cat((a, b))
+        steps = self.fine(self._merge(both))
+        features = self.segments(steps, self.coarse(self._segments(both)))
+        summary, alpha, beta = self._attend(*_both_orders(steps))
+        first, second = _both_orders(features)
+        dense = self.dense(torch.cat(self._sources(first, second), dim=1))
+        summary = torch.cat((summary, self._drop(dense)), dim=1)
         forward, backward = self.head(summary).squeeze(1).chunk(2)
+        of_a, of_b = features.chunk(2)
+        linear = self.linear(self._drop(of_b - of_a)).squeeze(1)
         expression_a, expression_b = self.expression["cell"](summary).chunk(2)
         return Output(
-            log2fc=(forward - backward) / 2,
+            log2fc=(forward - backward) / 2 + linear,
             expression={CELL_A: expression_a, CELL_B: expression_b},
             embeddings={},
             alpha={MAIN: _mean_of_halves(self._spread(alpha, a.shape[2]))},
@@ -133,16 +109,16 @@ class Antisymmetric(DeepDiff):
 
     def _attend(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Level I and II: summary [batch, hidden], alpha [batch, n_marks, steps], beta [batch, n_marks]."""
-        x = self._channels(a, b).permute(2, 0, 3, 1).contiguous()
+        x = torch.stack(self._sources(a, b), dim=1).permute(2, 0, 3, 1).contiguous()
         embedding, alpha = self.level1[MAIN](x)
         embedding = self._drop(embedding).transpose(0, 1).unsqueeze(0).contiguous()
         summary, beta = self.level2[MAIN](embedding)
         return self._drop(summary[0]), alpha.transpose(0, 1), beta[0]
 
-    def _channels(self, a: Tensor, b: Tensor) -> Tensor:
-        """[batch, n_channels, n_marks, steps], in the order of the variant's sources."""
-        signal = {"A": a, "B": b, "A-B": a - b}
-        return torch.stack([signal[source] for source in self.variant.main], dim=1)
+    def _sources(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """What the variant's main sources are of the values of A and of B."""
+        values = {"A": a, "B": b, "A-B": a - b}
+        return [values[source] for source in self.variant.main]
 
     def _merge(self, x: Tensor) -> Tensor:
         """Mean of every `merge` bins; the last step may be of fewer."""
@@ -159,6 +135,12 @@ class Antisymmetric(DeepDiff):
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def _both_orders(both: Tensor) -> tuple[Tensor, Tensor]:
+    """Of values of A followed by those of B: first and second cell of the pairs (A, B) and (B, A)."""
+    a, b = both.chunk(2)
+    return both, torch.cat((b, a))
 
 
 def _mean_of_halves(x: Tensor) -> Tensor:

@@ -1,0 +1,80 @@
+"""The dense path of `antisymmetric`: what one cell's marks look like, segment by segment of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: The transforms of `transform.FUNCTIONS` for tensors.
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "raw": lambda signal: signal,
+    "log1p": lambda signal: signal.sign() * signal.abs().log1p(),
+}
+
+
+class Scaling(nn.Module):
+    """``(function(merged signal) - mean) / scale``, mark by mark; `fit` learns mean and scale."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_marks: int, function: str) -> None:
+        super().__init__()
+        self.function = FUNCTIONS[function]
+        self.register_buffer("mean", torch.zeros(n_marks, 1))
+        self.register_buffer("scale", torch.ones(n_marks, 1))
+
+    def forward(self, merged: Tensor) -> Tensor:
+        """Scale signal [batch, n_marks, n_steps]."""
+        return (self.function(merged) - self.mean) / self.scale
+
+    def fit(self, merged: Callable[[], Iterable[Tensor]]) -> None:
+        """Learn from batches of merged signal; a constant mark keeps scale 1, so that it stays zero."""
+        total = torch.zeros(self.mean.shape[0], dtype=torch.float64)
+        square, count = total.clone(), 0
+        for batch in merged():
+            values = self.function(batch).double()
+            total = total + values.sum(dim=(0, 2))
+            square = square + values.square().sum(dim=(0, 2))
+            count += values.shape[0] * values.shape[2]
+        mean = total / count
+        deviation = (square / count - mean.square()).clamp(min=0).sqrt()
+        deviation[deviation <= 1e-6 * (1 + mean.abs())] = 1.0
+        self.mean.copy_(mean[:, None])
+        self.scale.copy_(deviation[:, None])
+
+
+class Segments(nn.Module):
+    """Features of one cell's window: each segment's mean signal, and how much it holds of learned patterns.
+
+    A pattern is a convolution over all marks at once (a combination of marks, as chromatin states are), its
+    amount in a segment the mean over the segment's steps.
+
+    Parameters
+    ----------
+    n_marks, n_segments : M, S.
+    channels : C, patterns.
+    width : steps that a pattern spans, odd.
+    dropout : share of patterns that a gene goes without, all segments at once, while training.
+    """
+
+    def __init__(self, n_marks: int, n_segments: int, channels: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.n_segments = n_segments
+        self.dropout = dropout
+        self.n_features = (n_marks + channels) * n_segments
+        self.patterns = nn.Sequential(
+            nn.Conv1d(n_marks, channels, width, padding=width // 2),
+            nn.ReLU(),
+            nn.Conv1d(channels, channels, 1),
+            nn.ReLU(),
+        )
+
+    def forward(self, steps: Tensor, means: Tensor) -> Tensor:
+        """Features [batch, (M + C) * S] of scaled steps [batch, M, n_steps] and means [batch, M, S]."""
+        patterns = F.dropout1d(self.patterns(steps), self.dropout, self.training)
+        amounts = F.adaptive_avg_pool1d(patterns, self.n_segments)
+        return torch.cat((means.flatten(1), amounts.flatten(1)), dim=1)
