@@ -28,7 +28,7 @@ from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
 from diffchrom.genes import Genes, Window
-from diffchrom.signal.bigwig_intervals import sections
+from diffchrom.signal.bigwig_writer import sections
 from diffchrom.store import Store
 
 SIZES = {"chr1": 6000, "chr10": 5000, "chr2": 2500}

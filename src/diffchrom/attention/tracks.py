@@ -205,7 +205,7 @@ def _copy(read: Callable[[int], bytes], stream: ByteWriter) -> None:
 
 def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterable[Stretch]) -> None:
     """Write one bigWig a track."""
-    from diffchrom.signal.bigwig_intervals import open_bigwig
+    from diffchrom.signal.bigwig_writer import open_bigwig
 
     sizes = known_sizes(source)
     with contextlib.ExitStack() as stack:
