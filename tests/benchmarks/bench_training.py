@@ -5,7 +5,7 @@ One process, batches of 10 and 64 genes, 5 marks, 200 bins, hidden 32. Training 
 not spent in the kernel; ``kernel/sgemm`` compares the kernel's rate of arithmetic (its matrix products
 alone) with that of torch's own product of two 512 x 512 matrices on one core, timed in between. Times are
 the process's CPU seconds at one thread, so that other work on the machine disturbs little, and wall seconds
-at more; medians of interleaved repeats.
+at more; medians of interleaved repeats, each after an untimed one, since steps follow one another.
 """
 
 from __future__ import annotations
@@ -90,19 +90,18 @@ def measure(
     jobs = {"fused": job, "torch": job, "sgemm": lambda: left @ right}
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     outside, rates = [], []
-    for repeat in range(repeats + 1):
+    for _ in range(repeats):
         for name, run in jobs.items():
-            with use_backend("torch" if name == "torch" else None):
+            with use_backend("torch" if name == "torch" else None), threads_for_lstm():
+                run()  # type: ignore[no-untyped-call]
                 inside.reset()
-                with threads_for_lstm():
-                    start = inside.clock()
-                    run()  # type: ignore[no-untyped-call]
-                    taken = inside.clock() - start
-            if repeat:  # the first warms up
-                seconds[name].append(taken)
-                if name == "fused":
-                    outside.append(1 - inside.seconds / taken)
-                    rates.append(1e-9 * inside.operations / inside.seconds)
+                start = inside.clock()
+                run()  # type: ignore[no-untyped-call]
+                taken = inside.clock() - start
+            seconds[name].append(taken)
+            if name == "fused":
+                outside.append(1 - inside.seconds / taken)
+                rates.append(1e-9 * inside.operations / inside.seconds)
     # One thread's product is the limit of one core; the kernel's rate is of all threads together.
     products = [2e-9 * PRODUCT**3 / taken for taken in seconds["sgemm"]]
     fused, torchs = (statistics.median(seconds[name]) for name in ("fused", "torch"))
