@@ -143,6 +143,7 @@ def test_labels_replace_the_derived_change_of_their_pair_only(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["A1,B2", "120", "120", "DESeq2", "results", str(table)] in lines
     held = store.path.read_bytes()
+    assert b"GCOL" not in held  # the heap of text of variable length (docs/store.md)
     assert prepare(store, "--labels", f"A1,B2={table}") == 0
     assert store.path.read_bytes() == held
 

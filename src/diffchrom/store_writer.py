@@ -277,7 +277,7 @@ class StoreEditor:
             if values.shape != (self.n_genes,) or np.isinf(values).any():
                 raise ValueError(f"{column} of {name} is {values.shape} or infinite")
             self._put(self._group(LABELS, name), column, values, (self.n_genes,), None, replace)
-        self._group(LABELS, name).attrs.update(dict(attrs))
+        write_attrs(self._group(LABELS, name), attrs)
 
     def add_split(
         self,
