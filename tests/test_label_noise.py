@@ -155,6 +155,21 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     assert first != second
 
 
+def test_expression_that_replaces_another_takes_its_replicates_away(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=120)
+    table = replicate_table(tmp_path / "counts.tsv", store, 0.5)
+    single = tmp_path / "single.tsv"
+    single.write_text(
+        "gene_id\tA1\tB2\n" + "".join(f"{gene}\t{i}\t{i + 7}\n" for i, gene in enumerate(store.genes.id))
+    )
+    for source in (table, single):
+        said = ["prepare", "--store", str(store.path), "--expression", str(source), "--replace"]
+        assert called([*said, "--threads", "1", "-q"]) == 0
+    store = Store(store.path)
+    assert store.replicates("A1", "counts") is None
+    assert load_pair(store, ("A1", "B2")).se is None
+
+
 def test_weights_without_errors_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "s.h5")
     arguments = ["train", "--store", str(store.path), "--weight-by-se", "--out", str(tmp_path / "r")]

@@ -241,7 +241,10 @@ class StoreEditor:
         *,
         replace: bool = False,
     ) -> None:
-        """Add a cell's expression; `values` is float64 [n_genes], not negative, NaN where unknown."""
+        """Add a cell's expression; `values` is float64 [n_genes], not negative, NaN where unknown.
+
+        Replicates of the expression that it replaces go with it.
+        """
         if values.shape != (self.n_genes,):
             raise ValueError(f"expression of {cell} is {values.shape}")
         if np.isinf(values).any() or (values < 0).any():
@@ -249,6 +252,8 @@ class StoreEditor:
         group = self._group("cells", _check_name("cell", cell), "expression")
         chunks = (self.n_genes,)
         self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
+        if unit in self._file["cells"][cell].get(REPLICATES, {}):
+            del self._file["cells"][cell][REPLICATES][unit]
 
     def add_replicates(
         self, cell: str, unit: str, values: npt.NDArray[np.float64], *, replace: bool = False
