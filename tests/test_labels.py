@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from conftest import called, make_genes, make_store
 from diffchrom.dataset import load_pair
-from diffchrom.errors import InputError, UsageError
+from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.expression.differential import read_labels
 from diffchrom.runs import Run
 from diffchrom.store import Store
@@ -178,6 +179,33 @@ def test_other_labels_of_a_pair_need_replace_and_unknown_cells_are_refused(
     np.testing.assert_array_equal(data.se, np.full(120, 0.25))
 
 
+def test_labels_and_replicates_that_are_no_numbers_are_refused(
+    labelled: tuple[Store, np.ndarray, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, _, table = labelled
+    assert prepare(store, "--labels", f"A1,B2={table}", "-q") == 0
+    with h5py.File(store.path, "r+") as file:
+        file["labels/A1,B2/note"] = np.array([b"new"] * 120)  # a column that we do not know
+        file["cells/A1/replicates/counts"] = np.full((120, 2), b"many")
+    store = Store(store.path)
+    assert store.labels(("A1", "B2")) is not None
+    with pytest.raises(StoreError, match="not a readable diffchrom store"):
+        store.replicates("A1", "counts")
+    out = ["--store", str(store.path), "--threads", "1", "--out", str(tmp_path / "run")]
+    with h5py.File(store.path, "r+") as file:
+        del file["cells/A1/replicates"]
+    assert called(["baseline", *out]) == 0
+    with h5py.File(store.path, "r+") as file:
+        written = file["labels/A1,B2/se"].attrs["values_sha256"]
+        del file["labels/A1,B2/se"]
+        file["labels/A1,B2/se"] = np.array([b"large"] * 120)
+        file["labels/A1,B2/se"].attrs["values_sha256"] = written
+    capsys.readouterr()
+    assert called(["baseline", *out, "--force"]) == 1
+    for line in capsys.readouterr().err.splitlines():
+        assert "not a readable diffchrom store" in line
+
+
 @pytest.mark.parametrize("variant", ["antisymmetric", "aux+siamese"])
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_pair_with_labels_and_no_or_little_expression_can_be_trained(
@@ -204,8 +232,6 @@ def test_a_pair_with_labels_and_no_or_little_expression_can_be_trained(
         editor.add_expression("A1", "counts", few, replace=True)
     assert called([*said, str(tmp_path / "few")]) == 0
     assert np.isfinite(Run.open(tmp_path / "few").config.metrics["test"]["pearson"] or np.nan)
-    import h5py
-
     with h5py.File(store.path, "r+") as file:
         for cell in ("A1", "B2"):
             del file["cells"][cell]["expression"]

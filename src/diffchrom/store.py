@@ -27,6 +27,7 @@ from diffchrom.store_format import (
     EXPRESSION_UNITS,
     FORMAT,
     FORMAT_VERSION,
+    LABEL_COLUMNS,
     LABELS,
     MAX_BINS,
     MAX_GENES,
@@ -212,8 +213,8 @@ class Store:
             if unit not in group:
                 return None
             dataset = group[unit]
-            if dataset.ndim != 2 or dataset.shape[0] != self.n_genes:
-                raise ValueError(f"{dataset.name} is {dataset.shape}")
+            if dataset.ndim != 2 or dataset.shape[0] != self.n_genes or dataset.dtype.kind != "f":
+                raise ValueError(f"{dataset.name} is {dataset.dtype}{dataset.shape}")
             check_size(dataset)
             return np.asarray(dataset[:], dtype=np.float64)
 
@@ -231,10 +232,13 @@ class Store:
                 name = f"{first},{second}"
                 if name not in group:
                     continue
-                held = {column: read_column(group[name], column, self.n_genes) for column in group[name]}
-                log2fc = np.asarray(held["log2fc"], dtype=np.float64)
+                held = {
+                    column: np.asarray(read_column(group[name], column, self.n_genes), dtype=np.float64)
+                    for column in LABEL_COLUMNS
+                    if column in group[name]
+                }
                 attrs = {key: str(value) for key, value in read_attrs(group[name]).items()}
-                return PairLabels(sign * log2fc, held.get("se"), held.get("padj"), attrs)
+                return PairLabels(sign * held["log2fc"], held.get("se"), held.get("padj"), attrs)
         return None
 
     def splits(self) -> tuple[str, ...]:
@@ -297,7 +301,7 @@ class Store:
                         seen.update(f"{cell}/{group_name}/{name}={checksum};".encode())
             labels = file.get(LABELS, {})
             for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
-                for name in sorted(labels[pair]):
+                for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):
                     checksum = read_attrs(labels[pair][name])["values_sha256"]
                     seen.update(f"{pair}/{name}={checksum};".encode())
         return seen.hexdigest()

@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
 #: Group of a cell with the expression of its replicates, and group of changes that were given by pair.
 REPLICATES, LABELS = "replicates", "labels"
+#: Columns of a pair's given changes.
+LABEL_COLUMNS = ("log2fc", "se", "padj")
 #: Units of expression, the preferred first where a store holds several.
 EXPRESSION_UNITS = ("tpm", "rpkm", "fpkm", "counts")
 
