@@ -117,6 +117,10 @@ def test_nothing_else_is_taken_for_a_cross_validation(
     assert called([*said, str(tmp_path)]) == 1
     assert called([*said, str(tmp_path), "--force"]) == 1
     assert "holds something else than a cross-validation (notes.txt)" in capsys.readouterr().err
+    (tmp_path / "notes.txt").rename(tmp_path / "fold-changes.tsv")
+    assert called([*said, str(tmp_path), "--force"]) == 1
+    assert (tmp_path / "fold-changes.tsv").read_text() == "mine"
+    capsys.readouterr()
     assert called([*said, str(folder / "model" / "fold-1")]) == 1
     assert called([*said, "x", "--split", "chromosome"]) == 2
     assert "leave out --split" in capsys.readouterr().err

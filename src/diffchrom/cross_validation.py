@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,9 @@ COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean",
 
 #: Makes the run of one fold: ``(split, folder, replace what is there)``.
 MakeRun = Callable[[str, Path, bool], Run]
+
+
+_FOLDER = re.compile(r"fold-[1-9]\d*")
 
 
 def fold_folder(path: Path, number: int) -> Path:
@@ -118,7 +122,7 @@ def _folder(path: Path, force: bool) -> Path:
         return new_run_folder(path, "", force=force)
     known = {CONFIG, PREDICTIONS}
     strange = [
-        one.name for one in path.iterdir() if one.name not in known and not one.name.startswith("fold-")
+        one.name for one in path.iterdir() if one.name not in known and not _FOLDER.fullmatch(one.name)
     ]
     if (path / CONFIG).is_file() and not Run.open(path, unfinished=True).config.folds:
         strange.append(CONFIG)
