@@ -109,6 +109,18 @@ def test_what_is_finished_is_kept_and_what_is_missing_made_to_the_same_bytes(
     assert "was made with other split" in capsys.readouterr().err
 
 
+def test_a_damaged_table_of_a_finished_fold_is_told_in_a_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "ridge"
+    shutil.copytree(folder / "ridge", run)
+    whole = (run / "fold-2" / "predictions.tsv").read_text()
+    for damaged in (whole.replace("\ttest\t", "\ttest\tx"), whole.replace("split", "spilt")):
+        (run / "fold-2" / "predictions.tsv").write_text(damaged)
+        assert called([*BASELINE, "--store", str(folder / "s.h5"), "--folds", "3", "--out", str(run)]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_nothing_else_is_taken_for_a_cross_validation(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -257,7 +257,14 @@ class _OutOfFold:
                     if row[part] == "test":
                         chosen[number] = row
         table = [chosen[number] for number in sorted(chosen)]
-        columns = {name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")}
+        try:
+            columns = {
+                name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")
+            }
+        except ValueError as error:
+            raise RunError(
+                f"{runs[0].path.parent}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
+            ) from error
         return cls("\t".join(header), ["\t".join(row) for row in table], *columns.values())
 
     def coverage(self) -> float:

@@ -161,7 +161,7 @@ def make_split(name: str, genes: Genes, seed: int = 0) -> Split:
 #: Fewest folds in which train, valid and test are different ones.
 MIN_FOLDS = len(PARTS)
 _FOLD_NAME = re.compile(
-    r"(?P<kind>chromosome|gene)-fold(?P<number>[1-9]\d*)of(?P<k>[1-9]\d*)(?:\.seed(?P<seed>\d+))?"
+    r"(?P<kind>chromosome|gene)-fold(?P<number>[1-9]\d{0,2})of(?P<k>[1-9]\d{0,2})(?:\.seed(?P<seed>\d{1,99}))?"
 )
 
 
