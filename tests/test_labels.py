@@ -42,8 +42,9 @@ TABLES = {
     # limma's standard error is logFC / t: 1.5 / 6 and -2 / -4.
     "limma, write.table": (
         f"logFC\tAveExpr\tt\tP.Value\tadj.P.Val\tB\n{G[0]}\t1.5\t4\t6\t1e-3\t2e-3\t3\n"
-        f"{G[1]}\t-2\t4\t-4\t1e-2\t2e-2\t1\n{G[2]}\t0\t4\t0\t1\t1\t-5\n",
-        [1.5, -2, 0, np.nan],
+        f"{G[1]}\t-2\t4\t-4\t1e-2\t2e-2\t1\n{G[2]}\t0\t4\t0\t1\t1\t-5\n"
+        f"{G[3]}\t3\t4\t1e-310\t1\t1\t-5\n",  # an error larger than a float
+        [1.5, -2, 0, 3],
         [0.25, 0.5, np.nan, np.nan],
     ),
 }

@@ -83,8 +83,8 @@ def read_labels(spec: str, genes: Genes) -> JoinedLabels:
     rows, notes = match_rows(table.ids, table.names, path, genes)
     se = meanings.get("se")
     if se is None and "t" in meanings:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            se = np.where(meanings["t"] != 0, np.abs(log2fc / meanings["t"]), np.nan)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            se = np.abs(log2fc / meanings["t"])
 
     def joined(values: Values | None) -> Values | None:
         return None if values is None else np.where(rows >= 0, values[rows], np.nan)
@@ -95,7 +95,7 @@ def read_labels(spec: str, genes: Genes) -> JoinedLabels:
         raise InputError(f"{path}: the change of every gene of the annotation is NA")
     errors = joined(se)
     if errors is not None:
-        errors = np.where(errors > 0, errors, np.nan)
+        errors = np.where((errors > 0) & np.isfinite(errors), errors, np.nan)
     kind = "" if errors is not None else ", without standard errors"
     said = f"{int(np.isfinite(known).sum())} genes of {pair[0]},{pair[1]} are labelled by {path.name}"
     notes = (*table.notes, *notes, f"{said} ({table.dialect.name}, {pair[1]} over {pair[0]}{kind})")
