@@ -233,6 +233,12 @@ def test_a_pair_with_labels_and_no_or_little_expression_can_be_trained(
         editor.add_expression("A1", "counts", few, replace=True)
     assert called([*said, str(tmp_path / "few")]) == 0
     assert np.isfinite(Run.open(tmp_path / "few").config.metrics["test"]["pearson"] or np.nan)
+    few[store.split("chromosome") == 0] = np.nan
+    with store.edit() as editor:
+        for cell in ("A1", "B2"):
+            editor.add_expression(cell, "counts", few, replace=True)
+    assert called([*said, str(tmp_path / "untrained")]) == 0
+    assert called(["predict", str(tmp_path / "untrained"), "--store", str(store.path), "-q"]) == 0
     with h5py.File(store.path, "r+") as file:
         for cell in ("A1", "B2"):
             del file["cells"][cell]["expression"]

@@ -96,7 +96,9 @@ def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed
         model.fit_scaling(batches)
         if settings.aux_task == "regression" and examples.targets.expression:
             levels = [examples.targets.expression[cell].nanmean().cpu() for cell in (CELL_A, CELL_B)]
-            model.set_expression_level(float(sum(levels)) / 2)
+            level = float(torch.stack(levels).nanmean())
+            if math.isfinite(level):  # of genes that are labelled by a table, none may be known
+                model.set_expression_level(level)
     return model.to(examples.device)
 
 
