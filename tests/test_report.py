@@ -17,6 +17,7 @@ from diffchrom.errors import RunError, StoreError
 from diffchrom.report.attention import choose_genes
 from diffchrom.report.build import build_report
 from diffchrom.report.charts import Chart, View
+from diffchrom.report.methods_text import methods_text
 from diffchrom.report.page import shown
 from diffchrom.report.results import calibration_groups, shown_results
 from diffchrom.reporting import SilentReporter
@@ -303,3 +304,15 @@ def test_the_store_of_a_report_is_only_read(folder: Path) -> None:
     build_report([folder / "sweep"])
     assert (folder / "s.h5").read_bytes() == before
     assert Store(folder / "s.h5").splits() == ("chromosome",)
+
+
+def test_the_methods_section_names_the_labels_that_were_predicted(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "raw:d", 1.0)
+    derived = methods_text(load_results([tmp_path / "a"]))[0]
+    assert "The target was log2((B + 1) / (A + 1)) of expression (counts) for 1 pair" in derived
+    table = {"labels": {"dialect": "DESeq2 results", "source": "d.csv"}}
+    make_run(tmp_path / "b", "raw:d", 1.0, pair=("A1", "C3"), details=table)
+    given = methods_text(load_results([tmp_path / "b"]))[0]
+    assert "The target was the log2 fold change, B over A, that DESeq2 estimated for 1 pair" in given
+    both = methods_text(load_results([tmp_path]))[0]
+    assert "of expression (counts) or the log2 fold change, B over A, that DESeq2 estimated (A1, C3)" in both

@@ -67,20 +67,33 @@ def _data(configs: Sequence[RunConfig]) -> str:
         dealt = (
             f"Models were cross-validated over {first.folds} folds of "
             f"{'whole chromosomes' if first.split.startswith('chromosome') else 'genes'}: each was tested "
-            f"on one fold, chosen on the next and trained on the others ({test} genes with known expression)."
+            f"on one fold, chosen on the next and trained on the others ({test} genes of known change)."
         )
     else:
         dealt = (
             "Genes were divided into training, validation and test genes by the "
             f"split{'s' if len(splits) > 1 else ''} {', '.join(splits)} (for {', '.join(first.pair)}: "
-            f"{train}, {valid} and {test} genes with known expression)."
+            f"{train}, {valid} and {test} genes of known change)."
         )
     return (
         f"Signal of {len(marks)} histone marks ({', '.join(marks)}) was averaged in {window.n_bins} bins of "
         f"{window.bin_size} bp around the transcription start site (±{window.flank:,} bp, {window.orient} "
-        f"orientation) of each gene. The target was log2((B + 1) / (A + 1)) of expression ({first.unit}) for "
+        f"orientation) of each gene. The target was {_target(configs)} for "
         f"{count(len(pairs), 'pair')} of cells ({'; '.join(pairs)}). {dealt}"
     )
+
+
+def _target(configs: Sequence[RunConfig]) -> str:
+    """What was predicted: changes derived from expression, changes of a table, or both."""
+    tables = {config.pair: config.details.get("labels", {}).get("dialect", "") for config in configs}
+    tools = sorted({dialect.removesuffix(" results") for dialect in tables.values() if dialect})
+    units = sorted({config.unit for config in configs if not tables[config.pair]})
+    named = [f"log2((B + 1) / (A + 1)) of expression ({', '.join(units)})"] if units else []
+    if tools:
+        pairs = "; ".join(", ".join(pair) for pair in sorted(tables) if tables[pair])
+        where = f" ({pairs})" if units else ""
+        named.append(f"the log2 fold change, B over A, that {' and '.join(tools)} estimated{where}")
+    return " or ".join(named)
 
 
 def _models(models: Sequence[RunConfig]) -> str:
