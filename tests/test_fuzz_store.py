@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from conftest import make_store
@@ -44,6 +45,9 @@ for path in sys.argv[2:]:
             for unit in store.expression_units(cell):
                 store.expression(cell, unit)
                 store.expression_attrs(cell, unit)
+                store.replicates(cell, unit)
+        for pair in store.labelled_pairs():
+            store.labels(pair)
         for split in store.splits():
             store.split(split)
         store.fingerprint(store.cells())
@@ -97,7 +101,13 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_fuzz_damaged_stores_are_read_or_refused(tmp_path: Path, layout: str) -> None:
     libver, copies = LAYOUTS[layout]
-    source = make_store(tmp_path / "whole.h5", n_genes=30).path
+    store = make_store(tmp_path / "whole.h5", n_genes=30)
+    source = store.path
+    with store.edit() as editor:
+        editor.add_replicates("A1", "counts", np.ones((30, 2)))
+        editor.add_labels(
+            ("A1", "B2"), {"log2fc": np.ones(30), "se": np.ones(30)}, {"dialect": "a", "source": "b"}
+        )
     if libver is not None:
         by_stock_h5py(source, tmp_path / "again.h5", libver)
         (tmp_path / "again.h5").replace(source)
