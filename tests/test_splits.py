@@ -150,14 +150,16 @@ def test_folds_partition_the_genes_and_share_no_window(
     np.testing.assert_array_equal(again.fold, folds.fold[shuffled])
     assert (folds.kind == "chromosome") == (len(set(genes.chrom)) >= k)
     first = genes.window_starts(flank)
-    close = np.abs(first[:, None] - first) < 2 * flank
-    overlap = close & (genes.chrom[:, None] == genes.chrom)
-    n_blocks = len({tuple(row) for row in _reachable(overlap)})
+    distance = np.abs(first[:, None] - first)
+    overlap = (distance < 2 * flank) & (genes.chrom[:, None] == genes.chrom)
     if folds.kind == "chromosome":
         for chrom in set(genes.chrom):
             assert len(set(folds.fold[genes.chrom == chrom])) == 1
-    if n_blocks >= k:  # otherwise there is no way to keep them apart
+    if not folds.divided:
         assert (folds.fold[:, None] == folds.fold)[overlap].all()
+    else:
+        near = (distance <= 2 * flank + 1) & (genes.chrom[:, None] == genes.chrom)
+        assert len({tuple(row) for row in _reachable(near)}) < k
 
 
 def _reachable(linked: np.ndarray) -> np.ndarray:

@@ -94,8 +94,9 @@ def cross_validate(
     opened = Store(store)
     folds = make_folds(opened.genes, k, seed, 2 * opened.window.flank)
     if folds.reason:
-        together = "; overlapping windows stay together" if opened.genes.located.any() else ""
-        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{together}")
+        how = "are divided, since too many overlap" if folds.divided else "stay together"
+        windows = f"; overlapping windows {how}" if opened.genes.located.any() else ""
+        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
     name = f"{run_name(resolve_pair(opened, pair), method, preset, seed)}.{k}folds"
     path = _folder(Path(out) if out is not None else Path("runs") / name, force)
     runs: list[Run] = []

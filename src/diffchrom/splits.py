@@ -180,6 +180,8 @@ class Folds:
         Of gene folds.
     reason : str
         Why these are gene folds; empty for chromosome folds.
+    divided : bool
+        Whether windows overlap across folds of genes, since fewer than k runs of genes are apart.
     """
 
     fold: Split
@@ -187,6 +189,7 @@ class Folds:
     kind: str
     seed: int = 0
     reason: str = ""
+    divided: bool = False
 
     @property
     def name(self) -> str:
@@ -237,18 +240,25 @@ def make_folds(genes: Genes, k: int, seed: int = 0, reach: int = 0) -> Folds:
         reason = f"the chromosomes of {int((~genes.located).sum())} genes are not known"
     if len(genes) < k:
         raise UsageError(f"--folds {k}: there are only {len(genes)} genes")
-    return Folds(_gene_folds(genes, k, seed, reach), k, "gene", seed, reason)
+    fold, divided = _gene_folds(genes, k, seed, reach)
+    return Folds(fold, k, "gene", seed, reason, divided)
 
 
-def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> Split:
-    """Deal runs of genes with overlapping windows in random order, each to the fold that lacks most."""
+def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> tuple[Split, bool]:
+    """Deal runs of genes with overlapping windows in random order, each to the fold that lacks most.
+
+    Returns
+    -------
+    (fold, divided) : as of `Folds`.
+    """
     order = np.lexsort((genes.id.astype(str), genes.tss, genes.chrom.astype(str)))
     tss, chrom = genes.tss[order], genes.chrom[order]
     # A window's start is the TSS, or the TSS and one base on the minus strand: reach + 1 is safe on both.
     apart = np.concatenate([[True], (chrom[1:] != chrom[:-1]) | (np.diff(tss) > reach)])
     apart |= ~genes.located[order]
     block = np.cumsum(apart) - 1
-    if block[-1] + 1 < k:  # everything overlaps: there is nothing that could be kept apart
+    divided = bool(block[-1] + 1 < k)
+    if divided:  # too much overlaps: there are not enough runs that could be kept apart
         block = np.arange(len(genes))
     counts = np.bincount(block)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
@@ -256,7 +266,7 @@ def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> Split:
     dealt[shuffled] = _deal(counts[shuffled], [1 / k] * k) + 1
     folds = np.empty(len(genes), dtype=np.int8)
     folds[order] = dealt[block]
-    return folds
+    return folds, divided
 
 
 def is_fold_name(name: str) -> bool:
