@@ -43,7 +43,7 @@ def test_equal_spread_gives_the_textbook_standard_error() -> None:
 
 
 def test_without_a_prior_the_variance_is_the_genes_own() -> None:
-    # Two genes of variances 0.01 and 100 on one degree of freedom are too different for a prior to be sure.
+    # Variances of 0.01 and 100, each on 20 degrees of freedom, are too different for a prior to be sure.
     squares, freedom = np.array([0.01, 100.0] * 200), np.full(400, 20.0)
     shrunken = shrunken_variance(squares * 20, freedom, np.zeros(400))
     np.testing.assert_allclose(shrunken, squares, rtol=0.2)
