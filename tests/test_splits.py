@@ -19,12 +19,14 @@ from diffchrom.splits import (
     SPLITS,
     chromosome_split,
     describe_split,
+    fewer_training_genes,
     fold_split,
     make_folds,
     make_split,
     published_split,
     random_split,
     split_family,
+    whole_split_name,
 )
 
 
@@ -206,6 +208,37 @@ def test_what_cannot_be_split_is_refused_with_another_way() -> None:
         random_split(genes_on(["chr1"] * 2))
     with pytest.raises(UsageError, match=f"choose one of {', '.join(SPLITS)}"):
         make_split("chromosomes", unknown)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.randoms(use_true_random=False))
+def test_fewer_training_genes_are_among_more_and_tests_stay_the_same(n: int, m: int, random: object) -> None:
+    genes = genes_on(["chr1"] * 100)
+    split = random_split(genes, 0)
+    few, more = (fewer_training_genes(split, genes, size) for size in sorted((n, m)))
+    assert [(part == 0).sum() for part in (few, more)] == sorted((n, m))
+    assert set(np.flatnonzero(few == 0)) <= set(np.flatnonzero(more == 0)) <= set(np.flatnonzero(split == 0))
+    assert set(np.flatnonzero(few == 1)) <= set(np.flatnonzero(more == 1)) <= set(np.flatnonzero(split == 1))
+    np.testing.assert_array_equal(few == 2, split == 2)
+    shuffled = list(range(len(genes)))
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    again = fewer_training_genes(split[shuffled], genes.take(np.array(shuffled)), min(n, m))
+    np.testing.assert_array_equal(again, few[shuffled])
+
+
+def test_validation_shrinks_with_training_and_what_is_not_there_is_refused() -> None:
+    genes = genes_on(["chr1"] * 100)
+    split = random_split(genes, 0)  # 70, 15, 15
+    assert [int((fewer_training_genes(split, genes, 14) == part).sum()) for part in (0, 1, 2, -1)] == [
+        14,
+        3,
+        15,
+        68,
+    ]
+    with pytest.raises(UsageError, match="71 training genes: the split has 70"):
+        fewer_training_genes(split, genes, 71)
+    assert whole_split_name("chromosome.train200") == ("chromosome", 200)
+    assert whole_split_name("chromosome-fold1of5") == ("chromosome-fold1of5", None)
 
 
 def test_a_split_is_described_with_its_chromosomes() -> None:

@@ -16,7 +16,7 @@ from diffchrom.config import DEFAULT_SPLIT
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.genes import Genes
 from diffchrom.label_noise import log2fc_se
-from diffchrom.splits import fold_split, is_fold_name
+from diffchrom.splits import fewer_training_genes, fold_split, is_fold_name, whole_split_name
 from diffchrom.store import Store
 from diffchrom.transform import PIECE
 
@@ -101,7 +101,7 @@ def resolve_split(store: Store, name: str | None) -> str:
     """Name of the split to use: the one asked for, the only one, or `config.DEFAULT_SPLIT`."""
     known = store.splits()
     chosen = name or (known[0] if len(known) == 1 else DEFAULT_SPLIT)
-    if chosen not in known and not is_fold_name(chosen):
+    if not has_split(store, chosen):
         raise StoreError(
             f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
             "add one with `diffchrom prepare --split`"
@@ -109,17 +109,26 @@ def resolve_split(store: Store, name: str | None) -> str:
     return chosen
 
 
+def has_split(store: Store, name: str) -> bool:
+    """Tell whether `read_split` finds a split of this name."""
+    whole, _ = whole_split_name(name)
+    return name in store.splits() or whole in store.splits() or is_fold_name(whole)
+
+
 def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
-    """Read a split; that of a fold (`splits.Folds.names`) is made from the genes where it is not stored.
+    """Read a split; folds (`splits.Folds.names`) and splits with fewer training genes need not be stored.
 
     Returns
     -------
     int8 array [n_genes]
         0 train, 1 valid, 2 test, -1 unused.
     """
-    if name in store.splits() or not is_fold_name(name):
+    if name in store.splits():
         return store.split(name)
-    return fold_split(store.genes, name, 2 * store.window.flank)
+    whole, n = whole_split_name(name)
+    stored = whole in store.splits() or not is_fold_name(whole)
+    split = store.split(whole) if stored else fold_split(store.genes, whole, 2 * store.window.flank)
+    return split if n is None else fewer_training_genes(split, store.genes, n)
 
 
 def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | None = None) -> tuple[str, ...]:

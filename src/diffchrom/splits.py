@@ -163,6 +163,7 @@ MIN_FOLDS = len(PARTS)
 _FOLD_NAME = re.compile(
     r"(?P<kind>chromosome|gene)-fold(?P<number>[1-9]\d{0,2})of(?P<k>[1-9]\d{0,2})(?:\.seed(?P<seed>\d{1,99}))?"
 )
+_FEWER_NAME = re.compile(r"(?P<whole>.+)\.train(?P<n>[1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,33 @@ def fold_split(genes: Genes, name: str, reach: int = 0) -> Split:
     if name not in folds.names:
         raise UsageError(f"--split {name}: these genes have {folds.names[0]} to {folds.names[-1]}")
     return folds.split(int(match["number"]))
+
+
+def whole_split_name(name: str) -> tuple[str, int | None]:
+    """Part ``chromosome.train1000`` into the whole split's name and 1000; None is all genes."""
+    match = _FEWER_NAME.fullmatch(name)
+    return (match["whole"], int(match["n"])) if match else (name, None)
+
+
+def fewer_training_genes(split: Split, genes: Genes, n: int) -> Split:
+    """Keep `n` training genes, validation genes in proportion, and all test genes: for learning curves.
+
+    Which are kept depends on the genes' ids alone, and fewer are always among more.
+
+    Raises
+    ------
+    UsageError
+        When there are not as many training genes.
+    """
+    n_train, n_valid = (int((split == part).sum()) for part in (TRAIN, VALID))
+    if n > n_train:
+        raise UsageError(f"{n} training genes: the split has {n_train}")
+    fewer = split.copy()
+    by_id = np.argsort(genes.id.astype(str), kind="stable")
+    drawn = by_id[np.random.default_rng(0).permutation(len(by_id))]
+    for part, kept in ((TRAIN, n), (VALID, max(2, round(n_valid * n / n_train)))):
+        fewer[drawn[split[drawn] == part][kept:]] = UNUSED
+    return fewer
 
 
 def split_family(split: str) -> str:

@@ -224,7 +224,7 @@ def open_attention(
         The run is a baseline, its windows are not the store's, or the store lacks a cell or mark.
     """
     data = load_run_data(run, store, pair, signal=False)
-    model = load_model(run, resolve_device(device))
+    model = load_model(run, resolve_device(device), data.pair)
     transform = Transform.from_dict(dict(run.config.transform))
     settings = Hyperparameters(**run.config.hyperparameters)
     return AttentionSource(model, data.marks, transform, data, store, settings)

@@ -1,10 +1,14 @@
-"""The variant of our own: antisymmetric by construction, f(A, B) = (g(A, B) - g(B, A)) / 2.
+"""The variant of our own: antisymmetric by construction, f(A, B) = (g(A, B) - g(B, A)) / 2 + s h(A, B).
 
 g has two paths from the signal to the output. Level I and II are DeepDiff's, but a mark's sequence carries
 the signal of A, of B and their difference as three channels of one LSTM, over bins merged by a few; the dense
 path (`segments`) sees all marks of all segments of the window at once (2 kb each by default). Beside g, the
 difference of the segments' features reaches the output linearly. Everything is averaged over bins first and
 its logarithm taken then, which for read counts keeps more than the other order.
+
+h(A, B) = h(B, A) is the shift: what depth and composition of one pair's libraries add to log2fc, by the
+gene's level in both cells. It says nothing of other cells: s is 1 for the pair of the training, -1 for it
+exchanged, and 0 for any other pair, so that exchanging two cells always negates the prediction.
 """
 
 from __future__ import annotations
@@ -69,6 +73,9 @@ class Antisymmetric(DeepDiff):
         self.head = nn.Linear(hidden + width, 1)
         self.linear = nn.Linear(self.segments.n_features, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
+        self.shift = nn.Linear(hidden + width, 1)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.zeros_(self.shift.bias)
         self.expression = nn.ModuleDict({"cell": nn.Linear(hidden + width, aux_outputs)})
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
@@ -98,9 +105,10 @@ class Antisymmetric(DeepDiff):
         forward, backward = self.head(summary).squeeze(1).chunk(2)
         of_a, of_b = features.chunk(2)
         linear = self.linear(self._drop(of_b - of_a)).squeeze(1)
+        shift = self.order * self.shift(_mean_of_halves(summary)).squeeze(1)
         expression_a, expression_b = self.expression["cell"](summary).chunk(2)
         return Output(
-            log2fc=(forward - backward) / 2 + linear,
+            log2fc=(forward - backward) / 2 + linear + shift,
             expression={CELL_A: expression_a, CELL_B: expression_b},
             embeddings={},
             alpha={MAIN: _mean_of_halves(self._spread(alpha, a.shape[2]))},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import PairData, load_pair, resolve_pair
+from diffchrom.dataset import PairData, has_split, load_pair, resolve_pair
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.ensemble import Ensemble
@@ -23,7 +23,6 @@ from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError, UsageError
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import MODEL, Run, prediction_columns
-from diffchrom.splits import is_fold_name
 from diffchrom.store import Store
 from diffchrom.transform import Rows, Signal, Transform, pieces
 from diffchrom.variants import get_variant
@@ -71,8 +70,8 @@ def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals:
     return Transform.fit(settings.transform, settings.standardise, rows, *signals)
 
 
-def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
-    """Read a run's model, in evaluation mode."""
+def load_model(run: Run, device: torch.device | None = None, pair: tuple[str, str] | None = None) -> DeepDiff:
+    """Read a run's model, in evaluation mode, for a pair of cells; None is the pair it was trained on."""
     if run.config.kind != "deepdiff":
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
     if run.config.folds:
@@ -90,6 +89,7 @@ def load_model(run: Run, device: torch.device | None = None) -> DeepDiff:
     except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error
     load_weights(run.path / MODEL, model)
+    model.set_order(run.config.pair, pair or run.config.pair)
     return model.to(device or torch.device("cpu")).eval()
 
 
@@ -216,7 +216,7 @@ def load_run_data(run: Run, store: Store, pair: str | None = None, *, signal: bo
             f"{run.path}: was trained on windows {_window_text(config.window)}, "
             f"{store.path} has {_window_text(store.window)}; prepare a store with the run's settings"
         )
-    known = config.split in store.splits() or is_fold_name(config.split)
+    known = has_split(store, config.split)
     split = config.split if known else None
     try:
         return load_pair(
@@ -252,7 +252,7 @@ def predict_run(
     columns : the predictions table, one row a gene (`runs.prediction_columns`).
     """
     data = load_run_data(run, store, pair)
-    model = load_model(run, resolve_device(device))
+    model = load_model(run, resolve_device(device), data.pair)
     predicted = predict_pair(model, data, Transform.from_dict(dict(run.config.transform)), reporter)
     if not run.config.unit:  # trained without expression, so its auxiliary heads have learnt nothing
         predicted = replace(predicted, expression={})
