@@ -189,6 +189,9 @@ def test_genes_without_chromosomes_are_dealt_by_seed_and_it_says_so() -> None:
     assert (make_folds(unknown, 5, 2).fold != folds.fold).any()
     assert split_family("gene-fold1of5.seed1") == split_family("gene-fold3of5.seed0")
     assert split_family("chromosome-fold1of5") != split_family("chromosome-fold1of4")
+    assert split_family("chromosome-fold1of5.train9") == split_family("chromosome-fold2of5.train9")
+    assert split_family("chromosome-fold1of5.train9") != split_family("chromosome-fold1of5.train8")
+    assert whole_split_name(f"chromosome.train{'9' * 5000}")[1] is None
     with pytest.raises(UsageError, match=r"these genes have gene-fold1of5\.seed0"):
         fold_split(unknown, "chromosome-fold1of5")
     with pytest.raises(UsageError, match="only 2 genes"):

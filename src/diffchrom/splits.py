@@ -163,7 +163,7 @@ MIN_FOLDS = len(PARTS)
 _FOLD_NAME = re.compile(
     r"(?P<kind>chromosome|gene)-fold(?P<number>[1-9]\d{0,2})of(?P<k>[1-9]\d{0,2})(?:\.seed(?P<seed>\d{1,99}))?"
 )
-_FEWER_NAME = re.compile(r"(?P<whole>.+)\.train(?P<n>[1-9]\d*)")
+_FEWER_NAME = re.compile(r"(?P<whole>.+)\.train(?P<n>[1-9]\d{0,8})")
 
 
 @dataclass(frozen=True)
@@ -326,8 +326,9 @@ def fewer_training_genes(split: Split, genes: Genes, n: int) -> Split:
 
 def split_family(split: str) -> str:
     """Name of a split without its fold's number and seed: what runs must share to be compared."""
-    match = _FOLD_NAME.fullmatch(split)
-    return f"{match['kind']}-folds of {match['k']}" if match else split
+    whole, _ = whole_split_name(split)
+    match = _FOLD_NAME.fullmatch(whole)
+    return f"{match['kind']}-folds of {match['k']}{split.removeprefix(whole)}" if match else split
 
 
 def describe_split(split: Split, genes: Genes) -> str:
