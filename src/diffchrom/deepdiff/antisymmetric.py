@@ -28,7 +28,7 @@ PATTERN_DROPOUT = 0.5
 
 
 class Antisymmetric(DeepDiff):
-    """A variant whose prediction changes its sign when the cells are exchanged.
+    """A variant whose prediction changes its sign when the cells are exchanged, and `order` with them.
 
     Takes untransformed signal: it merges, transforms and scales by itself (`fit_scaling`).
 
