@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Five-fold cross-validation of the default preset beside the baselines, and a learning curve: the tables
-# "Cross-validation" and "Learning curve" of docs/results.md. Further options go to `diffchrom train`, as in
+# Five-fold cross-validation of the default preset beside the baselines, and a learning curve; `table.py FOLDER` prints
+# the table "Cross-validation" of docs/results.md from it. Further options go to `diffchrom train`, as in
 #   run.sh DATA FOLDER --ensemble 3 --epochs 7
 # METHODS names the baselines (default: ridge,gradient-boosting,random-forest), CURVE the numbers of training
 # genes (default: 200 1000 4000). Start it again to go on.
@@ -27,7 +27,7 @@ done
 
 for n in ${CURVE:-200 1000 4000}; do
     split=chromosome.train$n
-    diffchrom train --store segmentation.h5 --split $split --out curve/default.$n "$@"
-    diffchrom baseline --store segmentation.h5 --split $split --method ridge --out curve/ridge.$n
+    diffchrom train --store segmentation.h5 --split $split --out curve/default.$n --resume "$@"
+    diffchrom baseline --store segmentation.h5 --split $split --method ridge --out curve/ridge.$n --resume
     diffchrom compare curve/default.$n curve/ridge.$n --output curve.$n.tsv
 done
