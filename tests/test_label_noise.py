@@ -170,6 +170,32 @@ def test_expression_that_replaces_another_takes_its_replicates_away(tmp_path: Pa
     assert load_pair(store, ("A1", "B2")).se is None
 
 
+def test_other_replicates_of_the_same_mean_need_replace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=120)
+    table = tmp_path / "counts.tsv"
+
+    def prepare(columns: str, spread: int, *more: str) -> int:
+        rows = [f"{gene}\t{i + 9 + spread}\t{i + 9 - spread}" for i, gene in enumerate(store.genes.id)]
+        table.write_text("\n".join([f"gene_id\t{columns}", *rows]) + "\n")
+        said = ["--store", str(store.path), "--expression", str(table), "--threads", "1", "-q"]
+        return called(["prepare", *said, *more])
+
+    assert prepare("A1_rep1\tA1_rep2", 3, "--replace") == 0
+    held = store.path.read_bytes()
+    assert prepare("A1_rep2\tA1_rep1", -3) == 0  # the same columns in another order
+    assert prepare("A1\tB3", 0) == 0  # the means alone
+    assert store.path.read_bytes() == held
+    assert prepare("A1_rep1\tA1_rep2", 5) == 1
+    assert "has expression of A1 in counts already, with other replicates" in capsys.readouterr().err
+    assert store.path.read_bytes() == held
+    assert prepare("A1_rep1\tA1_rep2", 5, "--replace") == 0
+    replicates = Store(store.path).replicates("A1", "counts")
+    assert replicates is not None
+    np.testing.assert_array_equal(replicates[:, 0] - replicates[:, 1], np.full(120, 10))
+
+
 def test_weights_without_errors_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "s.h5")
     arguments = ["train", "--store", str(store.path), "--weight-by-se", "--out", str(tmp_path / "r")]

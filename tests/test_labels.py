@@ -180,6 +180,20 @@ def test_other_labels_of_a_pair_need_replace_and_unknown_cells_are_refused(
     np.testing.assert_array_equal(data.se, np.full(120, 0.25))
 
 
+def test_other_adjusted_p_values_are_other_labels(
+    labelled: tuple[Store, np.ndarray, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, _, table = labelled
+    assert prepare(store, "--labels", f"A1,B2={table}", "-q") == 0
+    table.write_text(table.read_text().replace(",0.1,0.1\n", ",0.1,0.2\n"))
+    assert prepare(store, "--labels", f"A1,B2={table}", "-q") == 1
+    assert "has labels of A1,B2 already, with other values" in capsys.readouterr().err
+    assert prepare(store, "--labels", f"A1,B2={table}", "-q", "--replace") == 0
+    held = Store(store.path).labels(("A1", "B2"))
+    assert held is not None
+    np.testing.assert_array_equal(held.padj, np.full(120, 0.2))
+
+
 def test_labels_and_replicates_that_are_no_numbers_are_refused(
     labelled: tuple[Store, np.ndarray, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from diffchrom.annotation.formats import read_transcripts
 from diffchrom.annotation.transcripts import read_tx2gene
@@ -17,7 +17,7 @@ from diffchrom.expression.reading import read_expression
 from diffchrom.genes import Genes
 from diffchrom.prepare.summary import Summary
 from diffchrom.store import Store
-from diffchrom.store_writer import StoreEditor
+from diffchrom.store_writer import StoreEditor, digest
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,34 @@ def new_expression(
     Raises
     ------
     StoreError
-        When the store holds other values for a cell and unit, and `replace` is False.
+        When the store holds other values or replicates for a cell and unit, and `replace` is False.
     """
     new = []
     for one in joined:
         if one.cell in store.cells() and one.unit in store.expression_units(one.cell):
-            held = store.expression_attrs(one.cell, one.unit)
-            same = held.get("values_sha256") == hashlib.sha256(one.values.tobytes()).hexdigest()
-            if same and (one.replicates is None or store.replicates(one.cell, one.unit) is not None):
-                continue
-            if not same and not replace:
+            replicates = store.replicates(one.cell, one.unit)
+            differing = _differing(store, one, replicates)
+            if differing and not replace:
+                source = store.expression_attrs(one.cell, one.unit).get("source", "?")
                 raise StoreError(
-                    f"{store.path}: has expression of {one.cell} in {one.unit} already, with other values, "
-                    f"from {held.get('source', '?')}; use --replace to renew it"
+                    f"{store.path}: has expression of {one.cell} in {one.unit} already, with other "
+                    f"{differing}, from {source}; use --replace to renew it"
                 )
+            if not differing and (one.replicates is None or replicates is not None):
+                continue  # a table of means takes no replicates away, but replicates add to means
         new.append(one)
     return new
+
+
+def _differing(store: Store, one: JoinedExpression, replicates: npt.NDArray[np.float64] | None) -> str:
+    """Say what the store holds otherwise, ``values`` or ``replicates``; empty where nothing is."""
+    if store.expression_attrs(one.cell, one.unit).get("values_sha256") != digest(one.values):
+        return "values"
+    if one.replicates is None or replicates is None or _same_columns(one.replicates[1], replicates):
+        return ""
+    return "replicates"
+
+
+def _same_columns(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> bool:
+    """Tell whether two tables have the same columns, in whichever order their files were given."""
+    return sorted(digest(column) for column in first.T) == sorted(digest(column) for column in second.T)

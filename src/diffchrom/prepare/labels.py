@@ -63,7 +63,7 @@ def new_labels(store: Store, joined: Sequence[JoinedLabels], *, replace: bool) -
     for one in joined:
         held = store.labels(one.pair)
         if held is not None:
-            mine, theirs = (one.log2fc, one.se), (held.log2fc, held.se)
+            mine, theirs = ((which.log2fc, which.se, which.padj) for which in (one, held))
             if all(_same(a, b) for a, b in zip(mine, theirs, strict=True)):
                 continue
             if not replace:
