@@ -166,6 +166,81 @@ def test_compare_and_info_take_it_as_one_run(folder: Path, capsys: pytest.Captur
     assert predicted[1].split("\t")[6] in ("train", "valid", "test")
 
 
+@pytest.fixture(scope="module")
+def swept(folder: Path) -> Path:
+    """Jobs of `sweep --folds 3` on the same store: mean and ridge."""
+    said = ["sweep", "--store", str(folder / "s.h5"), "--folds", "3", "--out", str(folder / "sweep")]
+    assert called([*said, "--baselines", "mean,ridge", "--threads", "1", "-q"]) == 0
+    return folder / "sweep"
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    header, *rows = (line.split("\t") for line in text.splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_folds_of_a_sweep_and_a_cross_validation_are_compared_fold_by_fold(
+    folder: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    single = [str(swept / f"A1-B2.ridge.seed0.fold{i}of3") for i in (1, 2, 3)]
+    assert called(["compare", str(folder / "model"), *single]) == 0
+    shown = capsys.readouterr()
+    assert "model: taken fold by fold" in shown.err
+    rows = rows_of(shown.out)
+    splits = [f"chromosome-fold{i}of3" for i in (1, 2, 3)]
+    assert [(row["method"], row["split"]) for row in rows] == [
+        *(("ridge", split) for split in splits),
+        *(("raw:d", split) for split in splits),
+    ]
+    assert called(["compare", "--summary", "-q", str(folder / "model"), *single]) == 0
+    mean = {row["method"]: float(row["mean_pearson"]) for row in rows_of(capsys.readouterr().out)}
+    for name, method in (("model", "raw:d"), ("ridge", "ridge")):
+        expected = Run.open(folder / name).config.details["fold_mean"]["pearson"]
+        assert mean[method] == pytest.approx(expected, abs=1e-6)
+    page = tmp_path / "report.html"
+    assert called(["report", str(folder / "model"), *single, "-o", str(page), "-q"]) == 0
+    assert "chromosome-fold3of3" in page.read_text()
+
+
+def test_one_fold_is_not_compared_with_a_cross_validation_unsaid(
+    folder: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = str(swept / "A1-B2.mean.seed0.fold1of3")
+    whole = [str(folder / "ridge"), str(folder / "model")]
+    for one in (alone, str(folder / "model" / "fold-1")):
+        assert called(["compare", *whole, one]) == 1
+        refused = capsys.readouterr()
+        assert refused.out == ""
+        assert "are not comparable: of chromosome-3folds, they have folds 1, 2, 3 and fold 1;" in refused.err
+        assert len(refused.err.splitlines()) == 1
+    assert called(["report", *whole, alone, "-o", str(tmp_path / "r.html")]) == 1
+    assert "and fold 1; compare them apart" in capsys.readouterr().err
+    assert called(["compare", *whole, alone, "--force"]) == 0
+    forced = capsys.readouterr()
+    assert "warning" in forced.err
+    assert len(rows_of(forced.out)) == 7
+    # In a sweep that lacks a fold, what there is can be looked at, and what is missing is said.
+    complete = [str(swept / f"A1-B2.ridge.seed0.fold{i}of3") for i in (1, 2, 3)]
+    assert called(["compare", *complete, alone]) == 0
+    assert "they have folds 1, 2, 3 and fold 1" in capsys.readouterr().err
+
+
+def test_a_cross_validation_without_a_fold_is_not_compared_with_single_folds(
+    folder: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "model"
+    shutil.copytree(folder / "model", run)
+    shutil.rmtree(run / "fold-2")
+    assert called(["compare", str(run), str(folder / "ridge")]) == 0
+    assert len(rows_of(capsys.readouterr().out)) == 2
+    single = [str(swept / f"A1-B2.ridge.seed0.fold{i}of3") for i in (1, 2, 3)]
+    assert called(["compare", str(run), *single, "-q"]) == 1
+    refused = capsys.readouterr().err
+    assert f"{run / 'fold-2'}: missing" in refused
+    assert "give its command again" in refused
+    assert len(refused.splitlines()) == 1
+
+
 def test_a_first_fold_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "s.h5", n_genes=8, cells=("A1", "B2"))
     with store.edit() as editor:

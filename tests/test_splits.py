@@ -187,7 +187,7 @@ def test_genes_without_chromosomes_are_dealt_by_seed_and_it_says_so() -> None:
     assert np.bincount(folds.fold).tolist() == [0, 6, 6, 6, 6, 6]
     assert folds.names[0] == "gene-fold1of5.seed1"
     assert (make_folds(unknown, 5, 2).fold != folds.fold).any()
-    assert split_family("gene-fold1of5.seed1") == split_family("gene-fold3of5.seed0")
+    assert split_family("gene-fold1of5.seed1") == split_family("gene-fold3of5.seed0") == folds.name
     assert split_family("chromosome-fold1of5") != split_family("chromosome-fold1of4")
     assert split_family("chromosome-fold1of5.train9") == split_family("chromosome-fold2of5.train9")
     assert split_family("chromosome-fold1of5.train9") != split_family("chromosome-fold1of5.train8")

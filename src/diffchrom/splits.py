@@ -195,7 +195,7 @@ class Folds:
     @property
     def name(self) -> str:
         """Name of them all, as the split of a cross-validated run."""
-        return f"{self.kind}-{self.k}folds"
+        return _folds_name(self.kind, self.k)
 
     @property
     def names(self) -> list[str]:
@@ -270,6 +270,10 @@ def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> tuple[Split, boo
     return folds, divided
 
 
+def _folds_name(kind: str, k: int | str) -> str:
+    return f"{kind}-{k}folds"
+
+
 def is_fold_name(name: str) -> bool:
     """Tell whether a split's name is one of `Folds.names`, which need not be stored to be used."""
     return _FOLD_NAME.fullmatch(name) is not None
@@ -325,10 +329,19 @@ def fewer_training_genes(split: Split, genes: Genes, n: int) -> Split:
 
 
 def split_family(split: str) -> str:
-    """Name of a split without its fold's number and seed: what runs must share to be compared."""
+    """Name of a split without its fold's number and seed: what runs must share to be compared.
+
+    A fold is of the family `Folds.name`, which is what a whole cross-validation calls its split.
+    """
     whole, _ = whole_split_name(split)
     match = _FOLD_NAME.fullmatch(whole)
-    return f"{match['kind']}-folds of {match['k']}{split.removeprefix(whole)}" if match else split
+    return _folds_name(match["kind"], match["k"]) + split.removeprefix(whole) if match else split
+
+
+def fold_number(split: str) -> int | None:
+    """Number of the fold that a split tests, from 1; None where it is not one of `Folds.names`."""
+    match = _FOLD_NAME.fullmatch(whole_split_name(split)[0])
+    return int(match["number"]) if match else None
 
 
 def describe_split(split: Split, genes: Genes) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.cross_validation import fold_folder
 from diffchrom.errors import RunError
 from diffchrom.files import open_text
 from diffchrom.metrics import METRICS, bootstrap
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import CONFIG, FINISHED, PREDICTIONS, Run
-from diffchrom.splits import split_family
+from diffchrom.splits import fold_number, split_family
 
 #: How deep below a folder runs are looked for.
 _DEPTH = 3
@@ -184,15 +185,21 @@ def load_results(
     Raises
     ------
     RunError
-        See `find_runs` and `check_comparable`.
+        See `find_runs`, `check_comparable` and `check_same_folds`.
     """
-    results = [Result(run) for run in find_runs(paths, reporter)]
-    try:
-        check_comparable([result.run for result in results])
-    except RunError as error:
-        if not force:
-            raise RunError(f"{error}; compare them apart, or --force to do it all the same") from error
-        reporter.warn(str(error))
+    runs = find_runs(paths, reporter)
+    for check, serious in (
+        (check_comparable, True),
+        # Where a sweep lacks a fold, what it has can be shown; a cross-validation has an r of all genes.
+        (check_same_folds, any(run.config.folds for run in runs)),
+    ):
+        try:
+            check(runs)
+        except RunError as error:
+            if serious and not force:
+                raise RunError(f"{error}; compare them apart, or --force to do it all the same") from error
+            reporter.warn(str(error))
+    results = [Result(run) for run in _fold_by_fold(runs, reporter)]
     results.sort(
         key=lambda result: (result.pair, result.run.config.kind, result.label, result.run.config.seed)
     )
@@ -233,3 +240,64 @@ def _shared_facts(run: Run) -> dict[str, str]:
 
 def _pair_facts(run: Run) -> dict[str, str]:
     return {"store content": str(run.config.store.get("fingerprint", ""))[:12]}
+
+
+def check_same_folds(runs: Sequence[Run]) -> None:
+    """See that what is compared on a pair was tested on the same folds.
+
+    Raises
+    ------
+    RunError
+        Naming two runs and their folds, as where one fold stands against a whole cross-validation.
+    """
+    first: dict[tuple[Any, ...], Run] = {}
+    folds: dict[tuple[Any, ...], set[int]] = {}
+    for run in runs:
+        config = run.config
+        number = fold_number(config.split)
+        if config.folds or number is not None:
+            whole = str(run.path) if config.folds else ""
+            key = (config.pair, split_family(config.split), config.variant, config.preset, config.seed, whole)
+            first.setdefault(key, run)
+            tested = {number} if number is not None else set(range(1, config.folds + 1))
+            folds[key] = folds.get(key, set()) | tested
+    of_pair: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for key, tested in folds.items():
+        other = of_pair.setdefault(key[:2], key)
+        if folds[other] != tested:
+            raise RunError(
+                f"{first[other].path} and {first[key].path} are not comparable: of {key[1]}, they have "
+                f"{_folds(folds[other])} and {_folds(tested)}"
+            )
+
+
+def _folds(numbers: set[int]) -> str:
+    return f"fold{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
+
+
+def _fold_by_fold(runs: Sequence[Run], reporter: Reporter) -> list[Run]:
+    """Take cross-validations apart where other runs are single folds of the same kind.
+
+    r of all genes also pays for what differs between the folds' models, the mean of the folds' r does not:
+    only folds can be compared with folds.
+    """
+    single = {split_family(run.config.split) for run in runs if fold_number(run.config.split) is not None}
+    found: dict[Path, Run] = {}
+    for run in runs:
+        parts = [run]
+        if run.config.folds and run.config.split in single:
+            reporter.note(f"{run.path}: taken fold by fold, as other runs are single folds")
+            parts = [_open_fold(run, number) for number in range(1, run.config.folds + 1)]
+        found |= {part.path.resolve(): part for part in parts}
+    return list(found.values())
+
+
+def _open_fold(run: Run, number: int) -> Run:
+    folder = fold_folder(run.path, number)
+    try:
+        return Run.open(folder)
+    except RunError as error:
+        raise RunError(
+            f"{folder}: missing or broken, and {run.path} can be compared with single folds only fold by "
+            "fold; give its command again to make the fold, or compare it with whole cross-validations"
+        ) from error
