@@ -159,6 +159,44 @@ def test_changed_columns_are_found_by_verify_only(tmp_path: Path, column: str) -
         summarise_store(Store(path), verify=True)
 
 
+#: Groups of a store into which others may have put something of their own.
+GROUPS = ["/", "genes", "chrom_sizes", "splits", "labels", "cells", "cells/A/signal", "cells/A/expression"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("foreign", ["scalar", "group", "table"])
+def test_what_others_put_into_a_store_is_ignored(tmp_path: Path, group: str, foreign: str) -> None:
+    path = tmp_path / "s.h5"
+    build(path)
+    before = summarise_store(Store(path), verify=True).to_dict()
+    fingerprint = Store(path).fingerprint(("A", "B"))
+    with h5py.File(path, "r+") as file:
+        held = file.require_group(group)
+        if foreign == "scalar":
+            held["version"] = 1.5
+        elif foreign == "group" and not group.startswith(("cells", "labels")):
+            held.create_group("theirs")["version"] = 1.5
+        else:
+            held["table"] = np.zeros(3, dtype=[("name", "S4"), ("value", "f8")])
+    store = Store(path)
+    assert json_text(summarise_store(store, verify=True).to_dict()) == json_text(before)
+    assert store.fingerprint(("A", "B")) == fingerprint
+    with pytest.raises(StoreError, match="no split named version; it has random$"):
+        store.split("version")
+    with pytest.raises(StoreError, match="no cell named version; it has A, B, C$"):
+        store.marks("version")
+
+
+def test_a_column_of_ours_that_is_no_column_is_named_by_verify(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    build(path)
+    with h5py.File(path, "r+") as file:
+        del file["genes/tes"]
+        file["genes/tes"] = 3
+    with pytest.raises(StoreError, match=r"s.h5: not a readable diffchrom store \(/genes/tes is no column"):
+        summarise_store(Store(path), verify=True)
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_the_plot_is_drawn_and_the_same_twice(tmp_path: Path, ending: str) -> None:
     summary = summarise_store(build(tmp_path / "s.h5"))

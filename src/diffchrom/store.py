@@ -35,6 +35,8 @@ from diffchrom.store_format import (
     SIGNAL_GROUPS,
     Signal,
     check_size,
+    datasets_in,
+    groups_in,
     read_column,
     reading,
 )
@@ -131,12 +133,12 @@ class Store:
     def cells(self) -> tuple[str, ...]:
         """Names of the cells, in the order in which they were added."""
         with reading(self.path) as file:
-            return tuple(file["cells"])
+            return groups_in(file, "cells")
 
     def marks(self, cell: str, *, around: str = "tss") -> tuple[str, ...]:
         """Marks of one cell, in the order in which they were added; empty where it has none."""
         with reading(self.path) as file:
-            return tuple(self._cell(file, cell).get(SIGNAL_GROUPS[around], ()))
+            return datasets_in(self._cell(file, cell), SIGNAL_GROUPS[around])
 
     def common_marks(self, cells: Sequence[str]) -> tuple[str, ...]:
         """Marks that every one of `cells` has, in the order of the first cell."""
@@ -163,9 +165,10 @@ class Store:
             group = self._cell(file, cell).get(SIGNAL_GROUPS[around], {})
             missing = [mark for mark in marks if mark not in group]
             if missing:
+                known = datasets_in(self._cell(file, cell), SIGNAL_GROUPS[around])
                 raise StoreError(
                     f"{self.path}: cell {cell} has no {around.upper()} signal of {', '.join(missing)}; "
-                    f"it has {', '.join(group) or 'none'}; add it with `diffchrom prepare`"
+                    f"it has {', '.join(known) or 'none'}; add it with `diffchrom prepare`"
                 )
             n_rows = len(range(*rows.indices(self.n_genes)))
             for mark in marks:
@@ -186,7 +189,7 @@ class Store:
     def expression_units(self, cell: str) -> tuple[str, ...]:
         """Units in which a cell's expression is known, the preferred first."""
         with reading(self.path) as file:
-            units = tuple(self._cell(file, cell).get("expression", ()))
+            units = datasets_in(self._cell(file, cell), "expression")
         rank = {unit: i for i, unit in enumerate(EXPRESSION_UNITS)}
         return tuple(sorted(units, key=lambda unit: (rank.get(unit, len(rank)), unit)))
 
@@ -195,9 +198,10 @@ class Store:
         with reading(self.path) as file:
             group = self._cell(file, cell).get("expression", {})
             if unit not in group:
+                known = datasets_in(self._cell(file, cell), "expression")
                 raise StoreError(
                     f"{self.path}: cell {cell} has no expression in {unit}; it has "
-                    f"{', '.join(group) or 'none'}; add it with `diffchrom prepare --expression`"
+                    f"{', '.join(known) or 'none'}; add it with `diffchrom prepare --expression`"
                 )
             return np.asarray(read_column(group, unit, self.n_genes), dtype=np.float64)
 
@@ -221,7 +225,7 @@ class Store:
     def labelled_pairs(self) -> tuple[tuple[str, str], ...]:
         """Pairs (A, B) whose changes were given as a table, in the order in which they were added."""
         with reading(self.path) as file:
-            named = [name.split(",") for name in file.get(LABELS, ())]
+            named = [name.split(",") for name in groups_in(file, LABELS)]
             return tuple((names[0], names[1]) for names in named if len(names) == 2)
 
     def labels(self, pair: Sequence[str]) -> PairLabels | None:
@@ -244,16 +248,15 @@ class Store:
     def splits(self) -> tuple[str, ...]:
         """Names of the stored splits, in the order in which they were added."""
         with reading(self.path) as file:
-            return tuple(file["splits"])
+            return datasets_in(file, "splits")
 
     def split(self, name: str) -> npt.NDArray[np.int8]:
         """A split; int8 [n_genes]: 0 train, 1 valid, 2 test, -1 unused."""
         with reading(self.path) as file:
-            group = file["splits"]
-            if name not in group:
-                known = ", ".join(group) or "none"
-                raise StoreError(f"{self.path}: no split named {name}; it has {known}")
-            values = np.asarray(read_column(group, name, self.n_genes), dtype=np.int8)
+            known = datasets_in(file, "splits")
+            if name not in known:
+                raise StoreError(f"{self.path}: no split named {name}; it has {', '.join(known) or 'none'}")
+            values = np.asarray(read_column(file["splits"], name, self.n_genes), dtype=np.int8)
             if not np.isin(values, (-1, 0, 1, 2)).all():
                 raise ValueError(f"split {name} has values other than -1, 0, 1, 2")
             return values
@@ -267,19 +270,18 @@ class Store:
             Path in the file to whether the values are those written; None where no digest was stored.
         """
         with reading(self.path) as file:
+            columns = {"genes": tuple(field.name for field in fields(Genes))}
+            columns["chrom_sizes"] = tuple(name for name in ("name", "length") if name in file["chrom_sizes"])
+            columns["splits"] = datasets_in(file, "splits")
+            for pair in groups_in(file, LABELS):
+                held = file[LABELS][pair]
+                columns[f"{LABELS}/{pair}"] = tuple(name for name in LABEL_COLUMNS if name in held)
+            for cell in groups_in(file, "cells"):
+                columns[f"cells/{cell}/{REPLICATES}"] = datasets_in(file["cells"][cell], REPLICATES)
             found = {}
-            groups = [
-                "genes",
-                "chrom_sizes",
-                "splits",
-                *(f"{LABELS}/{pair}" for pair in file.get(LABELS, ())),
-            ]
-            groups += [f"cells/{cell}/{REPLICATES}" for cell in file["cells"]]
-            for group in groups:
-                for name in file.get(group, ()):
+            for group, names in columns.items():
+                for name in names:
                     column = file[group][name]
-                    if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufS":
-                        continue
                     check_size(column) if column.ndim > 1 else read_column(file[group], name)
                     written = read_attrs(column).get("values_sha256")
                     found[f"{group}/{name}"] = None if written is None else written == digest(column[:])
@@ -294,11 +296,11 @@ class Store:
                 seen.update(f"{key}={attrs.get(key, '')};".encode())
             seen.update("\n".join(self.genes.id).encode())
             for cell in cells:
-                for group_name in (*SIGNAL_GROUPS.values(), "expression", REPLICATES):
-                    group = self._cell(file, cell).get(group_name, {})
-                    for name in sorted(group):
-                        checksum = read_attrs(group[name])["values_sha256"]
-                        seen.update(f"{cell}/{group_name}/{name}={checksum};".encode())
+                group = self._cell(file, cell)
+                for kind in (*SIGNAL_GROUPS.values(), "expression", REPLICATES):
+                    for name in sorted(datasets_in(group, kind)):
+                        checksum = read_attrs(group[kind][name])["values_sha256"]
+                        seen.update(f"{cell}/{kind}/{name}={checksum};".encode())
             labels = file.get(LABELS, {})
             for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
                 for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):
@@ -307,8 +309,8 @@ class Store:
         return seen.hexdigest()
 
     def _cell(self, file: h5py.File, cell: str) -> h5py.Group:
-        if cell not in file["cells"]:
-            known = ", ".join(file["cells"]) or "none"
+        if file["cells"].get(cell, getclass=True) is not h5py.Group:
+            known = ", ".join(groups_in(file, "cells")) or "none"
             raise StoreError(f"{self.path}: no cell named {cell}; it has {known}")
         return file["cells"][cell]
 

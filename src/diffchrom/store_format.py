@@ -21,6 +21,14 @@ FORMAT_VERSION = 1
 SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
 #: Group of a cell with the expression of its replicates, and group of changes that were given by pair.
 REPLICATES, LABELS = "replicates", "labels"
+#: What the groups hold, as dimensions and kinds of values; a reader ignores whatever else stands there.
+MEMBERS = {
+    "signal": (2, "iufS"),
+    "signal_tes": (2, "iufS"),
+    "expression": (1, "iufS"),
+    REPLICATES: (2, "iufS"),
+    "splits": (1, "iu"),
+}
 #: Columns of a pair's given changes.
 LABEL_COLUMNS = ("log2fc", "se", "padj")
 #: Units of expression, the preferred first where a store holds several.
@@ -65,6 +73,24 @@ def read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> npt
     if dataset.dtype.kind == "S":
         return np.array([value.decode() for value in values], dtype=object)
     return np.asarray(values)
+
+
+def datasets_in(parent: h5py.Group, name: str) -> tuple[str, ...]:
+    """Names of what a group of `parent` holds of ours (`MEMBERS`); empty where there is no such group."""
+    ndim, kinds = MEMBERS[name]
+    group = parent.get(name, {})
+    held = ((member, group.get(member)) for member in group)
+    return tuple(
+        member
+        for member, item in held
+        if isinstance(item, h5py.Dataset) and item.ndim == ndim and item.dtype.kind in kinds
+    )
+
+
+def groups_in(parent: h5py.Group, name: str) -> tuple[str, ...]:
+    """Names of the groups in a group of `parent`; empty where there is no such group."""
+    group = parent.get(name, {})
+    return tuple(member for member in group if group.get(member, getclass=True) is h5py.Group)
 
 
 def check_size(dataset: h5py.Dataset) -> None:

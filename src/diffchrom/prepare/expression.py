@@ -118,8 +118,9 @@ def new_expression(
         When the store holds other values or replicates for a cell and unit, and `replace` is False.
     """
     new = []
+    cells = store.cells()
     for one in joined:
-        if one.cell in store.cells() and one.unit in store.expression_units(one.cell):
+        if one.cell in cells and one.unit in store.expression_units(one.cell):
             replicates = store.replicates(one.cell, one.unit)
             differing = _differing(store, one, replicates)
             if differing and not replace:
