@@ -241,6 +241,31 @@ def test_a_cross_validation_without_a_fold_is_not_compared_with_single_folds(
     assert len(refused.splitlines()) == 1
 
 
+def test_the_report_takes_the_attention_of_a_fold_that_is_there_and_says_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, page = tmp_path / "model", tmp_path / "report.html"
+    shutil.copytree(folder / "model", run)
+    said = ["report", str(run), "-o", str(page)]
+    for gone, fold, told in (
+        ("", 1, ""),
+        ("fold-1", 2, "fold-1 missing or broken; the attention in the report is of fold-2"),
+        ("fold-2/model.safetensors", 3, "fold-1, fold-2 missing or broken"),
+        ("fold-3/config.json", 0, "no attention in the report: none of its folds can be opened"),
+    ):
+        if (run / gone).is_file():
+            (run / gone).unlink()
+        elif gone:
+            shutil.rmtree(run / gone)
+        assert called([*said, "-q"]) == 0
+        warned = capsys.readouterr().err
+        assert told in warned
+        assert len(warned.splitlines()) == bool(gone)
+        text = page.read_text()
+        assert ("Figure 5 of the paper" in text) == bool(fold)
+        assert [i for i in (1, 2, 3) if f"seed 0, model of fold {i}" in text] == ([fold] if fold else [])
+
+
 def test_a_first_fold_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "s.h5", n_genes=8, cells=("A1", "B2"))
     with store.edit() as editor:

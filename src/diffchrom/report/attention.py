@@ -12,7 +12,7 @@ import numpy.typing as npt
 from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
 from diffchrom.attention.weights import AttentionSource, Rows, from_upstream, open_attention
 from diffchrom.cross_validation import fold_folder
-from diffchrom.errors import InputError
+from diffchrom.errors import InputError, RunError
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
 from diffchrom.reporting import SILENT, Reporter
@@ -41,13 +41,24 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Attended:
-    """A run opened on its store, and the attention of its up- and down-regulated genes."""
+    """A run opened on its store, and the attention of its up- and down-regulated genes.
+
+    Attributes
+    ----------
+    fold : whose model it is, in a cross-validation; 0 for any other run.
+    """
 
     result: Result
     source: AttentionSource
     rows: Rows
     part: str
     groups: GroupAttention
+    fold: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the run for people."""
+        return run_name(self.result) + (f", model of fold {self.fold}" if self.fold else "")
 
 
 def attended_runs(
@@ -65,17 +76,42 @@ def attended_runs(
         known = result.pair in stores and result.run.config.kind == DEEPDIFF
         if not known or result.pair in found or len(found) == MAX_RUNS:
             continue
-        folds = result.run.config.folds  # a cross-validation's models are those of its folds
-        run = Run.open(fold_folder(result.run.path, 1)) if folds else result.run
-        source = open_attention(run, stores[result.pair], device="cpu")
+        try:
+            source, fold = _open(result.run, stores[result.pair], reporter)
+        except RunError as error:
+            if not result.run.config.folds:
+                raise
+            reporter.warn(f"{result.run.path}: no attention in the report: {error}")
+            continue
         rows, part = _rows(source)
         try:
             groups = collect(source, rows, GroupRule(quantile=QUANTILE), reporter)
         except InputError as error:
             reporter.warn(f"{result.run.path}: no attention in the report: {error}")
             continue
-        found[result.pair] = Attended(result, source, rows, part, groups)
+        found[result.pair] = Attended(result, source, rows, part, groups, fold)
     return list(found.values())
+
+
+def _open(run: Run, store: Store, reporter: Reporter) -> tuple[AttentionSource, int]:
+    """Open a run's model; a cross-validation's is that of its first fold that is there, and that fold."""
+    if not run.config.folds:
+        return open_attention(run, store, device="cpu"), 0
+    missing: list[str] = []
+    for number in range(1, run.config.folds + 1):
+        folder = fold_folder(run.path, number)
+        try:
+            source = open_attention(Run.open(folder), store, device="cpu")
+        except RunError:
+            missing.append(folder.name)
+            continue
+        if missing:
+            reporter.warn(
+                f"{run.path}: {', '.join(missing)} missing or broken; the attention in the report is of "
+                f"{folder.name} (give the cross-validation's command again to make what is missing)"
+            )
+        return source, number
+    raise RunError("none of its folds can be opened; give the cross-validation's command again to make them")
 
 
 def _rows(source: AttentionSource) -> tuple[Rows, str]:
@@ -120,9 +156,9 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
             f"genes; up-regulated genes attend most to {names[top]}."
         )
         layout = {"barmode": "group", "xaxis": axis(""), "yaxis": axis("mean attention β"), "legend": _LEGEND}
-        views.append(View(run_name(one.result), alt, traces, layout))
+        views.append(View(one.name, alt, traces, layout))
         rows += [
-            [run_name(one.result), table["task"][i], names[i], table["beta_up"][i], table["beta_down"][i],
+            [one.name, table["task"][i], names[i], table["beta_up"][i], table["beta_down"][i],
              table["difference"][i], table["p"][i], table["q"][i]]
             for i in range(len(names))
         ]  # fmt: skip
@@ -181,7 +217,7 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
             "xaxis2": axis("down-regulated", domain=[0.52, 1]),
             "yaxis": {"automargin": True, "autorange": "reversed"},
         }
-        views.append(View(run_name(one.result), alt, traces, layout))
+        views.append(View(one.name, alt, traces, layout))
     caption = (
         f"Mean bin attention {ALPHA} of the same genes, in the direction of transcription (upstream is "
         f"negative); uniform attention would be {1 / attended[0].source.window.n_bins:.4f} everywhere."
