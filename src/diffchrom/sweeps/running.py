@@ -6,10 +6,11 @@ that was killed goes on when it is started again.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,11 +144,7 @@ def run_sweep(
     list of Outcome
         Of all jobs of this call that were run or refused, in no order.
     """
-    out = Path(out).resolve()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror or error})") from error
+    out = _made(Path(out).resolve())
     with locked(out / JOBS):  # two sweeps in one folder would write the same runs
         pending, refused = pending_jobs(jobs, out)
         known = {job.name: cost.get(job.name, 0.0) for job in pending} if cost else {}
@@ -158,33 +155,58 @@ def run_sweep(
         )
         if progress.finished_before:
             reporter.note(f"{progress.finished_before} of {len(jobs)} jobs are finished already")
-        clock = _Clock(known)
-        table = JobTable(jobs, out)
+        clock, table = _Clock(known), JobTable(jobs, out)
         for outcome in refused:
             table.add(outcome)
-        futures: dict[Future[Outcome], Job] = {}
-        try:
-            while pending or futures:
-                progress.workers = max(1, place.capacity())
-                while pending and len(futures) < progress.workers:
-                    job = pending.pop(0)
-                    futures[place.executor.submit(run_job, job, out, place.threads)] = job
-                    progress.running[job.name] = time.monotonic()
-                ready, _ = wait(futures, timeout=_TICK, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    job = futures.pop(future)
-                    outcome = _outcome(job, future)
-                    progress.running.pop(job.name)
-                    progress.outcomes.append(outcome)
-                    table.add(outcome)
-                    _tell(reporter, progress, outcome)
-                progress.seconds_left = clock.seconds_left(progress, pending)
-                watch(progress)
-        finally:
-            for future in futures:
-                future.cancel()
-            table.write()
+        # Closed at once when something here fails, so that no further job is started.
+        with contextlib.closing(_rounds(pending, out, place, progress)) as rounds:
+            try:
+                for outcomes in rounds:
+                    for outcome in outcomes:
+                        progress.outcomes.append(outcome)
+                        table.add(outcome)
+                        _tell(reporter, progress, outcome)
+                    progress.seconds_left = clock.seconds_left(progress, pending)
+                    watch(progress)
+            finally:
+                table.write()
         return progress.outcomes
+
+
+def _made(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror or error})") from error
+    return out
+
+
+def _rounds(
+    pending: list[Job], out: Path, place: Place, progress: Progress
+) -> Generator[list[Outcome], None, None]:
+    """Keep the workers busy until no job is left; yield the outcomes of every look at the clock.
+
+    Parameters
+    ----------
+    pending : jobs to run, the first first; emptied from the front.
+    progress : its workers and running jobs are kept up to date here.
+    """
+    futures: dict[Future[Outcome], Job] = {}
+    try:
+        while pending or futures:
+            progress.workers = max(1, place.capacity())
+            while pending and len(futures) < progress.workers:
+                job = pending.pop(0)
+                futures[place.executor.submit(run_job, job, out, place.threads)] = job
+                progress.running[job.name] = time.monotonic()
+            ready, _ = wait(futures, timeout=_TICK, return_when=FIRST_COMPLETED)
+            finished = [(futures.pop(future), future) for future in ready]
+            for job, _ in finished:
+                progress.running.pop(job.name)
+            yield [_outcome(job, future) for job, future in finished]
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _outcome(job: Job, future: Future[Outcome]) -> Outcome:
