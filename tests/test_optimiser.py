@@ -19,8 +19,7 @@ def train(model: nn.Module, step: object, steps: int, seed: int = 1) -> None:
     """Take steps on losses that grow, so that clipping sets in on the way."""
     generator = torch.Generator().manual_seed(seed)
     for number in range(steps):
-        for parameter in model.parameters():
-            parameter.grad = None
+        model.zero_grad(set_to_none=False)
         x = torch.randn(4, 7, generator=generator)
         (0.02 * (number + 1) * model(x).square().sum()).backward()
         step()  # type: ignore[operator]
@@ -87,7 +86,7 @@ import sys, torch
 from diffchrom.deepdiff.optimiser import Adam
 parameter = torch.nn.Parameter(torch.ones(3))
 optimiser = Adam([parameter], 0.1)
-parameter.grad = torch.ones(3)
+parameter.grad.fill_(1.0)
 optimiser.step(1.0)
 print("torch._dynamo" in sys.modules)
 """

@@ -21,7 +21,8 @@ class Adam:
     Parameters
     ----------
     parameters
-        All on one device and of one dtype. They become views of one vector, so move them before.
+        All on one device and of one dtype. They and their gradients become views of one vector each, so move
+        them before, and never set a gradient to None.
     lr
         Learning rate; the attribute may be set between steps.
     """
@@ -31,32 +32,36 @@ class Adam:
         self._parameters = list(parameters)
         self._sizes = [parameter.numel() for parameter in self._parameters]
         self._values = torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
-        for parameter, view in zip(self._parameters, self._views(self._values), strict=True):
-            parameter.data = view
+        self._gradient = torch.zeros_like(self._values)
+        values, gradients = self._views(self._values), self._views(self._gradient)
+        for parameter, value, gradient in zip(self._parameters, values, gradients, strict=True):
+            parameter.data = value
+            parameter.grad = gradient
         self._mean = torch.zeros_like(self._values)
         self._square = torch.zeros_like(self._values)
         self._step = torch.zeros((), device=self._values.device)
 
     def zero_grad(self) -> None:
-        """Forget the gradients; backward makes new ones, without adding."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        """Set the gradients to zero; backward adds to them in place."""
+        self._gradient.zero_()
 
     @torch.no_grad()
     def step(self, clip_norm: float) -> None:
-        """Scale the gradients to a norm of at most `clip_norm` and take a step; none counts as zero."""
-        gradient = torch.cat(
-            [
-                torch.zeros_like(parameter).view(-1) if parameter.grad is None else parameter.grad.reshape(-1)
-                for parameter in self._parameters
-            ]
-        )
-        norm = torch.linalg.vector_norm(gradient)
-        gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        """Scale the gradients to a norm of at most `clip_norm` and take a step.
+
+        Raises
+        ------
+        RuntimeError
+            When a gradient was set to None, which would leave it out.
+        """
+        if any(parameter.grad is None for parameter in self._parameters):
+            raise RuntimeError("a gradient was set to None: use this optimiser's zero_grad")
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
         self._step += 1
         torch.ops.aten._fused_adam_(
             [self._values],
-            [gradient],
+            [self._gradient],
             [self._mean],
             [self._square],
             [],

@@ -49,7 +49,7 @@ struct isa {
     void (*forward)(const struct job *, int64_t which, int64_t first, int64_t count, float *scratch);
     int64_t (*backward_scratch)(const struct job *);
     void (*backward)(const struct job *, int64_t which, float *scratch);
-    void (*attend)(const struct job *, int64_t sequence);
+    void (*attend)(const struct job *, int64_t sequence, int64_t first, int64_t count);
     void (*attend_backward)(const struct job *, int64_t sequence);
 };
 
@@ -235,50 +235,53 @@ static void restore_subnormals(unsigned long before)
 struct call {
     const struct job *job;
     const struct isa *isa;
-    int64_t blocks; /* blocks of genes of a (sequence, direction) */
+    int64_t blocks; /* of the genes of a sequence */
     atomic_bool failed;
 };
 
+enum { BLOCK = 12 }; /* genes of a forward task, at most: their hidden states stay in the second-level cache */
+
+/* Both directions of a block of genes of one sequence, and their attention while the hidden states are at hand. */
 static void forward_task(void *argument, int64_t task)
 {
     struct call *call = argument;
-    const int64_t which = task / call->blocks, block = task % call->blocks;
-    const int64_t first = call->job->batch * block / call->blocks;
-    const int64_t end = call->job->batch * (block + 1) / call->blocks;
-    float *memory = get_scratch(call->isa->forward_scratch(call->job));
+    const struct job *job = call->job;
+    const int64_t sequence = task / call->blocks, block = task % call->blocks;
+    const int64_t first = job->batch * block / call->blocks, end = job->batch * (block + 1) / call->blocks;
+    float *memory = get_scratch(call->isa->forward_scratch(job));
     if (!memory) {
         atomic_store(&call->failed, true);
         return;
     }
     const unsigned long mode = flush_subnormals();
-    call->isa->forward(call->job, which, first, end - first, memory);
+    for (int64_t direction = 0; direction < 2; direction++)
+        call->isa->forward(job, 2 * sequence + direction, first, end - first, memory);
     restore_subnormals(mode);
+    if (job->context) call->isa->attend(job, sequence, first, end - first);
 }
 
 static void backward_task(void *argument, int64_t task)
 {
     struct call *call = argument;
+    /* From the last sequence to the first: what forward wrote last is still in the caches. */
+    const int64_t which = 2 * call->job->n_sequences - 1 - task;
     float *memory = get_scratch(call->isa->backward_scratch(call->job));
     if (!memory) {
         atomic_store(&call->failed, true);
         return;
     }
     const unsigned long mode = flush_subnormals();
-    call->isa->backward(call->job, task, memory);
+    call->isa->backward(call->job, which, memory);
     restore_subnormals(mode);
 }
 
-enum { INFERRED = 12 }; /* genes of a task without a backward pass: their hidden states stay in the second-level cache */
-
-static int64_t inferred_blocks(const struct job *job) { return (job->batch + INFERRED - 1) / INFERRED; }
-
 static int64_t hidden_floats(const struct job *job)
 {
-    const int64_t floats = (job->batch < INFERRED ? job->batch : INFERRED) * job->steps * 2 * job->hidden;
+    const int64_t floats = (job->batch < BLOCK ? job->batch : BLOCK) * job->steps * 2 * job->hidden;
     return (floats + 15) / 16 * 16; /* what follows stays on a 64-byte boundary */
 }
 
-/* Both directions of a few genes of one sequence, and their attention. */
+/* The same where only the attention's results are asked for: hidden states in scratch memory. */
 static void infer_task(void *argument, int64_t task)
 {
     struct call *call = argument;
@@ -307,13 +310,7 @@ static void infer_task(void *argument, int64_t task)
     for (int64_t direction = 0; direction < 2; direction++)
         call->isa->forward(&few, direction, 0, few.batch, memory + hidden_floats(all));
     restore_subnormals(mode);
-    call->isa->attend(&few, 0);
-}
-
-static void attend_task(void *argument, int64_t task)
-{
-    struct call *call = argument;
-    call->isa->attend(call->job, task);
+    call->isa->attend(&few, 0, 0, few.batch);
 }
 
 static void attend_backward_task(void *argument, int64_t task)
@@ -330,20 +327,15 @@ EXPORT int64_t lstm_saved_size(const struct job *job) { return isa_in_use()->sav
 /* 0, or -1 where memory ran out. */
 EXPORT int lstm_forward(const struct job *job)
 {
-    struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
-    if (!job->hidden_states) {
-        call.blocks = inferred_blocks(job);
-        run_tasks(infer_task, &call, job->n_sequences * call.blocks, job->threads);
-        return atomic_load(&call.failed) ? -1 : 0;
-    }
-    run_tasks(forward_task, &call, job->n_sequences * 2 * call.blocks, job->threads);
-    if (job->context && !atomic_load(&call.failed)) run_tasks(attend_task, &call, job->n_sequences, job->threads);
+    struct call call = {.job = job, .isa = isa_in_use(), .blocks = (job->batch + BLOCK - 1) / BLOCK};
+    if (call.blocks < 2 && job->batch > 1) call.blocks = 2; /* one sequence keeps two threads busy */
+    run_tasks(job->hidden_states ? forward_task : infer_task, &call, job->n_sequences * call.blocks, job->threads);
     return atomic_load(&call.failed) ? -1 : 0;
 }
 
 EXPORT int lstm_backward(const struct job *job)
 {
-    struct call call = {.job = job, .isa = isa_in_use(), .blocks = 1};
+    struct call call = {.job = job, .isa = isa_in_use()};
     if (job->context) run_tasks(attend_backward_task, &call, job->n_sequences, job->threads);
     run_tasks(backward_task, &call, job->n_sequences * 2, job->threads);
     return atomic_load(&call.failed) ? -1 : 0;

@@ -482,11 +482,11 @@ static void ISA(softmax)(float *scores, int64_t steps)
     for (int64_t t = 0; t < steps; t++) scores[t] /= total;
 }
 
-/* One task: alpha and embedding of every gene of a sequence. */
-static void ISA(attend)(const struct job *job, int64_t sequence)
+/* Alpha and embedding of genes first .. first + count - 1 of a sequence. */
+static void ISA(attend)(const struct job *job, int64_t sequence, int64_t first, int64_t count)
 {
     const int64_t T = job->steps, features = 2 * job->hidden;
-    for (int64_t gene = sequence * job->batch; gene < (sequence + 1) * job->batch; gene++) {
+    for (int64_t gene = sequence * job->batch + first, end = gene + count; gene < end; gene++) {
         const float *states = job->hidden_states + gene * T * features;
         float *alpha = job->alpha + gene * T, *embedding = job->embedding + gene * features;
         ISA(dots)(job->context + sequence * features, states, T, features, alpha);
