@@ -67,6 +67,27 @@ def test_metrics_are_of_all_genes_and_of_each_fold(folder: Path, name: str) -> N
     assert run.config.details["fold_sd"]["pearson"] == pytest.approx(np.std(by_fold, ddof=1))
 
 
+def test_the_noise_ceiling_is_of_the_genes_of_known_error_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # By hand: genes of known error change by -2 and 2 in turn, 20 each, so that their variance is 160 / 39;
+    # their mean squared error is 1. The others, of unknown error, change ten times as much.
+    store = make_store(tmp_path / "s.h5", n_genes=80)
+    known = np.arange(80) % 8 < 4  # ten of the twenty genes of each of the four chromosomes
+    change = np.where(np.arange(80) % 2 == 0, -2.0, 2.0) * np.where(known, 1, 10)
+    with store.edit() as editor:
+        columns = {"log2fc": change, "se": np.where(known, 1.0, np.nan)}
+        editor.add_labels(("A1", "B2"), columns, {"source": "x.csv", "dialect": "DESeq2 results"})
+    said = [*BASELINE[:-1], "--store", str(store.path), "--folds", "3", "--out", str(tmp_path / "run")]
+    assert called(said) == 0
+    details = Run.open(tmp_path / "run").config.details
+    assert details["noise_ceiling"]["n"] == 40
+    assert details["noise_ceiling"]["reliability"] == pytest.approx(1 - 39 / 160)
+    assert details["labels"]["dialect"] == "DESeq2 results"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "leaves r at most 0.870 on the 40 test genes of known standard error (reliability 0.756)" in last
+
+
 @pytest.mark.parametrize("command", [TRAIN, BASELINE], ids=["model", "ridge"])
 def test_labels_and_tracks_of_a_fold_do_not_reach_its_model(tmp_path: Path, command: list[str]) -> None:
     store = make_store(tmp_path / "s.h5", n_genes=80)

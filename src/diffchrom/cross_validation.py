@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.dataset import resolve_pair
+from diffchrom.dataset import SPLIT_PARTS, load_pair, resolve_pair
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files import open_text, output_text, remove_folder
-from diffchrom.label_noise import ceiling_of
 from diffchrom.metrics import METRICS, bootstrap, evaluate
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import (
@@ -26,8 +25,10 @@ from diffchrom.runs import (
     SUMMARY_COLUMNS,
     TRAINING,
     Run,
+    RunConfig,
     is_broken,
     is_finished,
+    label_details,
     new_run_folder,
     run_name,
 )
@@ -114,7 +115,7 @@ def cross_validate(
         reporter.note(f"fold {number} of {k} {verb}: r = {_r(runs[-1]):.3f}")
         if number < k:
             _start(path, runs[0], folds).save_config()
-    return _finish(path, runs, folds)
+    return _finish(path, runs, folds, opened)
 
 
 def _folder(path: Path, force: bool) -> Path:
@@ -151,7 +152,7 @@ def _start(path: Path, first: Run, folds: Folds) -> Run:
     return Run(path, config)
 
 
-def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
+def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
     table = _OutOfFold.read(runs)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
@@ -164,8 +165,7 @@ def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
         "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
         "test_coverage": table.coverage(),
-        "labels": runs[0].config.details.get("labels", {}),
-        "noise_ceiling": _noise_ceiling(runs, table.truth),
+        **_label_details(store, runs[0].config),
     }
     metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
@@ -178,15 +178,17 @@ def _finish(path: Path, runs: list[Run], folds: Folds) -> Run:
     return run
 
 
-def _noise_ceiling(runs: list[Run], truth: npt.NDArray[np.float64]) -> dict[str, Any] | None:
-    """The ceiling of r of all genes, from the mean squared standard errors of the folds."""
-    found = [run.config.details.get("noise_ceiling") for run in runs]
-    known = [(one["n"], one["mean_squared_se"]) for one in found if one]
-    if not known:
-        return None
-    counts, errors = np.array(known, dtype=np.float64).T
-    ceiling = ceiling_of(truth[np.isfinite(truth)], float(np.average(errors, weights=counts)))
-    return ceiling.to_dict() if ceiling else None
+def _label_details(store: Store, config: RunConfig) -> dict[str, Any]:
+    """What `label_details` says of a run, of all genes: each is a test gene of one fold."""
+    data = load_pair(
+        store,
+        config.pair,
+        marks=config.marks,
+        split=config.split,
+        unit=config.unit or None,
+        signal=False,
+    )
+    return label_details(replace(data, split=np.full(len(data), SPLIT_PARTS["test"], dtype=np.int8)))
 
 
 def _over_folds(

@@ -139,7 +139,7 @@ class NoiseCeiling:
     Attributes
     ----------
     n : int
-        Genes with a known change and standard error.
+        Genes with a known change and standard error; everything else here is of these alone.
     mean_squared_se : float
         Variance of the measurement's error, averaged over these genes.
     reliability : float
@@ -160,22 +160,18 @@ class NoiseCeiling:
 
 
 def noise_ceiling(log2fc: Array, se: Array | None) -> NoiseCeiling | None:
-    """Estimate the ceiling of r; None with fewer than three genes of known standard error."""
+    """Estimate the ceiling of r over the genes of known standard error; None with fewer than three."""
     if se is None:
         return None
     known = np.isfinite(log2fc) & np.isfinite(se)
     if known.sum() < 3:
         return None
-    return ceiling_of(log2fc[known], float(np.mean(se[known] ** 2)))
-
-
-def ceiling_of(log2fc: Array, mean_squared_se: float) -> NoiseCeiling | None:
-    """The ceiling from measured changes, all known, and the mean of their squared standard errors."""
-    variance = float(np.var(log2fc, ddof=1))
+    variance = float(np.var(log2fc[known], ddof=1))
     if variance <= 0:
         return None
-    reliability = float(np.clip(1 - mean_squared_se / variance, 0, 1))
-    return NoiseCeiling(len(log2fc), mean_squared_se, reliability, float(np.sqrt(reliability)))
+    error = float(np.mean(se[known] ** 2))
+    reliability = float(np.clip(1 - error / variance, 0, 1))
+    return NoiseCeiling(int(known.sum()), error, reliability, float(np.sqrt(reliability)))
 
 
 def inverse_variance_weights(log2fc: Array, se: Array) -> Array:

@@ -344,8 +344,8 @@ def describe_labels(details: Mapping[str, Any]) -> str:
         said.append(f"labels are {labels['dialect']} of {labels.get('source', '?')}")
     if ceiling:
         said.append(
-            f"the noise of the labels leaves r at most {ceiling['pearson']:.3f} on {ceiling['n']} test genes "
-            f"(reliability {ceiling['reliability']:.3f})"
+            f"the noise of the labels leaves r at most {ceiling['pearson']:.3f} on the {ceiling['n']} test "
+            f"genes of known standard error (reliability {ceiling['reliability']:.3f})"
         )
     return "; ".join(said)
 
