@@ -43,7 +43,7 @@ TABLES = {
     "limma, write.table": (
         f"logFC\tAveExpr\tt\tP.Value\tadj.P.Val\tB\n{G[0]}\t1.5\t4\t6\t1e-3\t2e-3\t3\n"
         f"{G[1]}\t-2\t4\t-4\t1e-2\t2e-2\t1\n{G[2]}\t0\t4\t0\t1\t1\t-5\n"
-        f"{G[3]}\t3\t4\t1e-310\t1\t1\t-5\n",  # an error larger than a float
+        f"{G[3]}\t3\t4\t1e-155\t1\t1\t-5\n",  # an error whose square is larger than a float
         [1.5, -2, 0, 3],
         [0.25, 0.5, np.nan, np.nan],
     ),
@@ -78,6 +78,11 @@ def test_each_tools_table_is_read_by_its_header(tmp_path: Path, name: str) -> No
         ),
         (f"gene,baseMean,log2FoldChange,lfcSE\n{G[0]},0,Inf,1\n", "infinite"),
         (f"gene,baseMean,log2FoldChange,lfcSE\n{G[0]},0,up,1\n", "'up', not a number"),
+        (
+            f"gene,baseMean,log2FoldChange,lfcSE\n{G[0]},9,1,1\n{G[1]},9,1,2e154\n",
+            rf"a.txt:3: {G[1]} has lfcSE 2e\+154, impossible on the log2 scale; correct it or set it to NA",
+        ),
+        (f"logFC\tlogCPM\tF\tPValue\tFDR\n{G[0]}\t-1e300\t4\t9\t0\t0\n", r"has logFC -1e\+300, impossible"),
     ],
 )
 def test_what_gives_no_labels_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from diffchrom.errors import InputError, UsageError
 from diffchrom.expression.joining import match_rows
-from diffchrom.expression.parsing import Values, drop_repeated, read_columns
+from diffchrom.expression.parsing import Columns, Values, drop_repeated, read_columns
 from diffchrom.files import require_file
 from diffchrom.genes import Genes
+
+#: Beyond any log2 change (that of the largest ratio of two float64 is 2,098), and any standard error of use.
+MAX_CHANGE = 1e4
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def read_labels(spec: str, genes: Genes) -> JoinedLabels:
     UsageError
         When it is not clear which pair it is.
     InputError
-        When the file is no table of changes, meets no gene, or knows no change.
+        When the file is no table of changes, meets no gene, knows no change, or has an impossible one.
     """
     pair, path = split_labels(spec)
     table = read_columns(require_file(path, "table of changes"), changes=True)
@@ -78,6 +81,7 @@ def read_labels(spec: str, genes: Genes) -> JoinedLabels:
         if name in lower
     }
     log2fc = meanings["log2fc"]
+    _check_changes(table)
     if not np.isfinite(log2fc).any():
         raise InputError(f"{path}: every change is NA; give the results of a test with counts")
     rows, notes = match_rows(table.ids, table.names, path, genes)
@@ -95,8 +99,22 @@ def read_labels(spec: str, genes: Genes) -> JoinedLabels:
         raise InputError(f"{path}: the change of every gene of the annotation is NA")
     errors = joined(se)
     if errors is not None:
-        errors = np.where((errors > 0) & np.isfinite(errors), errors, np.nan)
+        errors = np.where((errors > 0) & (errors <= MAX_CHANGE), errors, np.nan)
     kind = "" if errors is not None else ", without standard errors"
     said = f"{int(np.isfinite(known).sum())} genes of {pair[0]},{pair[1]} are labelled by {path.name}"
     notes = (*table.notes, *notes, f"{said} ({table.dialect.name}, {pair[1]} over {pair[0]}{kind})")
     return JoinedLabels(pair, known, errors, joined(meanings.get("padj")), table.dialect.name, path, notes)
+
+
+def _check_changes(table: Columns) -> None:
+    """Refuse changes and standard errors that cannot be on the log2 scale."""
+    lower = [name.lower() for name in table.samples]
+    columns = [table.dialect.changes.get(meaning) for meaning in ("log2fc", "se")]
+    for column in (lower.index(name) for name in columns if name in lower):
+        wrong = np.abs(table.values[:, column]) > MAX_CHANGE
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InputError(
+                f"{table.path}:{table.lines[row]}: {table.ids[row]:.40} has {table.samples[column]} "
+                f"{table.values[row, column]:g}, impossible on the log2 scale; correct it or set it to NA"
+            )
