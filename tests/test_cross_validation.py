@@ -150,6 +150,34 @@ def test_a_damaged_table_of_a_finished_fold_is_told_in_a_line(
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("part", "by"), [("train", "by none of fold-1, fold-2, fold-3"), ("test", "by fold-1, fold-2")]
+)
+def test_a_gene_that_is_not_tested_exactly_once_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, by: str
+) -> None:
+    run = tmp_path / "ridge"
+    shutil.copytree(folder / "ridge", run)
+    path = run / "fold-2" / "predictions.tsv"
+    tested = {fold: table(run / fold)["split"].to_numpy() == "test" for fold in ("fold-1", "fold-2")}
+    gene = Store(folder / "s.h5").genes.id[tested["fold-2" if part == "train" else "fold-1"]][0]
+    lines = path.read_text().splitlines()
+    (row,) = (i for i, line in enumerate(lines) if line.startswith(f"{gene}\t"))
+    fields = lines[row].split("\t")
+    fields[lines[0].split("\t").index("split")] = part
+    path.write_text("\n".join([*lines[:row], "\t".join(fields), *lines[row + 1 :]]) + "\n")
+    said = [*BASELINE, "--store", str(folder / "s.h5"), "--folds", "3", "--out", str(run)]
+    assert called(said) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{run}: genes not tested by exactly one fold: 1 (first {gene}, {by}); remove these folds" in line
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    assert called(said) == 1
+    assert f"has 79 of 80 genes; remove {run}/fold-2" in capsys.readouterr().err
+    path.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    assert called(said) == 1
+    assert "line 2 is broken or of another gene" in capsys.readouterr().err
+
+
 def test_nothing_else_is_taken_for_a_cross_validation(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -153,7 +153,7 @@ def _start(path: Path, first: Run, folds: Folds) -> Run:
 
 
 def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
-    table = _OutOfFold.read(runs)
+    table = _OutOfFold.read(path, runs, store.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
     known = np.isfinite(table.truth)
@@ -242,31 +242,28 @@ class _OutOfFold:
     high: npt.NDArray[np.float64]
 
     @classmethod
-    def read(cls, runs: list[Run]) -> _OutOfFold:
+    def read(cls, path: Path, runs: list[Run], ids: npt.NDArray[np.object_]) -> _OutOfFold:
+        """Put together what the folds in `path` say of the genes `ids`; RunError where they do not fit."""
         header: list[str] = []
-        chosen: dict[int, list[str]] = {}
+        tested: dict[str, dict[int, list[str]]] = {}
         for run in runs:
-            path = run.path / PREDICTIONS
-            with open_text(path, "table of predictions") as stream:
-                rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-                names = next(rows, [])
-                header = header or names
-                if names != header or "split" not in names:
-                    raise RunError(f"{path}: its columns are not those of the other folds; remove {run.path}")
-                part = names.index("split")
-                for number, row in enumerate(rows):
-                    if len(row) != len(names):
-                        raise RunError(f"{path}: line {rows.line_num} is broken; remove {run.path}")
-                    if row[part] == "test":
-                        chosen[number] = row
-        table = [chosen[number] for number in sorted(chosen)]
+            names, tested[run.path.name] = _read_tested(run.path, ids)
+            header = header or names
+            if names != header:
+                raise RunError(
+                    f"{run.path / PREDICTIONS}: its columns are not those of {runs[0].path.name}; "
+                    "remove one of the two folds"
+                )
+        _require_tested_once(path, tested, ids)
+        whole = {number: row for rows in tested.values() for number, row in rows.items()}
+        table = [whole[number] for number in sorted(whole)]
         try:
             columns = {
                 name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")
             }
         except ValueError as error:
             raise RunError(
-                f"{runs[0].path.parent}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
+                f"{path}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
             ) from error
         return cls("\t".join(header), ["\t".join(row) for row in table], *columns.values())
 
@@ -275,6 +272,44 @@ class _OutOfFold:
         known = np.isfinite(self.truth) & np.isfinite(self.low)
         inside = (self.truth >= self.low) & (self.truth <= self.high)
         return float(inside[known].mean()) if known.any() else float("nan")
+
+
+def _read_tested(folder: Path, ids: npt.NDArray[np.object_]) -> tuple[list[str], dict[int, list[str]]]:
+    """Columns of a fold's predictions table, and the rows of its test genes by position in `ids`."""
+    path = folder / PREDICTIONS
+    tested = {}
+    with open_text(path, "table of predictions") as stream:
+        rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        names = next(rows, [])
+        if not {"gene_id", "split"} <= set(names):
+            raise RunError(f"{path}: has no columns gene_id and split; remove {folder}")
+        gene, part = names.index("gene_id"), names.index("split")
+        number = -1
+        for number, row in enumerate(rows):
+            if len(row) != len(names) or number >= len(ids) or row[gene] != ids[number]:
+                raise RunError(f"{path}: line {rows.line_num} is broken or of another gene; remove {folder}")
+            if row[part] == "test":
+                tested[number] = row
+    if number + 1 != len(ids):
+        raise RunError(f"{path}: has {number + 1} of {len(ids)} genes; remove {folder}")
+    return names, tested
+
+
+def _require_tested_once(
+    path: Path, tested: Mapping[str, Mapping[int, Any]], ids: npt.NDArray[np.object_]
+) -> None:
+    """Refuse folds of which none or several test a gene; `tested` is fold to positions in `ids`."""
+    times = np.zeros(len(ids), dtype=np.intp)
+    for rows in tested.values():
+        times[list(rows)] += 1
+    wrong = np.flatnonzero(times != 1)
+    if len(wrong):
+        folds = [fold for fold, rows in tested.items() if wrong[0] in rows]
+        where = f"by {', '.join(folds)}" if folds else f"by none of {', '.join(tested)}"
+        raise RunError(
+            f"{path}: genes not tested by exactly one fold: {len(wrong)} (first {ids[wrong[0]]:.40}, "
+            f"{where}); remove these folds and give the command again"
+        )
 
 
 def _numbers(header: list[str], table: list[list[str]], name: str) -> npt.NDArray[np.float64]:
