@@ -16,12 +16,13 @@ import pytest
 
 from conftest import make_store
 from diffchrom.cli import main
+from diffchrom.config import hyperparameters
 from diffchrom.dataset import read_split
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.reporting import SilentReporter
 from diffchrom.runs import Run
 from diffchrom.store import Store
-from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
+from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.executors import (
     Cores,
     LocalPool,
@@ -329,7 +330,44 @@ def test_estimates_come_from_finished_jobs_where_there_are_some(plan: Plan, here
 
 def test_sequences_are_those_of_the_papers_blocks() -> None:
     counts = {"raw:d": 5, "raw:c": 10, "raw": 15, "aux": 10, "aux+siamese": 10, "raw+aux": 25}
+    # Ours has one sequence a mark, in both orders of the cells, over a quarter of the steps.
+    counts["antisymmetric"] = 5 * 2 / 4
     assert {variant: sequences(variant, 5) for variant in counts} == counts
+
+
+@pytest.fixture
+def a_step_takes_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffchrom.sweeps.estimate._step_seconds", lambda *_: 0.010)
+
+
+@pytest.mark.usefixtures("a_step_takes_10_ms")
+def test_an_ensemble_takes_the_time_of_its_members_and_the_memory_of_one(plan: Plan) -> None:
+    plan = replace(plan, variants=("antisymmetric",), baselines=(), settings={})
+    single = replace(plan, settings={"ensemble": 1})
+    (five,), (one,) = (estimate_jobs(jobs_of(each), {}) for each in (plan, single))
+    # 36 training genes are 18 batches of 2, and at least 600 steps are 34 epochs; a tenth more for the rest.
+    assert one.seconds == pytest.approx(3 + 34 * 18 * 0.010 * 1.1)
+    assert five.seconds == pytest.approx(3 + 5 * 34 * 18 * 0.010 * 1.1)
+    assert five.memory_mb == one.memory_mb
+    (job,), (of_one,) = jobs_of(plan), jobs_of(single)
+    assert relative_cost([job])[job.name] == 5 * relative_cost([of_one])[of_one.name]
+
+
+@pytest.mark.usefixtures("a_step_takes_10_ms")
+def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(plan: Plan) -> None:
+    jobs = jobs_of(replace(plan, variants=("raw:d", "raw+aux"), baselines=(), settings={"epochs": 2}))
+    raw_d, raw_aux = estimate_jobs(jobs, {})
+    assert raw_d.seconds == raw_aux.seconds == pytest.approx(3 + 2 * 18 * 0.010 * 1.1)
+    # Two marks of 20 bins, 60 genes predicted at once, twice 32 units: five times the sequences' states.
+    state = 5 * 60 * 20 * 2 * 32 * 4 / 2**20
+    assert raw_aux.memory_mb - raw_d.memory_mb == pytest.approx((10 - 2) * state)
+
+
+def test_a_calibration_takes_time_and_knows_every_variant() -> None:
+    for variant in VARIANTS:
+        assert _step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+    classes = hyperparameters("published", hidden=4, aux_task="classification")
+    assert _step_seconds("aux+siamese", classes, 2, 20, 4) > 0
 
 
 # ---- executors

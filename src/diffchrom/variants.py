@@ -62,6 +62,10 @@ class Variant:
         if not self.main and not self.auxiliary:
             raise ValueError("a variant without inputs")
 
+    def ensemble_size(self, asked: int | None) -> int:
+        """Models that are trained and averaged when `asked` for so many; None is the variant's own number."""
+        return asked or self.members
+
 
 VARIANTS = {
     variant.name: variant

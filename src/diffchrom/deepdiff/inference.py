@@ -57,7 +57,7 @@ def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDi
 
 def ensemble_size(variant: str, settings: Hyperparameters) -> int:
     """Models that are averaged."""
-    return settings.ensemble or get_variant(variant).members
+    return get_variant(variant).ensemble_size(settings.ensemble)
 
 
 def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:

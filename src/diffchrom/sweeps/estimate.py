@@ -2,7 +2,7 @@
 
 Where jobs of the same method and preset have finished in the same sweep, their own times and peaks are the
 estimate. Before that a DeepDiff job is estimated from a calibration of about a second (a few training steps
-of the smallest model on made-up signal of the store's shape), a baseline from `BASELINE_SECONDS`.
+of the variant on made-up signal of the store's shape), a baseline from `BASELINE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
 }
 #: Resident memory of a process that has loaded torch, and one that has loaded scikit-learn.
 _PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}
-_CALIBRATION_STEPS = 4
+#: Seconds until a DeepDiff job trains, and after: loading torch, intervals, calibration, writing.
+_FIXED_SECONDS = 3.0
+_CALIBRATION_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Estimate:
 
     Attributes
     ----------
-    seconds : wall time.
+    seconds : on one core that does nothing else.
     memory_mb : peak resident memory of its process.
     basis : ``finished``, ``calibration``, ``table`` or ``unknown``.
     """
@@ -68,9 +70,11 @@ class _Shape:
     n_bins: int
 
 
-def sequences(variant: str, n_marks: int) -> int:
-    """Sequences per gene that a variant runs through Level I: what its time is proportional to."""
+def sequences(variant: str, n_marks: int) -> float:
+    """Sequences of all bins per gene that a variant runs through Level I: what its time grows with."""
     chosen = get_variant(variant)
+    if chosen.antisymmetric:  # its sources are channels; both orders of the cells, over merged bins
+        return n_marks * 2 / chosen.merge
     return n_marks * (len(chosen.main) + (2 if chosen.auxiliary else 0))
 
 
@@ -83,7 +87,8 @@ def relative_cost(jobs: Sequence[Job]) -> dict[str, float]:
         else:
             # A step has a fixed price of about that of 10 genes.
             per_gene = 1 + 10 / job.settings.batch_size
-            costs[job.name] = sequences(job.method, 1) * job.settings.epochs * per_gene
+            passes = job.settings.epochs * get_variant(job.method).ensemble_size(job.settings.ensemble)
+            costs[job.name] = sequences(job.method, 1) * passes * per_gene
     return costs
 
 
@@ -138,28 +143,29 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
         seconds, power = BASELINE_SECONDS[job.method]
         size = shape.n_marks * shape.n_bins / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
-    n_sequences = sequences(job.method, shape.n_marks)
-    step, base = _calibration(job.settings, shape.n_bins)
-    steps = math.ceil(shape.n_train / job.settings.batch_size)
-    # Predicting all genes after every epoch's validation and at the end costs about a third of a step each.
+    from diffchrom.deepdiff.inference import INFERENCE_BATCH
+
+    settings = job.settings
+    batch = settings.batch_of(shape.n_train)
+    step = _step_seconds(job.method, settings, shape.n_marks, shape.n_bins, batch)
+    steps = settings.epochs_of(shape.n_train) * math.ceil(shape.n_train / batch)
+    # Predicting the validation genes after every epoch and all genes at the end costs about a tenth more.
     # Patience may end it sooner; an estimate may not promise too little.
-    seconds = job.settings.epochs * steps * (base + step * n_sequences) * 1.1
-    # Raw signal, the transformed training and validation genes, one temporary; and a batch's activations:
-    # h of every bin for two directions, kept for the backward pass about six times over.
-    activations = 6 * job.settings.batch_size * n_sequences * shape.n_bins * 2 * job.settings.hidden * 4
+    members = get_variant(job.method).ensemble_size(settings.ensemble)  # trained one after another
+    seconds = _FIXED_SECONDS + members * steps * step * 1.1
+    # Raw signal, the transformed training and validation genes, one temporary; and activations: h of every
+    # bin for two directions, about six times over in a training step, five while many genes are predicted.
+    genes = max(6 * batch, 5 * min(INFERENCE_BATCH, shape.n_genes))
+    n_sequences = sequences(job.method, shape.n_marks)
+    activations = genes * n_sequences * shape.n_bins * 2 * settings.hidden * 4
     return Estimate(seconds, _PROCESS_MB["deepdiff"] + 3 * signal_mb + activations / 2**20, "calibration")
 
 
 @cache
-def _calibration(settings: Hyperparameters, n_bins: int) -> tuple[float, float]:
-    """Seconds of a training step: of each sequence, and what a step costs whatever it holds."""
-    few, many = _step_seconds(settings, 1, n_bins), _step_seconds(settings, 4, n_bins)
-    per_sequence = max((many - few) / 3, many / 16)
-    return per_sequence, max(few - per_sequence, 0.0)
-
-
-def _step_seconds(settings: Hyperparameters, n_marks: int, n_bins: int) -> float:
-    """Median seconds of a training step of raw:d, which has one sequence a mark."""
+def _step_seconds(
+    variant: str, settings: Hyperparameters, n_marks: int, n_bins: int, batch_size: int
+) -> float:
+    """Seconds of one core for a training step of a variant on made-up signal."""
     import torch
 
     from diffchrom.deepdiff.examples import Examples
@@ -167,18 +173,23 @@ def _step_seconds(settings: Hyperparameters, n_marks: int, n_bins: int) -> float
     from diffchrom.deepdiff.inference import build_model
     from diffchrom.deepdiff.loss import Targets
     from diffchrom.deepdiff.lstm import threads_for_lstm
+    from diffchrom.deepdiff.model import CELL_A, CELL_B
     from diffchrom.deepdiff.optimiser import Adam
 
     generator = torch.Generator().manual_seed(0)
-    signal = torch.rand(2, settings.batch_size, n_marks, n_bins, generator=generator)
-    targets = Targets(torch.randn(settings.batch_size, generator=generator), {})
+    signal = torch.rand(2, batch_size, n_marks, n_bins, generator=generator)
+    labels = torch.randn(3, batch_size, generator=generator)
+    expression = {CELL_A: labels[1], CELL_B: labels[2]}
+    if settings.aux_task == "classification":
+        expression = {cell: (values > 0).long() for cell, values in expression.items()}
+    targets = Targets(labels[0], expression)
     batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
-    model = build_model("raw:d", n_marks, settings)
+    model = build_model(variant, n_marks, settings)
     optimiser = Adam(model.parameters(), settings.lr)
     times = []
     for _ in range(_CALIBRATION_STEPS):
-        started = time.perf_counter()
+        started = time.process_time()  # what else the machine does is no matter
         with threads_for_lstm():
             training_step(model, optimiser, batch, settings)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+        times.append(time.process_time() - started)
+    return min(times[1:])
