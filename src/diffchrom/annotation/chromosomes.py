@@ -146,6 +146,47 @@ def _check_ends(
     )
 
 
+def _match_tracks(
+    genes: Genes, tracks: Mapping[str, Mapping[str, int]], gtf: str
+) -> dict[str, dict[str, str]]:
+    """For each track, the annotation's chromosome names to its own; InputError where it has none of them."""
+    chroms = list(dict.fromkeys(genes.chrom))
+    names = {label: match_names(chroms, available) for label, available in tracks.items()}
+    for label, found in names.items():
+        if not found:
+            raise InputError(
+                f"{label}: none of its chromosomes ({examples(tracks[label])}) is one of {gtf} "
+                f"({examples(chroms)}); take a GTF and tracks of one genome"
+            )
+    return names
+
+
+def _tell_renamed(names: Mapping[str, Mapping[str, str]], gtf: str) -> str:
+    """Say that chromosome names differ, by an example, or nothing where they do not."""
+    renamed = {(mine, theirs) for found in names.values() for mine, theirs in found.items() if mine != theirs}
+    if not renamed:
+        return ""
+    mine, theirs = min(renamed)
+    return f"chromosome names differ and were matched: {mine} of {gtf} is {theirs} of the tracks"
+
+
+def _assemblies(tracks: Mapping[str, Mapping[str, int]]) -> set[str]:
+    """Assemblies that the tracks' chromosome lengths tell."""
+    return {from_sizes(available) for available in tracks.values()} - {""}
+
+
+def _check_assembly(tracks: Mapping[str, Mapping[str, int]], gtf: str, guessed: str, why: str) -> str:
+    """Return what contradicts between the genes' assembly and the tracks', or empty."""
+    known = _assemblies(tracks)
+    if not guessed or not known or guessed in known:
+        return ""
+    label = next(label for label, available in tracks.items() if from_sizes(available))
+    return (
+        f"{gtf} is of {guessed} ({why}), {label} is of {_told(tracks[label])}: take a GTF and tracks of "
+        "one genome"
+    )
+
+
 def check_genome(
     genes: Genes,
     tracks: Mapping[str, Mapping[str, int]],
@@ -170,43 +211,26 @@ def check_genome(
         When a track has none of the genes' chromosomes, lengths contradict each other, genes lie beyond the
         ends of chromosomes, or genes and tracks are of different assemblies.
     """
-    chroms = list(dict.fromkeys(genes.chrom))
-    notes: list[str] = []
-    names: dict[str, dict[str, str]] = {}
+    names = _match_tracks(genes, tracks, gtf)
     sizes: dict[str, int] = {}
-    for label, available in tracks.items():
-        names[label] = match_names(chroms, available)
-        if not names[label]:
-            raise InputError(
-                f"{label}: none of its chromosomes ({examples(available)}) is one of {gtf} "
-                f"({examples(chroms)}); take a GTF and tracks of one genome"
-            )
-        for name, theirs in names[label].items():
-            sizes[name] = max(sizes.get(name, 0), available[theirs])
-    renamed = {(mine, theirs) for found in names.values() for mine, theirs in found.items() if mine != theirs}
-    if renamed:
-        mine, theirs = min(renamed)
-        notes.append(f"chromosome names differ and were matched: {mine} of {gtf} is {theirs} of the tracks")
+    for label, found in names.items():
+        for name, theirs in found.items():
+            sizes[name] = max(sizes.get(name, 0), tracks[label][theirs])
     guessed, why = guess_genes_assembly(genes, header)
-    known = {from_sizes(available) for available in tracks.values()} - {""}
-    problems = [_check_lengths(tracks)]
-    if guessed and known and guessed not in known:
-        label = next(label for label, available in tracks.items() if from_sizes(available))
-        problems.append(
-            f"{gtf} is of {guessed} ({why}), {label} is of {_told(tracks[label])}: take a GTF and tracks of "
-            "one genome"
-        )
-    problems += [
-        _check_ends(genes, gtf, label, names[label], available) for label, available in tracks.items()
+    problems = [
+        _check_lengths(tracks),
+        _check_assembly(tracks, gtf, guessed, why),
+        *(_check_ends(genes, gtf, label, names[label], available) for label, available in tracks.items()),
     ]
-    found = [problem for problem in problems if problem]
-    if found and not force:
-        raise InputError(f"{found[0]}, {FORCE}")
-    notes += [f"--force: {problem}" for problem in found]
+    wrong = [problem for problem in problems if problem]
+    if wrong and not force:
+        raise InputError(f"{wrong[0]}, {FORCE}")
+    known = _assemblies(tracks)
     assembly = next(iter(known)) if len(known) == 1 else "" if known else guessed
+    notes = [_tell_renamed(names, gtf), *(f"--force: {problem}" for problem in wrong)]
     if assembly:
         notes.append(f"assembly: {assembly} ({'by the chromosome lengths of the tracks' if known else why})")
     lacking = Counter(chrom for chrom in genes.chrom if chrom not in sizes)
     if lacking:
         notes.append(f"{lacking.total()} genes lie on chromosomes that no track has: {examples(lacking)}")
-    return Genome(assembly, sizes, names, tuple(notes))
+    return Genome(assembly, sizes, names, tuple(note for note in notes if note))
