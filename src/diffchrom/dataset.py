@@ -213,23 +213,11 @@ def load_pair(
     StoreError
         Missing cells, marks, splits, labels, or tracks of different units.
     """
+    required = labels == "required"
     chosen_marks = resolve_marks(store, pair, marks)
     check_units(store, pair, chosen_marks)
-    chosen_unit = resolve_unit(store, pair, unit)
-    given = store.labels(pair)
-    if chosen_unit is None and given is None and labels == "required":
-        raise StoreError(
-            f"{store.path}: no expression for {' and '.join(pair)}; add it with "
-            "`diffchrom prepare --expression`, or changes with --labels"
-        )
-    unknown = np.full(store.n_genes, np.nan)
-    expr_a, expr_b = (
-        np.log2(store.expression(cell, chosen_unit) + 1) if chosen_unit else unknown for cell in pair
-    )
-    if split is not None or store.splits() or labels == "required":
-        parts = read_split(store, resolve_split(store, split))
-    else:
-        parts = np.full(store.n_genes, -1, dtype=np.int8)
+    learnt = _read_labels(store, pair, resolve_unit(store, pair, unit), required)
+    parts = _read_parts(store, split, required)
     nothing = np.empty((store.n_genes, len(chosen_marks), 0), dtype=np.float32)
     return PairData(
         pair=pair,
@@ -237,14 +225,44 @@ def load_pair(
         genes=store.genes,
         signal_a=_read_signal(store, pair[0], chosen_marks, spill) if signal else nothing,
         signal_b=_read_signal(store, pair[1], chosen_marks, spill) if signal else nothing,
-        log2fc=log2_fold_change(expr_a, expr_b) if given is None else given.log2fc,
-        expr_a=expr_a,
-        expr_b=expr_b,
         split=parts,
-        unit=chosen_unit or "",
-        se=_replicates_se(store, pair, chosen_unit) if given is None else given.se,
-        labels={"source": "expression"} if given is None else given.attrs,
+        **vars(learnt),
     )
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What `PairData` says of changes and expression, by the same names."""
+
+    log2fc: npt.NDArray[np.float64]
+    expr_a: npt.NDArray[np.float64]
+    expr_b: npt.NDArray[np.float64]
+    unit: str
+    se: npt.NDArray[np.float64] | None
+    labels: Mapping[str, str]
+
+
+def _read_labels(store: Store, pair: tuple[str, str], unit: str | None, required: bool) -> _Labels:
+    """Read expression in `unit`, and changes: those given for the pair, or else those of expression."""
+    given = store.labels(pair)
+    if unit is None and given is None and required:
+        raise StoreError(
+            f"{store.path}: no expression for {' and '.join(pair)}; add it with "
+            "`diffchrom prepare --expression`, or changes with --labels"
+        )
+    unknown = np.full(store.n_genes, np.nan)
+    expr_a, expr_b = (np.log2(store.expression(cell, unit) + 1) if unit else unknown for cell in pair)
+    if given is not None:
+        return _Labels(given.log2fc, expr_a, expr_b, unit or "", given.se, given.attrs)
+    log2fc, se = log2_fold_change(expr_a, expr_b), _replicates_se(store, pair, unit)
+    return _Labels(log2fc, expr_a, expr_b, unit or "", se, {"source": "expression"})
+
+
+def _read_parts(store: Store, split: str | None, required: bool) -> npt.NDArray[np.int8]:
+    """Read the split to use; without one, where that is allowed, no gene is of any part."""
+    if split is None and not store.splits() and not required:
+        return np.full(store.n_genes, -1, dtype=np.int8)
+    return read_split(store, resolve_split(store, split))
 
 
 def _replicates_se(store: Store, pair: tuple[str, str], unit: str | None) -> npt.NDArray[np.float64] | None:
