@@ -161,30 +161,31 @@ def read_expression(
         table.notes += notes
     else:
         drop_repeated(table)
-    tables = []
-    if dialect.units:
+    return tuple(_expression_table(table, name, groups) for name, groups in _groups(table, cell, cells, unit))
+
+
+def _groups(
+    table: Columns, cell: str | None, cells: Collection[str] | None, unit: str | None
+) -> list[tuple[str, dict[str, list[int]]]]:
+    """Units of the table, and in each what columns are a cell's: several are its replicates."""
+    path, dialect = table.path, table.dialect
+    if dialect.units:  # a column a unit, all of one cell
         (only,) = understand_samples(path, dialect.name, [""], cell, cells, table.notes)
-        shapes = [(name, {only: [j]}) for j, name in enumerate(dialect.units)]
-    else:
-        shapes = [
-            (
-                _unit(table, unit),
-                understand_samples(path, dialect.name, table.samples, cell, cells, table.notes),
-            )
-        ]
-    for name, groups in shapes:
-        means, replicates = _average(table, table.values, groups)
-        tables.append(
-            ExpressionTable(
-                unit=name,
-                cells=tuple(groups),
-                ids=np.array(table.ids, dtype=object),
-                names=np.array(table.names, dtype=object) if table.names else None,
-                values=means,
-                replicates=replicates,
-                dialect=table.dialect.name,
-                source=path,
-                notes=tuple(table.notes),
-            )
-        )
-    return tuple(tables)
+        return [(name, {only: [j]}) for j, name in enumerate(dialect.units)]
+    name = _unit(table, unit)
+    return [(name, understand_samples(path, dialect.name, table.samples, cell, cells, table.notes))]
+
+
+def _expression_table(table: Columns, unit: str, groups: Mapping[str, list[int]]) -> ExpressionTable:
+    means, replicates = _average(table, table.values, groups)
+    return ExpressionTable(
+        unit=unit,
+        cells=tuple(groups),
+        ids=np.array(table.ids, dtype=object),
+        names=np.array(table.names, dtype=object) if table.names else None,
+        values=means,
+        replicates=replicates,
+        dialect=table.dialect.name,
+        source=table.path,
+        notes=tuple(table.notes),
+    )
