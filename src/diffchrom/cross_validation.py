@@ -93,13 +93,24 @@ def cross_validate(
         When `out` holds something else.
     """
     opened = Store(store)
-    folds = make_folds(opened.genes, k, seed, 2 * opened.window.flank)
-    if folds.reason:
-        how = "are divided, since too many overlap" if folds.divided else "stay together"
-        windows = f"; overlapping windows {how}" if opened.genes.located.any() else ""
-        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
+    folds = _deal(opened, k, seed, reporter)
     name = f"{run_name(resolve_pair(opened, pair), method, preset, seed)}.{k}folds"
     path = _folder(Path(out) if out is not None else Path("runs") / name, force)
+    return _finish(path, _run_folds(path, make_run, folds, reporter), folds, opened)
+
+
+def _deal(store: Store, k: int, seed: int, reporter: Reporter) -> Folds:
+    """Deal the genes, and say so where it could not be done by chromosome."""
+    folds = make_folds(store.genes, k, seed, 2 * store.window.flank)
+    if folds.reason:
+        how = "are divided, since too many overlap" if folds.divided else "stay together"
+        windows = f"; overlapping windows {how}" if store.genes.located.any() else ""
+        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
+    return folds
+
+
+def _run_folds(path: Path, make_run: MakeRun, folds: Folds, reporter: Reporter) -> list[Run]:
+    """Make or keep the run of every fold; `path` shows how it stands while some are missing."""
     runs: list[Run] = []
     for number, split in enumerate(folds.names, 1):
         folder = fold_folder(path, number)
@@ -112,10 +123,10 @@ def cross_validate(
                 path.rmdir()  # nothing was begun
             raise
         verb = "kept" if kept else "finished"
-        reporter.note(f"fold {number} of {k} {verb}: r = {_r(runs[-1]):.3f}")
-        if number < k:
+        reporter.note(f"fold {number} of {folds.k} {verb}: r = {_r(runs[-1]):.3f}")
+        if number < folds.k:
             _start(path, runs[0], folds).save_config()
-    return _finish(path, runs, folds, opened)
+    return runs
 
 
 def _folder(path: Path, force: bool) -> Path:
