@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -220,3 +222,46 @@ def test_the_command_prints_one_line_a_method(store, tmp_path):
 def test_a_mark_the_store_lacks_is_named(store, tmp_path):
     with pytest.raises(DiffchromError, match="lacks H3K36me3"):
         fit_baseline(BaselineJob(store.path, "ridge", "A,B", marks=("H3K36me3",)), tmp_path / "run")
+
+
+@pytest.mark.parametrize("network", ["DeepChrome", "AttentiveChrome"])
+def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network):
+    import torch
+
+    from diffchrom.baselines import networks
+    from diffchrom.deepdiff.optimiser import Adam
+
+    settings = networks.NetworkSettings(epochs=1, batch_size=8, lr=0.002, patience=1, clip_norm=0.2)
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(random.normal(size=(60, 3, 20)).astype(np.float32))
+    labels = 2 * x[:, 0].mean(dim=1)
+    modules = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        modules.append(getattr(networks, network)(3, 20, settings))
+    ours, theirs = modules
+    mse = torch.nn.functional.mse_loss
+    networks._epoch(ours, Adam(ours.parameters(), settings.lr), x, labels, mse, settings, seed=5)
+    reference = torch.optim.Adam(theirs.parameters(), lr=settings.lr)
+    torch.manual_seed(5)
+    for index in torch.split(torch.randperm(60), 8):
+        reference.zero_grad()
+        mse(theirs.train()(x[index]), labels[index]).backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.2)
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_is_fitted_without_loading_the_compiler_of_torch(store, tmp_path):
+    said = ["baseline", "--method", "deepchrome", "--store", str(store.path), "--pair", "A,B", "-q"]
+    script = f"""
+import sys
+from diffchrom.cli import main
+try:
+    main({[*said, "--threads", "1", "--out", str(tmp_path / "run")]!r})
+except SystemExit as ended:
+    print(ended.code or 0, "torch" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "0 True False", done.stderr

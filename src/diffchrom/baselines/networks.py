@@ -27,6 +27,7 @@ from diffchrom.baselines.method import (
     require_genes,
 )
 from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
 from diffchrom.metrics import pearson
 from diffchrom.reporting import Reporter, Task
@@ -152,7 +153,7 @@ def train_network(
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
     torch.manual_seed(seed)
     module = network(x.shape[1], x.shape[2], settings)
-    optimiser = torch.optim.Adam(module.parameters(), lr=settings.lr)
+    optimiser = Adam(module.parameters(), settings.lr)
     held_out = torch.from_numpy(valid[0])
     best: tuple[float, int, dict[str, Tensor]] | None = None
     with reporter.task("training", settings.epochs) as task:
@@ -177,7 +178,7 @@ def _advance(task: Task, epoch: int, score: float) -> None:
 
 def _epoch(
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Adam,
     x: Tensor,
     labels: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -187,10 +188,9 @@ def _epoch(
     module.train()
     torch.manual_seed(seed)
     for index in torch.split(torch.randperm(len(x)), settings.batch_size):
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss(module(x[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
-        optimiser.step()
+        optimiser.step(settings.clip_norm)
 
 
 def settings_of(grid: Grid) -> NetworkSettings:
