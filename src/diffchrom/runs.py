@@ -271,14 +271,14 @@ _RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameter
 
 
 def open_run_folder(
-    config: RunConfig, out: str | Path | None, default_name: str, *, resume: bool = False, force: bool = False
+    config: RunConfig, out: str | Path | None, *, resume: bool = False, force: bool = False
 ) -> Run:
     """Make the folder of a new run, or find the one to go on with.
 
     Parameters
     ----------
     config : of the run that is to be made.
-    out : the folder; None is ``runs/`` and `default_name`.
+    out : the folder; None is ``runs/`` and `run_name`.
     resume : take an existing run of the same configuration as it is, finished or not.
     force : replace a run that is already in `out`.
 
@@ -289,7 +289,8 @@ def open_run_folder(
     OutputError
         When `out` is taken.
     """
-    path = Path(out) if out else Path("runs") / default_name.replace(":", "-")
+    name = run_name(config.pair, config.variant, config.preset, config.seed)
+    path = Path(out) if out else Path("runs") / name.replace(":", "-")
     if resume and (path / CONFIG).exists():
         run = Run.open(path, unfinished=True)
         # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
@@ -304,7 +305,7 @@ def open_run_folder(
             )
         return run
     if not (resume and path.is_dir()):
-        path = new_run_folder(out, default_name, force=force)
+        path = new_run_folder(out, name, force=force)
     run = Run(path, config)
     run.save_config()
     return run

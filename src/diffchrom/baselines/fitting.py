@@ -10,23 +10,21 @@ import numpy as np
 
 from diffchrom.baselines.method import Context, Examples, Method, Prediction, Vector
 from diffchrom.baselines.methods import get_method
-from diffchrom.dataset import PairData, load_pair, resolve_pair, resolve_split
+from diffchrom.dataset import PairData
 from diffchrom.errors import StoreError
 from diffchrom.files import remove_folder
-from diffchrom.leakage import find_leakage
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.run_input import RunInput
 from diffchrom.runs import (
     FINISHED,
     Run,
     RunConfig,
     describe_labels,
-    describe_store,
     label_details,
     library_versions,
     open_run_folder,
     part_metrics,
     prediction_columns,
-    run_name,
 )
 from diffchrom.store import Store
 
@@ -88,29 +86,19 @@ def fit_baseline(
         When the store lacks what the method needs.
     """
     method = get_method(job.method)
-    store = Store(job.store)
-    pair = resolve_pair(store, job.pair)
-    split = resolve_split(store, job.split)
-    data = load_pair(store, pair, marks=job.marks, split=split, unit=job.unit)
-    if said := find_leakage(data.genes, data.split, store.window.flank, split).warning():
-        reporter.note(said)
-    examples = _examples(store, data, method, reporter)
+    source = RunInput.of(job)
+    data = source.load(reporter)
+    examples = _examples(source.store, data, method, reporter)
     config = RunConfig(
         kind="baseline",
         variant=method.name,
         preset="",
-        pair=pair,
-        marks=data.marks,
-        window=store.window,
-        split=split,
-        unit=data.unit,
         seed=job.seed,
         hyperparameters={"grid": {name: list(values) for name, values in method.grid.items()}},
-        store=describe_store(store, pair),
         versions=library_versions("scikit-learn"),
+        **source.described(data),
     )
-    name = run_name(pair, method.name, "", job.seed)
-    run = open_run_folder(config, out, name, resume=resume, force=force)
+    run = open_run_folder(config, out, resume=resume, force=force)
     if run.config.status == FINISHED:
         return run
     pieces = run.path / PIECES

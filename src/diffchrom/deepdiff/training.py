@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
-from diffchrom.dataset import (
-    PairData,
-    load_pair,
-    resolve_marks,
-    resolve_pair,
-    resolve_split,
-    signal_bytes,
-)
+from diffchrom.dataset import PairData, signal_bytes
 from diffchrom.deepdiff.checkpoint import RESUME, TrainingState, save_weights
 from diffchrom.deepdiff.examples import examples_of
 from diffchrom.deepdiff.fitting import fit
@@ -34,8 +27,8 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
 from diffchrom.files import output_text, remove_folder
-from diffchrom.leakage import find_leakage
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.run_input import RunInput
 from diffchrom.runs import (
     FINISHED,
     HISTORY,
@@ -43,12 +36,10 @@ from diffchrom.runs import (
     Run,
     RunConfig,
     describe_labels,
-    describe_store,
     label_details,
     library_versions,
     open_run_folder,
     part_metrics,
-    run_name,
 )
 from diffchrom.store import Store
 from diffchrom.tables import write_table
@@ -115,49 +106,28 @@ def train(
         With metrics of train, valid and test genes in its configuration.
     """
     variant = get_variant(job.variant)
-    store = Store(job.store)
-    pair = resolve_pair(store, job.pair)
-    split = resolve_split(store, job.split)
+    source = RunInput.of(job)
     device = resolve_device(job.device)
     if device.type == "cpu" and (reason := kernel_unavailable_reason()):
         reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-    marks = resolve_marks(store, pair, job.marks)
-    spill = _spill_folder(store, len(marks), job, memory, reporter)
-    data = load_pair(store, pair, marks=marks, split=split, unit=job.unit, spill=spill)
-    if said := find_leakage(data.genes, data.split, store.window.flank, split).warning():
-        reporter.note(said)
-    for part in ("train", "valid"):
-        if len(data.rows(part)) < MIN_GENES:
-            raise StoreError(
-                f"{store.path}: split {split} has {len(data.rows(part))} {part} genes with known expression "
-                f"in {pair[0]} and {pair[1]}; choose another split with --split"
-            )
+    spill = _spill_folder(source.store, len(source.marks), job, memory, reporter)
+    data = source.load(reporter, spill)
+    _require_labels(source, data, job.settings)
     rows = data.rows("train")
-    if job.settings.weight_by_se and (data.se is None or not np.isfinite(data.se[rows]).any()):
-        raise StoreError(
-            f"{store.path}: no standard errors of log2fc for {','.join(pair)}; --weight-by-se needs "
-            "replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
-        )
     transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
     medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
     config = RunConfig(
         kind="deepdiff",
         variant=variant.name,
         preset=job.preset,
-        pair=pair,
-        marks=data.marks,
-        window=store.window,
-        split=split,
-        unit=data.unit,
         seed=job.seed,
         hyperparameters=job.settings.to_dict(),
-        store=describe_store(store, pair),
         transform=transform.to_dict(),
         details={"device": device.type, "class_medians": medians},
         versions=library_versions("torch", "safetensors"),
+        **source.described(data),
     )
-    name = run_name(pair, variant.name, job.preset, job.seed)
-    run = open_run_folder(config, out, name, resume=resume, force=force)
+    run = open_run_folder(config, out, resume=resume, force=force)
     if run.config.status == FINISHED:
         return run
     train_set, valid_set = (
@@ -171,6 +141,21 @@ def train(
             remove_folder(run.path)
         raise
     return _finish(run, model, state, data, transform, reporter)
+
+
+def _require_labels(source: RunInput, data: PairData, settings: Hyperparameters) -> None:
+    """Refuse a split without genes to learn from or to stop by, and weights without standard errors."""
+    for part in ("train", "valid"):
+        if (n := len(data.rows(part))) < MIN_GENES:
+            raise StoreError(
+                f"{source.store.path}: split {source.split} has {n} {part} genes with known expression "
+                f"in {data.pair[0]} and {data.pair[1]}; choose another split with --split"
+            )
+    if settings.weight_by_se and (data.se is None or not np.isfinite(data.se[data.rows("train")]).any()):
+        raise StoreError(
+            f"{source.store.path}: no standard errors of log2fc for {','.join(data.pair)}; --weight-by-se "
+            "needs replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
+        )
 
 
 def _median(values: np.ndarray[Any, Any]) -> float:
