@@ -1,6 +1,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +91,50 @@ def make_store(
 def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 genes, 20 bins, two marks, two cells, a split; read-only."""
     return make_store(tmp_path_factory.mktemp("toy") / "toy.h5")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class DaskCluster:
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+
+
+@contextmanager
+def dask_cluster(folder: Path) -> Iterator[DaskCluster]:
+    """A scheduler and two worker processes in `folder`, as a user would start them by hand."""
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    # The workers must import the tests' functions and diffchrom.
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    common = ["--no-dashboard", "--host", "127.0.0.1"]
+    scheduler = ["distributed.cli.dask_scheduler", "--port", address.rpartition(":")[2], *common]
+    worker = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *common]
+    with (folder / "dask.log").open("wb") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", *words], env=environment, stdout=log, stderr=log, cwd=folder
+            )
+            for words in (scheduler, worker, worker)
+        ]
+        try:
+            yield DaskCluster(address, processes[0], processes[1:])
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -14,16 +11,12 @@ from typing import Any
 
 import pytest
 
-from conftest import make_store
+from conftest import DaskCluster, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.dataset import read_split
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
-from diffchrom.reporting import SilentReporter
-from diffchrom.runs import Run
-from diffchrom.store import Store
-from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
-from diffchrom.sweeps.executors import (
+from diffchrom.executors import (
     Cores,
     LocalPool,
     Place,
@@ -32,6 +25,10 @@ from diffchrom.sweeps.executors import (
     local_place,
     share_cores,
 )
+from diffchrom.reporting import SilentReporter
+from diffchrom.runs import Run
+from diffchrom.store import Store
+from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import read_jobs
 from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
 from diffchrom.sweeps.running import Progress, run_job, run_sweep
@@ -458,48 +455,10 @@ def test_processes_and_threads_give_the_same_bytes(plan: Plan, here: Place, tmp_
 # ---- Dask
 
 
-DASK_WORKER = "from distributed.cli.dask_worker import main; main()"
-
-
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler and two worker processes, as a user would start them by hand."""
-    pytest.importorskip("distributed", reason="the dask extra is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    # The workers must import this file's functions and diffchrom.
-    paths = [str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    log = (tmp_path / "dask.log").open("wb")
-    common: dict[str, Any] = {"env": environment, "stdout": log, "stderr": log, "cwd": tmp_path}
-    scheduler = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        str(port),
-        "--no-dashboard",
-    ]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
-    worker += ["--no-dashboard", "--host", "127.0.0.1"]
-    processes = [subprocess.Popen([*scheduler, "--host", "127.0.0.1"], **common)]
-    processes += [subprocess.Popen(worker, **common) for _ in range(2)]
-    try:
-        yield address, processes[1:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        log.close()
-
-
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
+def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    with dask_cluster(tmp_path) as started:
+        yield started
 
 
 def slow(marker: str) -> int:
@@ -513,9 +472,9 @@ def slow(marker: str) -> int:
 
 
 def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(
-    plan: Plan, here: Place, tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
+    plan: Plan, here: Place, tmp_path: Path, cluster: DaskCluster
 ) -> None:
-    address, workers = cluster
+    address, workers = cluster.address, cluster.workers
     jobs = jobs_of(replace(plan, variants=("aux",)))
     run_sweep(jobs, tmp_path / "here", here)
     with dask_place(address, timeout=60) as place:
@@ -534,9 +493,7 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(
 
 def test_a_dead_dask_address_is_an_error_soon() -> None:
     pytest.importorskip("distributed", reason="the dask extra is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     started = time.monotonic()
     with pytest.raises(UsageError, match="no Dask scheduler answers"), dask_place(address, timeout=1):
         pass

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from conftest import wait_for
 from diffchrom.errors import InputError
-from diffchrom.workers import Outcome, WorkerPool, WorkItem
+from diffchrom.workers import Outcome, WorkerPool, WorkItem, packed, run_apart
 
 
 # What the workers run; found by name in this module.
@@ -43,6 +44,10 @@ def talk() -> str:
 
 def process_id() -> int:
     return os.getpid()
+
+
+def current_folder() -> str:
+    return str(Path.cwd())
 
 
 def large() -> bytes:
@@ -118,6 +123,27 @@ def test_workers_are_gone_when_the_caller_stops_early() -> None:
         assert next(pool.run([item("a", "double", number=1), item("b", "hang")])).value == 2
         assert "diffchrom.workers" in children()
     assert "diffchrom.workers" not in children()
+
+
+def test_a_worker_apart_is_kept_for_the_next_call_but_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.workers.KEPT_SECONDS", 0.5)
+
+    def call(name: str, folder: Path = tmp_path) -> Outcome:
+        return run_apart(packed(item("a.bw", name)), 30.0, str(folder))
+
+    first = call("process_id").value
+    assert call("process_id").value == first != os.getpid()
+    assert "a.bw: reading it crashed its worker process (SIGSEGV)" in str(call("crash").error)
+    second = call("process_id").value
+    assert second != first
+    assert call("current_folder").value == str(tmp_path)
+    assert call("current_folder", Path(__file__).parent).value == str(Path(__file__).parent)
+    assert call("current_folder", tmp_path / "not here").value == str(Path.cwd())
+    wait_for(lambda: "diffchrom.workers" not in children())
+    assert call("process_id").value not in (first, second)
+    wait_for(lambda: "diffchrom.workers" not in children())
 
 
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +118,7 @@ class _Worker:
     received: io.BytesIO = field(default_factory=io.BytesIO)
 
     @classmethod
-    def start(cls) -> _Worker:
+    def start(cls, folder: Path | None = None) -> _Worker:
         code = _START.format(path=[entry or str(Path.cwd()) for entry in sys.path])
         # Its own process group: a terminal's Ctrl-C must not reach workers before the parent decides.
         process = subprocess.Popen(
@@ -125,6 +127,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
+            cwd=folder,
             env=os.environ | _SINGLE_THREADED,
         )
         return cls(process)
@@ -184,10 +187,13 @@ class WorkerPool:
     ----------
     threads : int
         Most workers at a time.
+    folder : Path or None
+        Where workers find relative paths; None is the current folder.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, folder: Path | None = None) -> None:
         self.threads = max(1, threads)
+        self._folder = folder
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -196,6 +202,10 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill all workers."""
         self._dismiss(self._busy + self._idle)
         self._selector.close()
 
@@ -231,7 +241,7 @@ class WorkerPool:
         if self._idle:
             worker = self._idle.pop()
         else:
-            worker = _Worker.start()
+            worker = _Worker.start(self._folder)
             self._selector.register(worker.replies, selectors.EVENT_READ, worker)
         self._busy.append(worker)
         return worker
@@ -266,3 +276,71 @@ class WorkerPool:
 def _named(error: DiffchromError, label: str) -> DiffchromError:
     """Put the track's name in front of a message that lacks it."""
     return error if label in str(error) else type(error)(f"{label}: {error}")
+
+
+def packed(item: WorkItem) -> bytes:
+    """A work item as bytes to be sent, compressed: masks of bins are large, and nearly all zeros."""
+    return zlib.compress(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL), 1)
+
+
+class _Kept(threading.local):
+    """The worker of a thread that calls `run_apart`, for its next call; ended when that is long in coming."""
+
+    def __init__(self) -> None:
+        self.lease = _Lease()
+
+
+class _Lease:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: WorkerPool | None = None
+        self._folder: Path | None = None
+        self._timer: threading.Timer | None = None
+
+    def run(self, item: WorkItem, time_limit: float, folder: Path | None) -> Outcome:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._pool is None or self._folder != folder:
+                self._close()
+                self._pool, self._folder = WorkerPool(1, folder), folder
+            try:
+                (outcome,) = self._pool.run([item], time_limit=time_limit)
+            except BaseException:
+                self._close()
+                raise
+            self._timer = threading.Timer(KEPT_SECONDS, self._give_up)
+            self._timer.daemon = True
+            self._timer.start()
+            return outcome
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if threading.current_thread() is self._timer:  # else another call has come meanwhile
+                self._close()
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+
+
+#: Seconds for which `run_apart` keeps a worker that has nothing to do.
+KEPT_SECONDS = 20.0
+_KEPT = _Kept()
+
+
+def run_apart(data: bytes, time_limit: float, folder: str) -> Outcome:
+    """Run a `packed` work item in another process, so that a crash spares the process that calls this.
+
+    A thread's next call finds the other process still there, as starting one and importing what it needs
+    takes longer than many a track.
+
+    Parameters
+    ----------
+    data : from `packed`, of this program; nothing from outside is ever unpickled.
+    time_limit : seconds the item may take.
+    folder : where relative paths start, if this machine has it.
+    """
+    item: WorkItem = pickle.loads(zlib.decompress(data))
+    return _KEPT.lease.run(item, time_limit, Path(folder) if Path(folder).is_dir() else None)

@@ -46,7 +46,7 @@ def children_cpu() -> float:
 
 def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[float, float]:
     """Wall seconds of a sweep, and CPU seconds of its workers."""
-    from diffchrom.sweeps.executors import Cores, local_place
+    from diffchrom.executors import Cores, local_place
     from diffchrom.sweeps.plan import Plan, jobs_of
     from diffchrom.sweeps.running import run_sweep
 

@@ -55,6 +55,10 @@ ThreadsOption = Annotated[
         "--threads", min=1, default_factory=available_threads, show_default="all cores", help="Cores to use."
     ),
 ]
+DaskOption = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="ADDRESS", help="Work on the Dask cluster with this scheduler."),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")
 ]

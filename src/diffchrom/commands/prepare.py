@@ -87,6 +87,7 @@ def prepare(
     replace: Annotated[bool, typer.Option("--replace", help="Renew what the store has already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on where inputs contradict each other.")] = False,
     time_limit: Annotated[float, _tracks("Seconds a track may take.", min=1)] = PREPARE.time_limit,
+    dask: options.DaskOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -125,6 +126,7 @@ def prepare(
         replace=replace,
         force=force,
         threads=threads,
+        dask=dask,
         track_options=tracks,
         expression_options=ExpressionOptions(expression_unit, strandedness, tx2gene),
     )

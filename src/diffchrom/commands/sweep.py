@@ -59,9 +59,7 @@ def sweep(
         int | None,
         typer.Option(min=1, help="Jobs at a time on this machine.", show_default="as many as cores"),
     ] = None,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster with this scheduler.")
-    ] = None,
+    dask: options.DaskOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the jobs with estimates of time and memory.")
     ] = False,
@@ -84,8 +82,8 @@ def sweep(
     console = options.start(quiet=quiet, verbose=verbose, threads=1 if dry_run else None)
     from diffchrom.commands.sweep_view import live_view, print_jobs, print_runs
     from diffchrom.errors import RunError
+    from diffchrom.executors import dask_place, local_place, share_cores
     from diffchrom.sweeps.estimate import relative_cost
-    from diffchrom.sweeps.executors import dask_place, local_place, share_cores
     from diffchrom.sweeps.folder import FAILED
     from diffchrom.sweeps.plan import jobs_of, make_plan
     from diffchrom.sweeps.running import run_sweep
@@ -98,6 +96,11 @@ def sweep(
         return
     place = dask_place(dask, reporter=console) if dask else local_place(cores)
     with live_view(console) as watch, place as where:
+        if dask and where.threads > 1:
+            console.note(
+                f"a Dask worker runs one job at a time, with {where.threads} threads; `dask worker "
+                "--nworkers N --nthreads 1` runs more jobs"
+            )
         outcomes = run_sweep(jobs, chosen.out, where, cost=relative_cost(jobs), watch=watch, reporter=console)
     print_runs(jobs, chosen.out)
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]

@@ -11,9 +11,9 @@ from typing import Any
 
 from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
+from diffchrom.executors import Cores
 from diffchrom.runs import FINISHED, SUMMARY_COLUMNS, Run
 from diffchrom.sweeps.estimate import estimate_jobs
-from diffchrom.sweeps.executors import Cores
 from diffchrom.sweeps.folder import read_jobs, status_of
 from diffchrom.sweeps.plan import Job
 from diffchrom.sweeps.running import Progress

@@ -1,8 +1,8 @@
 """Building and extending stores: from annotation, tracks and expression to one HDF5 file.
 
-Nothing of a store is written until all that was asked for has been read. Tracks are read in worker processes
-into parts beside the store, so a `prepare` that was killed goes on where it was; the store itself appears, or
-changes, in one rename.
+Nothing of a store is written until all that was asked for has been read. Tracks are read in worker processes,
+here or on a cluster, into parts beside the store, so a `prepare` that was killed goes on where it was; the
+store itself appears, or changes, in one rename.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from diffchrom.config import PREPARE, available_threads
 from diffchrom.errors import StoreError, UsageError
+from diffchrom.executors import ItemPool, item_pool
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.genes import Window
@@ -34,7 +35,6 @@ from diffchrom.reporting import SILENT, Reporter
 from diffchrom.store import Store
 from diffchrom.store_lock import locked
 from diffchrom.store_writer import StoreEditor, creating
-from diffchrom.workers import WorkerPool
 
 __all__ = ["PrepareRequest", "PrepareResult", "prepare"]
 
@@ -62,7 +62,7 @@ def prepare(request: PrepareRequest, reporter: Reporter = SILENT) -> PrepareResu
     Raises
     ------
     UsageError
-        Options that contradict each other, or the store.
+        Options that contradict each other, or the store; no Dask scheduler at the address.
     InputError
         A file that is missing, broken or not understood.
     StoreError
@@ -70,13 +70,14 @@ def prepare(request: PrepareRequest, reporter: Reporter = SILENT) -> PrepareResu
     """
     check_request(request)
     summary = Summary(reporter)
-    with locked(request.store):
+    threads = request.threads or available_threads()
+    with item_pool(threads, request.dask, reporter) as pool, locked(request.store):
         _remove_orphans(request.store)
         if request.deepdiff is not None:
             return _import_deepdiff(request, summary)
         if request.store.exists():
-            return _extend(request, Store(request.store), summary)
-        return _create(request, summary)
+            return _extend(request, Store(request.store), pool, summary)
+        return _create(request, pool, summary)
 
 
 def _remove_orphans(store: Path) -> None:
@@ -86,7 +87,7 @@ def _remove_orphans(store: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
+def _create(request: PrepareRequest, pool: ItemPool, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
     window = Window(
@@ -107,13 +108,10 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
     mask = bin_mask(request, genes, window, summary)
-    with WorkerPool(request.threads or available_threads()) as pool:
-        parts = prepare_tracks.read_parts(
-            folder, plans, windows, options, pool, summary, mask=mask, draft=True
-        )
-        kept = assayed_genes(parts, genes, request.min_coverage, summary)
-        genes = genes.take(kept)
-        parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
+    parts = prepare_tracks.read_parts(folder, plans, windows, options, pool, summary, mask=mask, draft=True)
+    kept = assayed_genes(parts, genes, request.min_coverage, summary)
+    genes = genes.take(kept)
+    parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
@@ -155,7 +153,7 @@ def _result(
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
-def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
+def _extend(request: PrepareRequest, store: Store, pool: ItemPool, summary: Summary) -> PrepareResult:
     check_same_rows(request, store)
     genes = store.genes
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
@@ -192,8 +190,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
     mask = bin_mask(request, genes, store.window, summary) if new else None
-    with WorkerPool(request.threads or available_threads()) as pool:
-        parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
+    parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     if parts or expression or changes or splits:

@@ -36,6 +36,8 @@ class PrepareRequest:
     splits : names of splits to store.
     replace : renew what the store has already.
     force : go on where the inputs seem to contradict each other.
+    threads : cores to read tracks with; None is all.
+    dask : address of the Dask scheduler whose workers read the tracks; None reads them here.
     """
 
     store: Path
@@ -61,6 +63,7 @@ class PrepareRequest:
     replace: bool = False
     force: bool = False
     threads: int | None = None
+    dask: str | None = None
     track_options: TrackOptions = field(default_factory=TrackOptions)
     expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
 

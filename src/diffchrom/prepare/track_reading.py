@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,6 +71,8 @@ class Source:
         Lengths of the annotation's chromosomes, for files that tell none.
     scale : float
         Factor its values are multiplied by.
+    size : int or None
+        Bytes it had when it was planned; None is not checked.
     control : Source or None
         What is subtracted from it or divides it, after its own scaling.
     """
@@ -80,6 +83,7 @@ class Source:
     sizes: Mapping[str, int]
     scale: float = 1.0
     replicate: str = ""
+    size: int | None = None
     control: Source | None = None
 
 
@@ -97,6 +101,29 @@ def file_facts(path: str | Path) -> dict[str, int]:
     """Size and modification time, by which an unchanged file is recognised."""
     status = Path(path).stat()
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def check_same_file(source: Source) -> None:
+    """See that this process has the file that was planned with, and that of its control.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or of another size: on a machine that sees other files under the path.
+    """
+    must = "every worker must see the same tracks under the same paths"
+    try:
+        size = file_facts(source.path)["size"]
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{source.path}: cannot be read on {platform.node()} ({reason}); {must}") from error
+    if source.size not in (None, size):
+        raise InputError(
+            f"{source.path}: has {size} bytes on {platform.node()}, and had {source.size} when this prepare "
+            f"began; {must}, and none may change meanwhile"
+        )
+    if source.control is not None:
+        check_same_file(source.control)
 
 
 def settings_digest(
@@ -203,6 +230,8 @@ def read_track(
     """
     from diffchrom.store_writer import write_part
 
+    for source in sources:
+        check_same_file(source)
     binned = [_read_source(source, windows, settings) for source in sources]
     total = binned[0].values.astype(np.float64)
     for other in binned[1:]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from diffchrom.annotation.chromosomes import Genome, check_genome
 from diffchrom.config import PREPARE
-from diffchrom.errors import DiffchromError, InputError
+from diffchrom.errors import DiffchromError, InputError, OutputError
+from diffchrom.executors import ItemPool
 from diffchrom.files import require_file
 from diffchrom.gene_ids import examples
 from diffchrom.genes import Genes, Window
@@ -31,7 +32,7 @@ from diffchrom.prepare.track_reading import (
 from diffchrom.signal.reading import track_chroms
 from diffchrom.signal.reads import bam_chroms, reads_kind
 from diffchrom.store_writer import is_part, read_part
-from diffchrom.workers import WorkerPool, WorkItem
+from diffchrom.workers import WorkItem
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _source(path: Path, track: Track, genome: Genome) -> Source:
         control = replace(_source(track.control, track, genome), scale=1.0)
     kind = "reads" if _is_reads(path) else "bigwig"
     names = genome.names.get(str(path), {})
-    return Source(str(path), kind, names, genome.sizes, track.scale, track.replicate, control)
+    size = file_facts(path)["size"]
+    return Source(str(path), kind, names, genome.sizes, track.scale, track.replicate, size, control)
 
 
 def plan_tracks(
@@ -214,7 +216,7 @@ def read_parts(
     plans: Sequence[Plan],
     windows: Windows,
     options: TrackOptions,
-    pool: WorkerPool,
+    pool: ItemPool,
     summary: Summary,
     *,
     mask: npt.NDArray[np.bool_] | None = None,
@@ -244,7 +246,7 @@ def read_parts(
             part.plan.label,
             "diffchrom.prepare.track_reading:read_track",
             {
-                "part": part.path,
+                "part": part.path.absolute(),
                 "sources": part.plan.sources,
                 "windows": windows,
                 "settings": options.settings,
@@ -261,8 +263,9 @@ def read_parts(
             for outcome in pool.run(items, time_limit=options.time_limit):
                 part = waiting[outcome.index]
                 task.advance(1, f"{part.plan.cell} {part.plan.mark}")
-                if outcome.error is not None:
-                    failures.append(outcome.error)
+                error = outcome.error or _unseen(part.path)
+                if error is not None:
+                    failures.append(error)
     finally:
         if folder.is_dir() and not any(folder.glob("*.h5")):
             remove_parts(folder)
@@ -274,6 +277,17 @@ def read_parts(
             summary.reporter.note(f"{kept} other tracks are read and kept for the next run of this command")
         raise failures[0]
     return parts
+
+
+def _unseen(path: Path) -> DiffchromError | None:
+    """The error of a part that a worker has written where this process does not see it."""
+    # Listing the folder makes network file systems forget that the file was not there before.
+    if path.parent.is_dir() and path.name in {entry.name for entry in path.parent.iterdir()}:
+        return None
+    return OutputError(
+        f"{path}: was written by a worker, and is not here; workers must see the store's folder "
+        f"{path.parent.parent.absolute()} under the same path"
+    )
 
 
 def tell_found(parts: Sequence[Part], summary: Summary) -> None:
@@ -292,7 +306,7 @@ def tell_found(parts: Sequence[Part], summary: Summary) -> None:
 
 
 def take_rows(
-    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: WorkerPool, summary: Summary
+    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: ItemPool, summary: Summary
 ) -> list[Part]:
     """Reduce drafts to the kept genes, compressed as they will stand in the store."""
     chosen = [Part(part.plan, part.path.with_suffix(".kept.h5")) for part in parts]
@@ -300,7 +314,7 @@ def take_rows(
         WorkItem(
             part.plan.label,
             "diffchrom.prepare.track_reading:take_part_rows",
-            {"source": part.path, "target": target.path, "kept": kept},
+            {"source": part.path.absolute(), "target": target.path.absolute(), "kept": kept},
         )
         for part, target in zip(parts, chosen, strict=True)
     ]

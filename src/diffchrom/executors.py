@@ -1,6 +1,8 @@
-"""Where jobs run: processes of this machine, or an existing Dask cluster.
+"""Where work runs: processes of this machine, or an existing Dask cluster.
 
-Both are `concurrent.futures.Executor`; whoever has work submits it and need not know which one it got.
+Both are `concurrent.futures.Executor`; whoever has work submits it and need not know which one it got. A
+sweep submits jobs; `prepare` has work items, which read files that nobody vouches for and so run in processes
+of their own wherever that is (`item_pool`).
 This module imports nothing heavy, because every worker process imports it before its threads are set.
 """
 
@@ -12,14 +14,23 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from diffchrom.errors import DiffchromError, UsageError
+from diffchrom.errors import DiffchromError, InputError, UsageError
 from diffchrom.reporting import SILENT, Reporter
+from diffchrom.workers import Outcome, WorkerPool, WorkItem, packed, run_apart
 
 T = TypeVar("T")
 
@@ -33,6 +44,10 @@ CONNECT_TIMEOUT = 6.0
 
 class WorkerDiedError(DiffchromError):
     """The process that ran a call was killed, every time it was tried."""
+
+
+class ClusterLostError(DiffchromError):
+    """The scheduler of a Dask cluster went away while it was in use."""
 
 
 @dataclass(frozen=True)
@@ -168,13 +183,13 @@ class LocalPool(Executor):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sweep's jobs go.
+    """Where calls go.
 
     Attributes
     ----------
     executor : takes calls.
-    capacity : says how many it runs at a time now; clusters grow and shrink.
-    threads : threads of each call.
+    capacity : says how many processes it has now; clusters grow and shrink.
+    threads : threads of each process.
     """
 
     executor: Executor
@@ -210,6 +225,8 @@ def dask_place(
     ------
     UsageError
         ``distributed`` is not installed, or nobody answers at the address.
+    ClusterLostError
+        The scheduler went away.
     """
     try:
         from distributed import Client
@@ -226,18 +243,96 @@ def dask_place(
         threads = [int(worker["nthreads"]) for worker in _dask_workers(client)]
         if not threads:
             reporter.warn(f"--dask {address}: the cluster has no workers yet; waiting for some")
-        elif max(threads) > 1:
-            # Jobs of one process take turns, since torch has one random generator a process.
-            reporter.note(
-                f"workers with {max(threads)} threads run one job at a time with that many threads; "
-                "`dask worker --nworkers N --nthreads 1` runs more jobs"
-            )
         yield Place(
             client.get_executor(pure=False), lambda: len(_dask_workers(client)), min(threads, default=1)
         )
+    except DiffchromError:
+        raise
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise ClusterLostError(
+            f"--dask {address}: the scheduler is gone; start it again, and give the same command to go on"
+        ) from error
     finally:
         client.close()
 
 
 def _dask_workers(client: Any) -> list[dict[str, Any]]:
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+class ItemPool(Protocol):
+    """What runs work items: `workers.WorkerPool` here, `ExecutorPool` elsewhere."""
+
+    def run(self, items: Sequence[WorkItem], *, time_limit: float = 3600.0) -> Iterator[Outcome]:
+        """Run every item and yield outcomes in order of completion."""
+
+
+class ExecutorPool:
+    """Work items on an executor, each in a process of its own beside the executor's worker.
+
+    Parameters
+    ----------
+    place : its workers must see all files under the same paths.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def run(self, items: Sequence[WorkItem], *, time_limit: float = 3600.0) -> Iterator[Outcome]:
+        """Run every item and yield outcomes in order of completion; see `workers.WorkerPool.run`.
+
+        What has not begun when the caller stops early is not run; what has begun runs to its end.
+        """
+        waiting = list(range(len(items)))[::-1]
+        futures: dict[Future[Outcome], int] = {}
+        folder = str(Path.cwd())
+        try:
+            while waiting or futures:
+                # One more than it can run, so that no worker waits for the way back and forth.
+                room = 2 * max(1, self._place.capacity() * self._place.threads) - len(futures)
+                for _ in range(min(room, len(waiting))):
+                    index = waiting.pop()
+                    data = packed(items[index])
+                    future = self._place.executor.submit(run_apart, data, time_limit, folder)
+                    futures[future] = index
+                for future in wait(futures, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                    index = futures.pop(future)
+                    yield _outcome(index, items[index].label, future)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _outcome(index: int, label: str, future: Future[Outcome]) -> Outcome:
+    """Outcome of a call; what the executor itself raises (a worker that died again and again) is an error."""
+    try:
+        return replace(future.result(), index=index)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        message = f"{label}: could not be read on the cluster ({reason}); see the workers' logs"
+        return Outcome(index, error=InputError(message))
+
+
+@contextlib.contextmanager
+def item_pool(threads: int, dask: str | None = None, reporter: Reporter = SILENT) -> Iterator[ItemPool]:
+    """Processes of this machine for work items, or those of a Dask cluster, while the block runs.
+
+    Parameters
+    ----------
+    threads : most processes at a time on this machine.
+    dask : address of a scheduler; then nothing runs here.
+    reporter : where notes on the cluster go.
+
+    Raises
+    ------
+    UsageError
+        See `dask_place`.
+    """
+    if dask is None:
+        with WorkerPool(threads) as pool:
+            yield pool
+    else:
+        with dask_place(dask, reporter=reporter) as place:
+            yield ExecutorPool(place)

@@ -1,0 +1,202 @@
+"""Tracks read on a Dask cluster make the same store; what goes wrong there is told in a line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import called, dask_cluster, free_port, wait_for
+from diffchrom.errors import DiffchromError
+from diffchrom.executors import ClusterLostError, ExecutorPool, Place, dask_place
+from diffchrom.prepare.building import prepare
+from diffchrom.prepare.request import PrepareRequest
+from diffchrom.store import Store
+from diffchrom.workers import WorkItem
+from test_prepare import GENES, write_bigwig, write_gtf
+
+TRACKS = [f"{cell}-{mark}.bw" for cell in ("A1", "B2") for mark in ("H3K4me1", "H3K4me3")]
+PREPARE = ["prepare", "--gtf", "genes.gtf", "--flank", "1000", "--blacklist", "blacklist.bed", "-q"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with genes, a blacklist and four tracks."""
+    write_gtf(tmp_path / "genes.gtf")
+    chrom, start = GENES[0][1:3]
+    (tmp_path / "blacklist.bed").write_text(f"{chrom}\t{start}\t{start + 300}\n")
+    for seed, name in enumerate(TRACKS):
+        write_bigwig(tmp_path / name, seed)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+def test_a_cluster_makes_and_extends_a_store_to_the_same_bytes(
+    here: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # The cluster's own folder is another one: paths that are relative here are found all the same.
+    made = []
+    with dask_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        for where in (["--threads", "2"], ["--dask", cluster.address]):
+            for tracks in (TRACKS[:2], TRACKS):
+                assert called([*PREPARE, "--bigwigs", *tracks, "--store", "s.h5", *where]) == 0
+            made.append((here / "s.h5").rename(here / f"{len(made)}.h5"))
+    assert made[0].read_bytes() == made[1].read_bytes()
+    assert Store(made[1]).cells() == ("A1", "B2")
+    assert hidden(here) == []
+
+
+def test_a_dead_address_is_told_soon_and_leaves_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    began = time.monotonic()
+    address = f"tcp://127.0.0.1:{free_port()}"
+    assert called([*PREPARE, "--bigwigs", *TRACKS, "--store", "s.h5", "--dask", address]) == 2
+    assert time.monotonic() - began < 10
+    assert f"--dask {address}: no Dask scheduler answers" in capsys.readouterr().err
+    assert not (here / "s.h5").exists()
+    assert hidden(here) == []
+
+
+# What the workers run; found by name in this module.
+def double(number: int) -> int:
+    return 2 * number
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def kill_the_dask_worker_once(marker: str) -> str:
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    return "read"
+
+
+def test_what_breaks_on_a_cluster_costs_its_own_track_only(tmp_path: Path) -> None:
+    def item(label: str, function: Callable[..., Any], **arguments: Any) -> WorkItem:
+        return WorkItem(label, f"test_prepare_dask:{function.__name__}", arguments)
+
+    with dask_cluster(tmp_path) as cluster, dask_place(cluster.address, timeout=60) as place:
+        wait_for(lambda: place.capacity() == 2)
+        pool = ExecutorPool(place)
+        items = [item("bad.bw", crash), item("slow.bw", hang), item("good.bw", double, number=4)]
+        outcomes = {outcome.index: outcome for outcome in pool.run(items, time_limit=10.0)}
+        assert str(outcomes[0].error).startswith("bad.bw: reading it crashed its worker process (SIGSEGV)")
+        assert "slow.bw: not read within 10 s" in str(outcomes[1].error)
+        assert outcomes[2].value == 8
+        assert [worker.poll() for worker in cluster.workers] == [None, None]
+        # A worker that is killed with its machine costs no track: another one reads it.
+        once = item("a.bw", kill_the_dask_worker_once, marker=str(tmp_path / "killed"))
+        (outcome,) = pool.run([once])
+        assert outcome.value == "read"
+        wait_for(lambda: place.capacity() == 1)
+        with (
+            pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
+            dask_place(cluster.address, timeout=3) as other,
+        ):
+            cluster.scheduler.kill()
+            wait_for(lambda: other.capacity() < 0)
+
+
+class Elsewhere(Executor):
+    """Runs calls here, on files that differ from those the caller sees."""
+
+    def __init__(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self.before, self.after = before, after
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.before()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        self.after()
+        return future
+
+
+def nothing() -> None:
+    pass
+
+
+def shorten() -> None:
+    Path(TRACKS[0]).write_bytes(Path(TRACKS[0]).read_bytes()[:-1])
+
+
+def remove() -> None:
+    Path(TRACKS[0]).unlink(missing_ok=True)
+
+
+def remove_parts() -> None:
+    shutil.rmtree(".s.h5.parts", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (shorten, nothing, "A1-H3K4me1.bw: has {less} bytes on {host}, and had {size} when"),
+        (
+            remove,
+            nothing,
+            "A1-H3K4me1.bw: cannot be read on {host} (No such file or directory); every worker",
+        ),
+        (
+            nothing,
+            remove_parts,
+            "was written by a worker, and is not here; workers must see the store's folder",
+        ),
+    ],
+)
+def test_a_worker_that_sees_other_files_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, before: Any, after: Any, said: str
+) -> None:
+    import platform
+
+    @contextmanager
+    def elsewhere(*_: object) -> Iterator[ExecutorPool]:
+        yield ExecutorPool(Place(Elsewhere(before, after), lambda: 1, 1))
+
+    monkeypatch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
+    monkeypatch.setattr("diffchrom.workers.KEPT_SECONDS", 0.0)
+    size = Path(TRACKS[0]).stat().st_size
+    request = PrepareRequest(
+        store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, dask="tcp://x"
+    )
+    with pytest.raises(DiffchromError) as error:
+        prepare(request)
+    assert said.format(less=size - 1, size=size, host=platform.node()) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (here / "s.h5").exists()
+
+
+def test_what_the_executor_itself_raises_names_the_track(here: Path) -> None:
+    class Gone(Executor):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(ConnectionError("the scheduler\nis gone"))
+            return future
+
+    (outcome,) = ExecutorPool(Place(Gone(), lambda: 0, 1)).run([WorkItem("x.bw", "operator:neg", {})])
+    told = "x.bw: could not be read on the cluster (ConnectionError: the scheduler is gone)"
+    assert str(outcome.error).startswith(told)
