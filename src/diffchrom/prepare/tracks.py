@@ -230,42 +230,15 @@ def read_parts(
         That of the first track that failed, after all others have been read and kept.
     """
     digest = windows.digest()
-    parts = []
-    for plan in plans:
-        name = hashlib.sha256(f"{plan.settings_sha256} {digest} {plan.label} {draft}".encode()).hexdigest()[
-            :32
-        ]
-        parts.append(Part(plan, folder / f"{name}.h5"))
+    parts = [_part(folder, plan, digest, draft) for plan in plans]
     waiting = [part for part in parts if not is_part(part.path)]
     if len(waiting) < len(parts):
         summary.note(
             f"{len(parts) - len(waiting)} tracks were read by an earlier prepare that did not finish"
         )
-    items = [
-        WorkItem(
-            part.plan.label,
-            "diffchrom.prepare.track_reading:read_track",
-            {
-                "part": part.path.absolute(),
-                "sources": part.plan.sources,
-                "windows": windows,
-                "settings": options.settings,
-                "attrs": part.plan.attrs(),
-                "mask": mask,
-                "draft": draft,
-            },
-        )
-        for part in waiting
-    ]
-    failures: list[DiffchromError] = []
+    shared = {"windows": windows, "settings": options.settings, "mask": mask, "draft": draft}
     try:
-        with summary.reporter.task("reading tracks", len(items)) as task:
-            for outcome in pool.run(items, time_limit=options.time_limit):
-                part = waiting[outcome.index]
-                task.advance(1, f"{part.plan.cell} {part.plan.mark}")
-                error = outcome.error or _unseen(part.path)
-                if error is not None:
-                    failures.append(error)
+        failures = _read_waiting(waiting, shared, pool, options.time_limit, summary)
     finally:
         if folder.is_dir() and not any(folder.glob("*.h5")):
             remove_parts(folder)
@@ -277,6 +250,40 @@ def read_parts(
             summary.reporter.note(f"{kept} other tracks are read and kept for the next run of this command")
         raise failures[0]
     return parts
+
+
+def _part(folder: Path, plan: Plan, windows_digest: str, draft: bool) -> Part:
+    """Where a plan's part lies: under a name made of all that decides what is in it."""
+    known_by = f"{plan.settings_sha256} {windows_digest} {plan.label} {draft}"
+    return Part(plan, folder / f"{hashlib.sha256(known_by.encode()).hexdigest()[:32]}.h5")
+
+
+def _read_waiting(
+    waiting: Sequence[Part], shared: Mapping[str, Any], pool: ItemPool, time_limit: float, summary: Summary
+) -> list[DiffchromError]:
+    """Read tracks into their parts, and return the errors of those that failed; `shared` goes to all."""
+    items = [
+        WorkItem(
+            part.plan.label,
+            "diffchrom.prepare.track_reading:read_track",
+            {
+                "part": part.path.absolute(),
+                "sources": part.plan.sources,
+                "attrs": part.plan.attrs(),
+                **shared,
+            },
+        )
+        for part in waiting
+    ]
+    failures: list[DiffchromError] = []
+    with summary.reporter.task("reading tracks", len(items)) as task:
+        for outcome in pool.run(items, time_limit=time_limit):
+            part = waiting[outcome.index]
+            task.advance(1, f"{part.plan.cell} {part.plan.mark}")
+            error = outcome.error or _unseen(part.path)
+            if error is not None:
+                failures.append(error)
+    return failures
 
 
 def _unseen(path: Path) -> DiffchromError | None:
