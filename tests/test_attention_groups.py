@@ -19,9 +19,10 @@ from diffchrom.attention.groups import (
     group_table,
     permutation_p,
 )
-from diffchrom.attention.plots import check_figure_path, plot_distance, plot_groups
+from diffchrom.attention.plots import plot_distance, plot_groups
 from diffchrom.attention.reports import report_groups
 from diffchrom.errors import InputError, UsageError
+from diffchrom.figures import check_figure_path
 from diffchrom.genes import Window
 from diffchrom.store import Store
 
@@ -173,5 +174,5 @@ def test_figures_show_what_the_table_says(toy_store: Store) -> None:
 
 
 def test_an_unknown_figure_format_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"must end in \.png, \.svg, \.pdf"):
+    with pytest.raises(UsageError, match=r"ends in \.png, \.svg, \.pdf"):
         check_figure_path(Path("x.jpg"))

@@ -18,7 +18,7 @@ from diffchrom.metrics import METRICS, paired_bootstrap, pearson, pearson_of_man
 from diffchrom.reporting import SilentReporter
 from diffchrom.runs import FINISHED, TRAINING, Run, RunConfig, part_metrics, prediction_columns
 from diffchrom.sweeps.comparing import COLUMNS, find_runs, load_results
-from diffchrom.sweeps.comparison import REFERENCES, compare, contrasts, holm, summary_table
+from diffchrom.sweeps.comparison import REFERENCES, Comparison, compare, contrasts, holm, summary_table
 
 N = 120
 WINDOW = Window(flank=1000, bin_size=100)
@@ -331,8 +331,23 @@ def test_the_summary_goes_to_a_file_and_the_bars_are_drawn(
     assert "<svg" in again.read_text()
 
 
+@pytest.mark.parametrize("n_pairs", [1, 3, 5])
+def test_every_method_and_pair_is_drawn(tmp_path: Path, n_pairs: int) -> None:
+    from diffchrom.sweeps.plots import plot_methods
+
+    pairs = tuple((f"A{i}", f"B{i}") for i in range(n_pairs))
+    r = np.linspace(0.2, 0.7, 2 * n_pairs).reshape(2, n_pairs)
+    r[1, 0] = np.nan  # a method that was not run on a pair
+    resampled = r + np.array([-0.1, 0.0, 0.1])[:, None, None]
+    comparison = Comparison(("ridge", "raw"), (("ridge", "NA"), ("raw", "NA")), pairs, r, resampled)
+    plot_methods(comparison, tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    for text in ("ridge", "raw", *(f"{a}, {b}" for a, b in pairs)):
+        assert f">{text}<" in drawn
+
+
 def test_a_plot_of_an_unknown_format_is_refused(sweep: Path) -> None:
-    from diffchrom.sweeps.plots import plot_bars
+    from diffchrom.sweeps.plots import plot_methods
 
     with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
-        plot_bars(compare(load_results([sweep]), resamples=100), sweep / "figure.bmp")
+        plot_methods(compare(load_results([sweep]), resamples=100), sweep / "figure.bmp")

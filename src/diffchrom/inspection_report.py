@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.errors import OutputError, RunError, UsageError
-from diffchrom.files import staged
+from diffchrom.errors import RunError, UsageError
+from diffchrom.figures import check_figure_path, save_figure
 from diffchrom.inspection import StoreSummary
 from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run, describe_labels
 from diffchrom.tables import format_value
-
-PLOT_FORMATS = (".png", ".svg", ".pdf")
-#: Where matplotlib writes the date of a plot.
-_DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
@@ -183,21 +179,15 @@ def json_text(values: Mapping[str, Any]) -> str:
     return json.dumps(_plain(values), indent=2, allow_nan=False) + "\n"
 
 
-def check_plot_name(path: Path) -> None:
-    """Raise UsageError when `path` ends in none of `PLOT_FORMATS`."""
-    if path.suffix.lower() not in PLOT_FORMATS:
-        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(PLOT_FORMATS)}")
-
-
 def plot_profiles(summary: StoreSummary, path: Path) -> None:
     """Draw the mean signal around the TSS, one panel a mark and one line a cell.
 
     Raises
     ------
     UsageError
-        When the name ends in none of `PLOT_FORMATS`, or the store has no tracks.
+        When the name ends in none of `figures.FIGURE_METADATA`, or the store has no tracks.
     """
-    check_plot_name(path)
+    check_figure_path(path)
     tracks = [track for track in summary.tracks if track.around == "tss"]
     if not tracks:
         raise UsageError(f"--plot: {summary.path} has no tracks")
@@ -221,11 +211,4 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
         axes.set(title=mark, xlabel="distance from the TSS (kb)", ylabel="mean signal")
         if i == 0 and len(cells) <= 10:
             axes.legend(fontsize="small")
-    try:
-        with staged(path) as temporary:
-            # No date in the file: the same store gives the same bytes.
-            metadata = {_DATES[path.suffix.lower()]: None} if path.suffix.lower() in _DATES else {}
-            with mpl.rc_context({"svg.hashsalt": "diffchrom"}):
-                figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
-    except ValueError as error:
-        raise OutputError(f"{path}: cannot be drawn ({error})") from error
+    save_figure(figure, path)

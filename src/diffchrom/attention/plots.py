@@ -14,20 +14,12 @@ import numpy.typing as npt
 
 from diffchrom.attention.deletion import DeletionCurves
 from diffchrom.attention.groups import GROUPS, GroupAttention
-from diffchrom.errors import UsageError
-from diffchrom.files import staged
 from diffchrom.genes import Window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Suffix to what keeps the time of writing out of the file, so that equal figures are equal files.
-FIGURE_METADATA: dict[str, dict[str, None]] = {
-    ".png": {},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-}
 # Dark blue and light orange of Okabe and Ito: apart in grey and for every kind of colour blindness.
 _BARS: dict[str, dict[str, Any]] = {
     "up": {"color": "#0072B2", "edgecolor": "black"},
@@ -37,36 +29,11 @@ _CURVES = (
     ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", "-.", "^"),
     ("#009E73", ":", "D"), ("#999999", (0, (5, 1, 1, 1, 1, 1)), "x"),
 )  # fmt: skip
-_RASTER_DPI = 200
-
-
-def check_figure_path(path: Path) -> Path:
-    """Return `path`; UsageError where its suffix is none of `FIGURE_METADATA`."""
-    if path.suffix.lower() not in FIGURE_METADATA:
-        raise UsageError(f"--plot {path}: the name must end in {', '.join(FIGURE_METADATA)}")
-    return path
 
 
 def heat_map_path(path: Path) -> Path:
     """Where the heat map goes when the bars go to `path`: ``NAME.bins.SUFFIX``."""
     return path.with_name(f"{path.stem}.bins{path.suffix}")
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all, in the format that its name says."""
-    import matplotlib
-
-    check_figure_path(path)
-    style: Any = {"svg.hashsalt": "diffchrom", "svg.fonttype": "none", "pdf.fonttype": 42}
-    suffix = path.suffix.lower()
-    with staged(path) as temporary, matplotlib.rc_context(style):
-        figure.savefig(
-            temporary,
-            format=suffix[1:],
-            dpi=_RASTER_DPI,
-            metadata=FIGURE_METADATA[suffix],
-            bbox_inches="tight",
-        )
 
 
 def _new_figure(width: float, height: float, n_rows: int, n_columns: int = 1) -> tuple[Figure, Any]:

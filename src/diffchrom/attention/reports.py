@@ -12,15 +12,9 @@ import numpy.typing as npt
 from diffchrom.attention.check import SAMPLE, Check, Finding, check, open_others, sibling_runs
 from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
-from diffchrom.attention.plots import (
-    check_figure_path,
-    heat_map_path,
-    plot_deletion,
-    plot_distance,
-    plot_groups,
-    save_figure,
-)
+from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
 from diffchrom.attention.weights import AttentionSource, Rows
+from diffchrom.figures import check_figure_path, save_figure
 from diffchrom.files import output_text
 from diffchrom.reporting import SILENT, Reporter
 from diffchrom.runs import Run

@@ -48,11 +48,11 @@ def compare(
     if summary or plot is not None:
         from diffchrom.sweeps.comparison import compare as compare_methods
         from diffchrom.sweeps.comparison import summary_table
-        from diffchrom.sweeps.plots import plot_bars
+        from diffchrom.sweeps.plots import plot_methods
 
         comparison = compare_methods(results, resamples=resamples, seed=seed, reporter=console)
         if plot is not None:
-            plot_bars(comparison, plot)
+            plot_methods(comparison, plot)
     if summary:
         header, rows = summary_table(comparison)
     else:

@@ -38,6 +38,7 @@ def info(
     """Tell what a store or a run holds: cells, marks, genes, splits, signal, and what looks wrong."""
     console = options.start(quiet=quiet, verbose=verbose)
     from diffchrom import inspection_report as report
+    from diffchrom.figures import check_figure_path
     from diffchrom.files import output_text
     from diffchrom.inspection import summarise_store
     from diffchrom.leakage import leakage_text, store_leakage
@@ -52,7 +53,7 @@ def info(
         text = report.run_text(values)
     else:
         if plot is not None:
-            report.check_plot_name(plot)
+            check_figure_path(plot)
         summary = summarise_store(Store(path), verify=verify, reporter=console)
         values, text = summary.to_dict(), report.store_text(summary)
         if leakage:

@@ -13,6 +13,7 @@ from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group
 from diffchrom.attention.weights import AttentionSource, Rows, from_upstream, open_attention
 from diffchrom.cross_validation import fold_folder
 from diffchrom.errors import InputError, RunError
+from diffchrom.figures import COLOURS
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
 from diffchrom.reporting import SILENT, Reporter
@@ -20,7 +21,6 @@ from diffchrom.runs import Run
 from diffchrom.store import Store
 from diffchrom.sweeps.comparing import Result
 from diffchrom.sweeps.plan import DEEPDIFF
-from diffchrom.sweeps.plots import COLOURS
 
 #: Runs whose attention is drawn: the best of each pair by validation r, up to these many.
 MAX_RUNS = 4

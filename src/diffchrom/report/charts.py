@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.sweeps.plots import COLOURS
+from diffchrom.figures import COLOURS
 
 #: Significant digits of drawn numbers: more than a screen shows, and a page of 100 runs stays small.
 DIGITS = 4

@@ -1,0 +1,57 @@
+"""Where every figure is written: formats by the name's suffix, the same bytes for the same figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffchrom.errors import OutputError, UsageError
+from diffchrom.files import staged
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Suffix to what keeps the time of writing out of the file, so that equal figures are equal files.
+FIGURE_METADATA: dict[str, dict[str, None]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+#: Okabe and Ito's colours, told apart with every common colour blindness.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+_RASTER_DPI = 200
+
+
+def check_figure_path(path: Path) -> Path:
+    """Return `path`; UsageError where its suffix is none of `FIGURE_METADATA`."""
+    if path.suffix.lower() not in FIGURE_METADATA:
+        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(FIGURE_METADATA)}")
+    return path
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all, in the format that its name says; text stays text.
+
+    Raises
+    ------
+    UsageError
+        When the suffix is none of `FIGURE_METADATA`.
+    OutputError
+        When the figure cannot be drawn or written.
+    """
+    import matplotlib as mpl
+
+    check_figure_path(path)
+    style: Any = {"svg.hashsalt": "diffchrom", "svg.fonttype": "none", "pdf.fonttype": 42}
+    suffix = path.suffix.lower()
+    try:
+        with staged(path) as temporary, mpl.rc_context(style):
+            figure.savefig(
+                temporary,
+                format=suffix[1:],
+                dpi=_RASTER_DPI,
+                metadata=FIGURE_METADATA[suffix],
+                bbox_inches="tight",
+            )
+    except ValueError as error:
+        raise OutputError(f"{path}: cannot be drawn ({error})") from error
