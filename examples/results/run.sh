@@ -16,5 +16,6 @@ for name in sample pilot; do
     diffchrom compare $name --output $name.runs.tsv
     diffchrom compare $name --summary --plot $name.figure4.svg --output $name.table1.tsv
     diffchrom report $name --output $name.report.html
+    python "$plans/table.py" $name > $name.table.md
 done
 exit "${failed:-0}"

@@ -1,10 +1,10 @@
-"""Two workers against one on the same sweep, beside two processes against one that only burn time.
+"""Two workers against one on the same sweep, beside one process and two that only burn time.
 
-Rounds are interleaved: burn with one process, burn with two, sweep with one worker, sweep with two. The burn
-says whether two cores are really there; the sweep should come near it, and take at most 0.6 of one worker's
-time where the burn takes 0.5. On a machine that is busy with other work the wall times say little; the CPU
-seconds of the workers still say what two workers cost more than one (their start): half of that ratio is what
-the wall ratio would be on two free cores.
+Rounds are interleaved: each burn with one process and with two, the sweep with one worker and with two.
+The burns say what two cores are worth on this machine: one counts in Python, the other multiplies matrices,
+as a job mostly does, so that cores which share vector units or clock with others show it. The sweep should
+come near the second burn, and take at most 0.6 of one worker's time where that takes 0.5. On a machine that is
+busy with other work the wall times say little; the CPU seconds of the workers still say what two cost more.
 
     python tests/benchmarks/bench_sweep.py [--rounds 3] [--jobs 8] [--epochs 10]
 """
@@ -18,25 +18,38 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-BURN = 30_000_000
 
-
-def burn(n: int) -> int:
+def count(n: int) -> int:
     total = 0
-    for i in range(n):
+    for i in range(n * 3_000_000):
         total += i & 3
     return total
 
 
-def burn_seconds(processes: int) -> float:
-    started = time.perf_counter()
+def multiply(n: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    left, right = torch.randn(2, 512, 512)
+    for _ in range(n * 100):
+        right = (left @ right) / 16  # keeps its size
+
+
+BURNS = {"burn, Python": count, "burn, matrices": multiply}
+PARTS = 10  # of a burn, shared out over the processes
+
+
+def burn_seconds(burn: Callable[[int], object], processes: int) -> float:
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.map(burn, [BURN // processes] * processes, chunksize=1)
-    return time.perf_counter() - started
+        pool.map(burn, [0] * processes, chunksize=1)  # starts and imports
+        started = time.perf_counter()
+        pool.map(burn, [PARTS // processes] * processes, chunksize=1)
+        return time.perf_counter() - started
 
 
 def children_cpu() -> float:
@@ -79,20 +92,16 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "s.h5", n_genes=400, window=Window(10_000, 100)).path
-        ratios: dict[str, list[float]] = {"burn": [], "sweep": [], "sweep, CPU": []}
-        for _ in range(options.rounds):
-            one, two = burn_seconds(1), burn_seconds(2)
-            ratios["burn"].append(two / one)
+        ratios: dict[str, list[float]] = {name: [] for name in (*BURNS, "sweep", "sweep, CPU")}
+        for number in range(options.rounds):
+            for name, burn in BURNS.items():
+                ratios[name].append(burn_seconds(burn, 2) / burn_seconds(burn, 1))
             first, second = (sweep_seconds(store, n, options.jobs, options.epochs) for n in (1, 2))
             ratios["sweep"].append(second[0] / first[0])
             ratios["sweep, CPU"].append(second[1] / first[1])
-            print(
-                f"burn {one:.2f} s, {two:.2f} s; sweep {first[0]:.1f} s, {second[0]:.1f} s; "
-                f"its workers' CPU {first[1]:.1f} s, {second[1]:.1f} s",
-                flush=True,
-            )
+            print(*(f"{name} {values[number]:.2f}" for name, values in ratios.items()), sep=", ", flush=True)
     for name, values in ratios.items():
-        print(f"{name}: two take {statistics.median(values):.2f} of one's time (median of {values})")
+        print(f"{name}: two take {statistics.median(values):.2f} of what one takes")
 
 
 if __name__ == "__main__":
