@@ -3,8 +3,9 @@
 Rounds are interleaved: each burn with one process and with two, the sweep with one worker and with two.
 The burns say what two cores are worth on this machine: one counts in Python, the other multiplies matrices,
 as a job mostly does, so that cores which share vector units or clock with others show it. The sweep should
-come near the second burn, and take at most 0.6 of one worker's time where that takes 0.5. On a machine that is
-busy with other work the wall times say little; the CPU seconds of the workers still say what two cost more.
+come near the second burn, and take at most 0.6 of one worker's time where that takes 0.5. On a machine
+that is busy with other work the wall times say little; the CPU seconds of the workers still say what two cost
+more.
 
     python tests/benchmarks/bench_sweep.py [--rounds 3] [--jobs 8] [--epochs 10]
 """

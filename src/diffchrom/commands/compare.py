@@ -23,7 +23,7 @@ def compare(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw r by pair and method as bars: .png, .svg or .pdf."),
+        typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
     ] = None,
     output: options.OutputOption = None,
     force: Annotated[

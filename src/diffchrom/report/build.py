@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffchrom.errors import StoreError
+from diffchrom.report import comparison as methods
 from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
@@ -101,7 +102,7 @@ def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
         most = int(wins.argmax())
         sentences.append(
             f"Highest mean Pearson r on the test genes: {comparison.labels[0]}, "
-            f"{results.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}. "
+            f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}. "
             f"Most pairs won: {comparison.labels[most]}, {int(wins[most])} of {len(comparison.pairs)}."
         )
     for result in found if len(found) == 1 else []:
@@ -114,7 +115,7 @@ def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
         )
     parts = []
     if len(comparison.labels) > 1:
-        parts.append(Part("table", "Methods (Table 1 of the paper)", table=results.table_1(comparison)))
+        parts.append(Part("table", "Methods (Table 1 of the paper)", table=methods.table_1(comparison)))
     return Section("summary", "Summary", parts, sentences)
 
 
@@ -142,9 +143,9 @@ def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter
 def _accuracy(found: Sequence[Result], comparison: Comparison, palette: Palette) -> Section:
     parts = []
     if len(found) > 1:
-        parts.append(Part("chart", chart=results.figure_4(comparison, palette)))
+        parts.append(Part("chart", chart=methods.figure_4(comparison, palette)))
     if len(comparison.labels) > 1:
-        parts.append(Part("chart", chart=results.contrast_matrix(comparison)))
+        parts.append(Part("chart", chart=methods.contrast_matrix(comparison)))
     parts.append(Part("table", "All runs, test genes, with 95% intervals", table=results.runs_table(found)))
     known = {result.pair: describe_labels(result.run.config.details) for result in found}
     notes = [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]

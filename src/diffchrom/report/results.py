@@ -1,4 +1,4 @@
-"""Charts and tables of results: Figure 4, training curves, predicted against measured, calibration."""
+"""Charts and tables of runs: metrics, training curves, predicted against measured, calibration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import numpy.typing as npt
 from diffchrom.errors import RunError
 from diffchrom.files import open_text
 from diffchrom.metrics import METRICS, pearson
-from diffchrom.report.charts import Chart, Palette, Table, View, axis, count
+from diffchrom.report.charts import Chart, Palette, Table, View, axis
 from diffchrom.runs import HISTORY
 from diffchrom.sweeps.comparing import Result
-from diffchrom.sweeps.comparison import REFERENCES, Comparison, contrasts, summary_table
 
 #: Most views of one chart; a page of hundreds of runs shows these many, and says so.
 MAX_VIEWS = 12
@@ -25,26 +24,6 @@ MAX_POINTS = 1200
 #: Groups of genes, by prediction, of a calibration curve.
 CALIBRATION_GROUPS = 10
 _LEGEND = {"orientation": "h", "y": -0.25}
-
-
-def table_1(comparison: Comparison) -> Table:
-    """The paper's Table 1 and the number of pairs won, without the matrix of tests."""
-    header, rows = summary_table(comparison)
-    end = header.index("wins") + 1
-    kept = [
-        i
-        for i, name in enumerate(header[:end])
-        if "_vs_" not in name or any(row[i] is not None for row in rows)
-    ]
-    return Table(tuple(_spoken(header[i]) for i in kept), [[row[i] for i in kept] for row in rows])
-
-
-def _spoken(column: str) -> str:
-    names = {"n_pairs": "pairs", "mean_pearson": "mean r", "median_pearson": "median r", "wins": "pairs won"}
-    for reference in REFERENCES:
-        for average in ("mean", "median"):
-            names[f"{average}_vs_{reference}"] = f"{average} r / {reference}"
-    return names.get(column, column)
 
 
 def runs_table(results: Sequence[Result]) -> Table:
@@ -63,108 +42,6 @@ def _with_interval(row: dict[str, Any], name: str) -> str | None:
         return None
     interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
     return f"{value:.3f}{interval}"
-
-
-def figure_4(comparison: Comparison, palette: Palette) -> Chart:
-    """Bars of r by pair and method."""
-    names = [", ".join(pair) for pair in comparison.pairs]
-    traces = []
-    for i, label in enumerate(comparison.labels):
-        ends = np.array([comparison.interval(i, j) for j in range(len(names))])
-        r = comparison.r[i]
-        traces.append(
-            {
-                "type": "bar",
-                "name": label,
-                "x": names,
-                "y": r,
-                "marker": {"color": palette.colour(label), "line": {"color": "#222", "width": 0.5}},
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": ends[:, 1] - r,
-                    "arrayminus": r - ends[:, 0],
-                    "thickness": 1,
-                    "width": 2,
-                    "color": "#222",
-                },
-                "hovertemplate": "%{x}<br>r = %{y:.3f}",
-            }
-        )
-    best = comparison.labels[0]
-    alt = (
-        f"Bars of Pearson's r of {count(len(comparison.labels), 'method')} on {count(len(names), 'pair')} of "
-        f"cells. Highest on average: {best}, {shown_mean(comparison.r[0])}."
-    )
-    layout = {
-        "barmode": "group",
-        "xaxis": axis("pair (A, B)", type="category"),
-        "yaxis": axis("Pearson r, test genes"),
-        "legend": _LEGEND,
-    }
-    caption = (
-        "Pearson's r of predicted and measured log2 fold change on the test genes (Figure 4 of the paper), "
-        "mean over seeds and folds; whiskers are 95% gene-bootstrap intervals."
-    )
-    return Chart(
-        "figure4",
-        "Methods by pair",
-        caption,
-        [View("all", alt, traces, layout)],
-        460,
-        90 + 7 * comparison.r.size,
-    )
-
-
-def shown_mean(values: npt.NDArray[np.float64]) -> str:
-    """Mean of what is known, for a sentence."""
-    known = values[np.isfinite(values)]
-    return f"{known.mean():.3f}" if len(known) else "undefined"
-
-
-def contrast_matrix(comparison: Comparison) -> Chart:
-    """Heat map of mean differences in r, with Holm-corrected p-values on hovering."""
-    labels = list(comparison.labels)
-    size = len(labels)
-    value, text = np.full((size, size), np.nan), [[""] * size for _ in range(size)]
-    rows = []
-    significant = 0
-    for contrast in contrasts(comparison):
-        i, j = labels.index(contrast.first), labels.index(contrast.second)
-        value[i, j], value[j, i] = contrast.value, -contrast.value
-        star = "*" if contrast.p_adjusted < 0.05 else ""
-        significant += bool(star)
-        text[i][j] = text[j][i] = star
-        rows.append(
-            [contrast.first, contrast.second, contrast.n_pairs, contrast.value, contrast.low, contrast.high,
-             contrast.p_value, contrast.p_adjusted]
-        )  # fmt: skip
-    limit = float(np.nanmax(np.abs(value))) if np.isfinite(value).any() else 1.0
-    trace = {
-        "type": "heatmap",
-        "x": labels,
-        "y": labels,
-        "z": value,
-        "text": text,
-        "texttemplate": "%{text}",
-        "colorscale": [[0, "#b35806"], [0.5, "#f7f7f7"], [1, "#2166ac"]],
-        "zmin": -limit,
-        "zmax": limit,
-        "colorbar": {"title": {"text": "r less r"}},
-        "hovertemplate": "%{y} less %{x}: %{z:.3f} %{text}<extra></extra>",
-    }
-    alt = f"Matrix of differences in mean r; {significant} of {len(rows)} differ with corrected p below 0.05."
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("", type="category", autorange="reversed")}
-    header = ("first", "second", "pairs", "first less second", "low", "high", "p", "p (Holm)")
-    caption = (
-        "Row less column: mean difference in r over the pairs both have. * marks p < 0.05 in a bootstrap "
-        "paired over genes, after Holm's correction for all comparisons."
-    )
-    chart_height = 200 + 26 * size
-    return Chart(
-        "contrasts", "Which methods differ", caption, [View("all", alt, [trace], layout)], chart_height,
-        260 + 22 * size, Table(header, rows),
-    )  # fmt: skip
 
 
 def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
