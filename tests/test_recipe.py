@@ -17,7 +17,7 @@ from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.fitting import learning_rate
 from diffchrom.deepdiff.inference import build_model, load_model, predict_run
-from diffchrom.deepdiff.segments import Scaling
+from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.runs import Run
 from diffchrom.store import Store
@@ -75,6 +75,37 @@ def test_bins_are_merged_before_the_logarithm_and_scaled_with_the_genes_given() 
     values = np.log([5.0, 16])
     expected = (values - values.mean()) / values.std()
     np.testing.assert_allclose(scaling(model._merge(signal))[0, 0].numpy(), expected, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 60), n_segments=st.integers(1, 12))
+def test_means_of_segments_are_those_of_adaptive_pooling(n: int, n_segments: int) -> None:
+    values = torch.randn(2, 3, n, generator=torch.Generator().manual_seed(n))
+    expected = torch.nn.functional.adaptive_avg_pool1d(values, n_segments)
+    torch.testing.assert_close(mean_of_segments(values, n_segments), expected)
+
+
+@pytest.mark.parametrize("n_steps", [1, 50, 51])
+def test_a_pattern_is_a_convolution_over_all_marks(n_steps: int) -> None:
+    torch.manual_seed(0)
+    segments = Segments(n_marks=3, n_segments=10, channels=4, width=5, dropout=0.5).eval()
+    first, second = segments.patterns[0], segments.patterns[2]
+    steps, means = torch.randn(2, 3, n_steps), torch.randn(2, 3, 10)
+    convolved = torch.conv1d(steps, first.weight.view(4, 3, 5), first.bias, padding=2).relu()
+    convolved = torch.conv1d(convolved, second.weight[:, :, None], second.bias).relu()
+    amounts = torch.nn.functional.adaptive_avg_pool1d(convolved, 10)
+    expected = torch.cat((means.flatten(1), amounts.flatten(1)), dim=1)
+    torch.testing.assert_close(segments(steps, means), expected)
+
+
+def test_a_gene_goes_without_a_pattern_in_all_segments() -> None:
+    torch.manual_seed(0)
+    segments = Segments(n_marks=1, n_segments=4, channels=8, width=3, dropout=0.5).train()
+    torch.nn.init.constant_(segments.patterns[2].bias, 10.0)  # every pattern is there, everywhere
+    amounts = segments(torch.rand(50, 1, 20), torch.zeros(50, 1, 4))[:, 4:].view(50, 8, 4)
+    gone = amounts == 0
+    assert torch.equal(gone.any(dim=2), gone.all(dim=2))
+    assert 0.35 < gone.float().mean() < 0.65
 
 
 def test_a_constant_mark_stays_zero() -> None:

