@@ -118,6 +118,17 @@ def test_workers_are_kept_between_calls_and_gone_at_the_end() -> None:
     assert "diffchrom.workers" not in children()
 
 
+def test_a_kept_worker_that_was_killed_while_idle_costs_no_item() -> None:
+    with WorkerPool(1) as pool:
+        (first,) = pool.run([item("a", "process_id")])
+        os.kill(first.value, signal.SIGKILL)
+        wait_for(lambda: "<defunct>" in children())
+        (second,) = pool.run([item("a", "process_id")])
+        assert second.error is None
+        assert second.value not in (None, first.value)
+    assert "diffchrom.workers" not in children()
+
+
 def test_workers_are_gone_when_the_caller_stops_early() -> None:
     with WorkerPool(2) as pool:
         assert next(pool.run([item("a", "double", number=1), item("b", "hang")])).value == 2

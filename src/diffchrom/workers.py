@@ -238,6 +238,8 @@ class WorkerPool:
             self._dismiss(list(self._busy))  # the caller has stopped early
 
     def _engage(self) -> _Worker:
+        # One that was killed while it had nothing to do must not be taken for a crash on the next file.
+        self._dismiss([worker for worker in self._idle if worker.process.poll() is not None])
         if self._idle:
             worker = self._idle.pop()
         else:
