@@ -256,6 +256,19 @@ def test_runs_of_different_data_are_not_compared_silently(
     assert len(forced.out.splitlines()) == 3
 
 
+def test_folds_that_another_seed_dealt_are_not_compared(tmp_path: Path) -> None:
+    for method, dealt in (("raw", 0), ("aux", 1)):
+        make_run(tmp_path / method, method, 1.0, split=f"gene-fold1of5.seed{dealt}")
+    with pytest.raises(
+        RunError, match=r"aux.* not comparable: folds of other genes|raw.* not comparable: folds"
+    ):
+        load_results([tmp_path])
+    # Each run's own seed deals its folds: seeds of one method are compared as they are.
+    for seed in (0, 1):
+        make_run(tmp_path / "seeds" / str(seed), "raw", 1.0, split=f"gene-fold1of5.seed{seed}", seed=seed)
+    assert len(load_results([tmp_path / "seeds"])) == 2
+
+
 def test_folds_of_one_cross_validation_are_compared(tmp_path: Path) -> None:
     for fold in (1, 2, 3):
         for method, noise in (("raw", 0.5), ("aux", 3.0)):

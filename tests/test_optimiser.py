@@ -80,6 +80,16 @@ def test_parameters_without_a_gradient_stay_as_they_are() -> None:
     assert torch.equal(unused, torch.ones(3))
 
 
+@pytest.mark.parametrize("replaced", [None, torch.ones(5)])
+def test_a_gradient_that_was_replaced_is_refused(replaced: torch.Tensor | None) -> None:
+    model = small_model()
+    optimiser = Adam(model.parameters(), lr=0.01)
+    train(model, lambda: optimiser.step(1.0), 1)
+    model[0].bias.grad = replaced  # type: ignore[index]
+    with pytest.raises(RuntimeError, match="replaced"):
+        optimiser.step(1.0)
+
+
 def test_a_step_does_not_load_the_compiler_of_torch() -> None:
     script = """
 import sys, torch

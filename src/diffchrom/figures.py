@@ -54,4 +54,4 @@ def save_figure(figure: Figure, path: Path) -> None:
                 bbox_inches="tight",
             )
     except ValueError as error:
-        raise OutputError(f"{path}: cannot be drawn ({error})") from error
+        raise OutputError(f"{path}: cannot be drawn ({' '.join(str(error).split())})") from error

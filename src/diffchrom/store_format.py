@@ -23,10 +23,10 @@ SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
 REPLICATES, LABELS = "replicates", "labels"
 #: What the groups hold, as dimensions and kinds of values; a reader ignores whatever else stands there.
 MEMBERS = {
-    "signal": (2, "iufS"),
-    "signal_tes": (2, "iufS"),
-    "expression": (1, "iufS"),
-    REPLICATES: (2, "iufS"),
+    "signal": (2, "iuf"),
+    "signal_tes": (2, "iuf"),
+    "expression": (1, "iuf"),
+    REPLICATES: (2, "iuf"),
     "splits": (1, "iu"),
 }
 #: Columns of a pair's given changes.

@@ -39,10 +39,13 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals; a row a (pair, method, preset, seed)."""
     console = options.start(quiet=quiet, verbose=verbose)
+    from diffchrom.figures import check_figure_path
     from diffchrom.files import output_text
     from diffchrom.sweeps.comparing import COLUMNS, load_results
     from diffchrom.tables import format_row
 
+    if plot is not None:
+        check_figure_path(plot)
     results = load_results(runs, force=force, reporter=console)
     header: tuple[str, ...] = COLUMNS
     if summary or plot is not None:

@@ -22,7 +22,7 @@ class Adam:
     ----------
     parameters
         All on one device and of one dtype. They and their gradients become views of one vector each, so move
-        them before, and never set a gradient to None.
+        them before, and never replace a gradient.
     lr
         Learning rate; the attribute may be set between steps.
     """
@@ -33,8 +33,9 @@ class Adam:
         self._sizes = [parameter.numel() for parameter in self._parameters]
         self._values = torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
         self._gradient = torch.zeros_like(self._values)
-        values, gradients = self._views(self._values), self._views(self._gradient)
-        for parameter, value, gradient in zip(self._parameters, values, gradients, strict=True):
+        self._gradients = self._views(self._gradient)
+        values = self._views(self._values)
+        for parameter, value, gradient in zip(self._parameters, values, self._gradients, strict=True):
             parameter.data = value
             parameter.grad = gradient
         self._mean = torch.zeros_like(self._values)
@@ -52,10 +53,11 @@ class Adam:
         Raises
         ------
         RuntimeError
-            When a gradient was set to None, which would leave it out.
+            When a gradient was replaced or set to None, which would leave it out.
         """
-        if any(parameter.grad is None for parameter in self._parameters):
-            raise RuntimeError("a gradient was set to None: use this optimiser's zero_grad")
+        pairs = zip(self._parameters, self._gradients, strict=True)
+        if not all(parameter.grad is view for parameter, view in pairs):
+            raise RuntimeError("a gradient was replaced: use this optimiser's zero_grad")
         norm = torch.linalg.vector_norm(self._gradient)
         self._gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
         self._step += 1

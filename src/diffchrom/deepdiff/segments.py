@@ -67,19 +67,28 @@ class Segments(nn.Module):
         self.dropout = dropout
         self.n_features = (n_marks + channels) * n_segments
         self.width = width
-        # On the flattened span [M * width] of a step: the convolution, as one product of matrices.
         self.patterns = nn.Sequential(
-            nn.Linear(n_marks * width, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()
+            nn.Conv1d(n_marks, channels, width, padding=width // 2),
+            nn.ReLU(),
+            nn.Conv1d(channels, channels, 1),
+            nn.ReLU(),
         )
 
     def forward(self, steps: Tensor, means: Tensor) -> Tensor:
         """Features [batch, (M + C) * S] of scaled steps [batch, M, n_steps] and means [batch, M, S]."""
-        around = F.pad(steps, (self.width // 2, self.width // 2)).unfold(2, self.width, 1)
-        patterns = self.patterns(around.transpose(1, 2).flatten(2))  # [batch, n_steps, C]
-        amounts = mean_of_segments(patterns.transpose(1, 2), self.n_segments)
+        amounts = mean_of_segments(self._patterns(steps), self.n_segments)
         # What a gene goes without, it goes without in all segments: the mean may come first.
         amounts = F.dropout1d(amounts, self.dropout, self.training)
         return torch.cat((means.flatten(1), amounts.flatten(1)), dim=1)
+
+    def _patterns(self, steps: Tensor) -> Tensor:
+        """`patterns` of steps, [batch, C, n_steps]; products of matrices outrun convolutions this small."""
+        around = F.pad(steps, (self.width // 2, self.width // 2)).unfold(2, self.width, 1)
+        values = around.transpose(1, 2).flatten(2)  # [batch, n_steps, M * width]
+        for layer in self.patterns:
+            if isinstance(layer, nn.Conv1d):
+                values = F.linear(values, layer.weight.flatten(1), layer.bias).relu()
+        return values.transpose(1, 2)
 
 
 def mean_of_segments(values: Tensor, n_segments: int) -> Tensor:

@@ -185,11 +185,12 @@ def load_results(
     Raises
     ------
     RunError
-        See `find_runs`, `check_comparable` and `check_same_folds`.
+        See `find_runs`, `check_comparable`, `check_folds_dealt_alike` and `check_same_folds`.
     """
     runs = find_runs(paths, reporter)
     for check, serious in (
         (check_comparable, True),
+        (check_folds_dealt_alike, True),
         # Where a sweep lacks a fold, what it has can be shown; a cross-validation has an r of all genes.
         (check_same_folds, any(run.config.folds for run in runs)),
     ):
@@ -240,6 +241,29 @@ def _shared_facts(run: Run) -> dict[str, str]:
 
 def _pair_facts(run: Run) -> dict[str, str]:
     return {"store content": str(run.config.store.get("fingerprint", ""))[:12]}
+
+
+def check_folds_dealt_alike(runs: Sequence[Run]) -> None:
+    """See that runs of the same fold, pair and seed have the same genes in it.
+
+    Runs of other seeds may have other folds of genes, which their seed deals.
+
+    Raises
+    ------
+    RunError
+        Naming two runs and their splits.
+    """
+    first: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        config = run.config
+        if (number := fold_number(config.split)) is None:
+            continue
+        other = first.setdefault((config.pair, split_family(config.split), number, config.seed), run)
+        if other.config.split != config.split:
+            raise RunError(
+                f"{other.path} and {run.path} are not comparable: folds of other genes "
+                f"({other.config.split} and {config.split})"
+            )
 
 
 def check_same_folds(runs: Sequence[Run]) -> None:

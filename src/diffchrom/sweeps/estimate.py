@@ -79,15 +79,16 @@ def sequences(variant: str, n_marks: int) -> float:
 
 
 def relative_cost(jobs: Sequence[Job]) -> dict[str, float]:
-    """Costs of jobs relative to each other, by name, from their settings alone; for the order of starting."""
+    """Costs of jobs relative to each other, by name, from settings and sizes; for the order of starting."""
     costs = {}
-    for job in jobs:
+    for job, shape in zip(jobs, _shapes(jobs), strict=True):
         if job.settings is None:
             costs[job.name] = BASELINE_SECONDS.get(job.method, (30.0, 1.0))[0]
         else:
             # A step has a fixed price of about that of 10 genes.
-            per_gene = 1 + 10 / job.settings.batch_size
-            passes = job.settings.epochs * get_variant(job.method).ensemble_size(job.settings.ensemble)
+            per_gene = 1 + 10 / job.settings.batch_of(shape.n_train)
+            members = get_variant(job.method).ensemble_size(job.settings.ensemble)
+            passes = job.settings.epochs_of(shape.n_train) * members
             costs[job.name] = sequences(job.method, 1) * passes * per_gene
     return costs
 
@@ -100,14 +101,20 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
     jobs : of one sweep.
     past : rows of the sweep's ``jobs.tsv`` (`sweep_folder.read_jobs`).
     """
-    shapes: dict[tuple[tuple[str, str], str], _Shape] = {}
-    estimates = []
+    return [
+        _from_past(job, past) or _from_size(job, shape)
+        for job, shape in zip(jobs, _shapes(jobs), strict=True)
+    ]
+
+
+def _shapes(jobs: Sequence[Job]) -> list[_Shape]:
+    """Sizes of each job's pair, read once a pair and split."""
+    known: dict[tuple[Any, ...], _Shape] = {}
     for job in jobs:
         key = (job.pair, job.split)
-        if key not in shapes:
-            shapes[key] = _shape(job)
-        estimates.append(_from_past(job, past) or _from_size(job, shapes[key]))
-    return estimates
+        if key not in known:
+            known[key] = _shape(job)
+    return [known[job.pair, job.split] for job in jobs]
 
 
 def _shape(job: Job) -> _Shape:

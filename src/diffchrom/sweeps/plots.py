@@ -61,7 +61,7 @@ def _panels(comparison: Comparison) -> Figure:
             markersize=5,
             elinewidth=1.2,
         )
-        axes.set_title(f"{pair[0]}, {pair[1]}", fontsize="medium")
+        axes.set_title(f"{pair[0]}, {pair[1]}", fontsize="medium", parse_math=False)
         axes.set_xlabel(_AXIS)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -96,7 +96,7 @@ def _grouped_bars(comparison: Comparison) -> Figure:
             linewidth=0.3,
             error_kw={"elinewidth": 0.6, "capsize": 1.0},
         )
-    axes.set_xticks(np.arange(n_pairs), [f"{a}, {b}" for a, b in comparison.pairs])
+    axes.set_xticks(np.arange(n_pairs), [f"{a}, {b}" for a, b in comparison.pairs], parse_math=False)
     axes.tick_params(axis="x", rotation=45)
     axes.set_ylabel(_AXIS)
     axes.axhline(0, color="black", linewidth=0.6)
