@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,8 +110,8 @@ class DaskCluster:
 
 
 @contextmanager
-def dask_cluster(folder: Path) -> Iterator[DaskCluster]:
-    """A scheduler and two worker processes in `folder`, as a user would start them by hand."""
+def dask_cluster(folder: Path, n_workers: int = 2) -> Iterator[DaskCluster]:
+    """A scheduler and worker processes in `folder`, as a user would start them by hand."""
     pytest.importorskip("distributed", reason="the dask extra is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
     # The workers must import the tests' functions and diffchrom.
@@ -123,7 +125,7 @@ def dask_cluster(folder: Path) -> Iterator[DaskCluster]:
             subprocess.Popen(
                 [sys.executable, "-m", *words], env=environment, stdout=log, stderr=log, cwd=folder
             )
-            for words in (scheduler, worker, worker)
+            for words in (scheduler, *[worker] * n_workers)
         ]
         try:
             yield DaskCluster(address, processes[0], processes[1:])
@@ -131,6 +133,20 @@ def dask_cluster(folder: Path) -> Iterator[DaskCluster]:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+class SchedulerKiller(Executor):
+    """Hands calls on to a cluster, and kills its scheduler as soon as some are in flight."""
+
+    def __init__(self, executor: Executor, cluster: DaskCluster, after: int) -> None:
+        self.executor, self.cluster, self.left = executor, cluster, after
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = self.executor.submit(function, *args, **kwargs)
+        self.left -= 1
+        if self.left == 0:
+            self.cluster.scheduler.kill()
+        return future
 
 
 def free_port() -> int:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import called, dask_cluster, free_port, wait_for
+from conftest import SchedulerKiller, called, dask_cluster, free_port, wait_for
 from diffchrom.errors import DiffchromError
 from diffchrom.executors import ClusterLostError, ExecutorPool, Place, dask_place
 from diffchrom.prepare.building import prepare
@@ -117,6 +118,19 @@ def test_what_breaks_on_a_cluster_costs_its_own_track_only(tmp_path: Path) -> No
         ):
             cluster.scheduler.kill()
             wait_for(lambda: other.capacity() < 0)
+
+
+def test_a_scheduler_lost_with_all_items_in_flight_is_no_fault_of_the_tracks(tmp_path: Path) -> None:
+    outcomes = []
+    items = [WorkItem(name, "test_prepare_dask:double", {"number": 1}) for name in ("a.bw", "b.bw")]
+    with (
+        dask_cluster(tmp_path, n_workers=0) as cluster,
+        pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
+        dask_place(cluster.address, timeout=60) as place,
+    ):
+        killing = SchedulerKiller(place.executor, cluster, after=2)
+        outcomes.extend(ExecutorPool(replace(place, executor=killing)).run(items))
+    assert outcomes == []
 
 
 class Elsewhere(Executor):

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from conftest import DaskCluster, dask_cluster, free_port, make_store, wait_for
+from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.dataset import read_split
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.executors import (
+    ClusterLostError,
     Cores,
     LocalPool,
     Place,
@@ -489,6 +490,17 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(
         victim.kill()
         assert future.result(timeout=90) != victim.pid
         assert place.capacity() == 1
+
+
+def test_a_lost_scheduler_fails_the_sweep_and_none_of_its_jobs(plan: Plan, tmp_path: Path) -> None:
+    with (
+        dask_cluster(tmp_path, n_workers=0) as cluster,
+        pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
+        dask_place(cluster.address, timeout=60) as place,
+    ):
+        killing = SchedulerKiller(place.executor, cluster, after=1)
+        run_sweep(jobs_of(plan), plan.out, replace(place, executor=killing))
+    assert {row["status"] for row in read_jobs(plan.out).values()} == {"queued"}
 
 
 def test_a_dead_dask_address_is_an_error_soon() -> None:

@@ -9,6 +9,7 @@ This module imports nothing heavy, because every worker process imports it befor
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import queue
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -226,7 +228,7 @@ def dask_place(
     UsageError
         ``distributed`` is not installed, or nobody answers at the address.
     ClusterLostError
-        The scheduler went away.
+        The scheduler went away, or cancelled what it was given.
     """
     try:
         from distributed import Client
@@ -249,13 +251,25 @@ def dask_place(
     except DiffchromError:
         raise
     except Exception as error:
-        if client.status == "running":
+        # A client that has lost its scheduler cancels its calls, and may be connected to another one by now.
+        if client.status == "running" and not isinstance(error, CancelledError):
             raise
         raise ClusterLostError(
             f"--dask {address}: the scheduler is gone; start it again, and give the same command to go on"
         ) from error
     finally:
+        _close_quietly(client)
+
+
+def _close_quietly(client: Any) -> None:
+    """Close a Dask client; one that is looking for its lost scheduler would log a traceback of that."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
         client.close()
+    finally:
+        logger.setLevel(level)
 
 
 def _dask_workers(client: Any) -> list[dict[str, Any]]:
@@ -306,9 +320,14 @@ class ExecutorPool:
 
 
 def _outcome(index: int, label: str, future: Future[Outcome]) -> Outcome:
-    """Outcome of a call; what the executor itself raises (a worker that died again and again) is an error."""
+    """Outcome of a call; what the executor itself raises (a worker that died again and again) is an error.
+
+    CancelledError passes: nobody here cancels a call, so the cluster is lost, and the file is not at fault.
+    """
     try:
         return replace(future.result(), index=index)
+    except CancelledError:
+        raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"{label}: could not be read on the cluster ({reason}); see the workers' logs"

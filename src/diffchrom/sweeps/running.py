@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -210,9 +210,14 @@ def _rounds(
 
 
 def _outcome(job: Job, future: Future[Outcome]) -> Outcome:
-    """Outcome of a job; what the executor itself raises (a worker that died again and again) is a failure."""
+    """Outcome of a job; what the executor itself raises (a worker that died again and again) is a failure.
+
+    CancelledError passes: it says that the cluster is lost, and nothing of the job.
+    """
     try:
         return future.result()
+    except CancelledError:
+        raise
     except Exception as error:
         name = "" if isinstance(error, DiffchromError) else f"{type(error).__name__}: "
         return Outcome(job, FAILED, reason=" ".join(f"{name}{error}".split()))
