@@ -21,7 +21,7 @@ from diffchrom.executors import ClusterLostError, ExecutorPool, Place, dask_plac
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
 from diffchrom.store import Store
-from diffchrom.workers import WorkItem
+from diffchrom.workers import Outcome, WorkItem
 from test_prepare import GENES, write_bigwig, write_gtf
 
 TRACKS = [f"{cell}-{mark}.bw" for cell in ("A1", "B2") for mark in ("H3K4me1", "H3K4me3")]
@@ -189,7 +189,7 @@ def test_a_worker_that_sees_other_files_says_so(
 
     @contextmanager
     def elsewhere(*_: object) -> Iterator[ExecutorPool]:
-        yield ExecutorPool(Place(Elsewhere(before, after), lambda: 1, 1))
+        yield ExecutorPool(Place(Elsewhere(before, after), lambda: [1]))
 
     monkeypatch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
     monkeypatch.setattr("diffchrom.workers.KEPT_SECONDS", 0.0)
@@ -204,6 +204,29 @@ def test_a_worker_that_sees_other_files_says_so(
     assert not (here / "s.h5").exists()
 
 
+def test_items_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:
+    in_flight: list[Future[Any]] = []
+    seen = []
+
+    class Waiting(Executor):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            in_flight.append(Future())
+            return in_flight[-1]
+
+    def sizes() -> list[int]:
+        seen.append(len(in_flight))
+        if len(seen) < 3:
+            return [[1], [1, 3]][len(seen) - 1]  # a worker of three threads joins
+        for future in in_flight:
+            if not future.done():
+                future.set_result(Outcome(0))
+        return []
+
+    items = [WorkItem("x.bw", "operator:neg", {})] * 9
+    assert len(list(ExecutorPool(Place(Waiting(), sizes)).run(items))) == 9
+    assert seen[:3] == [0, 2, 8]
+
+
 def test_what_the_executor_itself_raises_names_the_track(here: Path) -> None:
     class Gone(Executor):
         def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -211,6 +234,6 @@ def test_what_the_executor_itself_raises_names_the_track(here: Path) -> None:
             future.set_exception(ConnectionError("the scheduler\nis gone"))
             return future
 
-    (outcome,) = ExecutorPool(Place(Gone(), lambda: 0, 1)).run([WorkItem("x.bw", "operator:neg", {})])
+    (outcome,) = ExecutorPool(Place(Gone(), list)).run([WorkItem("x.bw", "operator:neg", {})])
     told = "x.bw: could not be read on the cluster (ConnectionError: the scheduler is gone)"
     assert str(outcome.error).startswith(told)

@@ -52,7 +52,7 @@ def plan(store: Store, tmp_path: Path) -> Plan:
 def here() -> Iterator[Place]:
     """Jobs run in this process, one at a time."""
     with ThreadPoolExecutor(1) as executor:
-        yield Place(executor, lambda: 1, 1)
+        yield Place(executor, lambda: [1])
 
 
 def model_bytes(out: Path) -> dict[str, bytes]:
@@ -306,7 +306,7 @@ def test_the_longest_jobs_start_first(plan: Plan) -> None:
 
     plan = replace(plan, variants=("raw:d", "raw+aux"), baselines=("mean",))
     jobs = jobs_of(plan)
-    run_sweep(jobs, plan.out, Place(Recorder(), lambda: 1, 1), cost=relative_cost(jobs))
+    run_sweep(jobs, plan.out, Place(Recorder(), lambda: [1]), cost=relative_cost(jobs))
     assert started == ["raw+aux", "raw:d", "mean"]
 
 

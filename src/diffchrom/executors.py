@@ -190,13 +190,15 @@ class Place:
     Attributes
     ----------
     executor : takes calls.
-    capacity : says how many processes it has now; clusters grow and shrink.
-    threads : threads of each process.
+    sizes : says how many threads each of its processes has now; clusters grow and shrink.
     """
 
     executor: Executor
-    capacity: Callable[[], int]
-    threads: int
+    sizes: Callable[[], list[int]]
+
+    def capacity(self) -> int:
+        """How many processes it has now."""
+        return len(self.sizes())
 
 
 @contextlib.contextmanager
@@ -204,7 +206,7 @@ def local_place(cores: Cores) -> Iterator[Place]:
     """Processes of this machine while the block runs; they are stopped at once when it fails."""
     pool = LocalPool(cores.workers, cores.threads)
     try:
-        yield Place(pool, lambda: cores.workers, cores.threads)
+        yield Place(pool, lambda: [cores.threads] * cores.workers)
     except BaseException:
         pool.shutdown(wait=False)
         raise
@@ -242,12 +244,10 @@ def dask_place(
             "`dask scheduler`, and give the address that it prints"
         ) from error
     try:
-        threads = [int(worker["nthreads"]) for worker in _dask_workers(client)]
-        if not threads:
+        place = Place(client.get_executor(pure=False), lambda: _dask_threads(client))
+        if not place.capacity():
             reporter.warn(f"--dask {address}: the cluster has no workers yet; waiting for some")
-        yield Place(
-            client.get_executor(pure=False), lambda: len(_dask_workers(client)), min(threads, default=1)
-        )
+        yield place
     except DiffchromError:
         raise
     except Exception as error:
@@ -272,8 +272,9 @@ def _close_quietly(client: Any) -> None:
         logger.setLevel(level)
 
 
-def _dask_workers(client: Any) -> list[dict[str, Any]]:
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+def _dask_threads(client: Any) -> list[int]:
+    """Threads of every worker that the cluster has now."""
+    return [int(worker["nthreads"]) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
 
 
 class ItemPool(Protocol):
@@ -304,8 +305,8 @@ class ExecutorPool:
         folder = str(Path.cwd())
         try:
             while waiting or futures:
-                # One more than it can run, so that no worker waits for the way back and forth.
-                room = 2 * max(1, self._place.capacity() * self._place.threads) - len(futures)
+                # Twice what its threads run at a time, so that none waits for the way back and forth.
+                room = 2 * max(1, sum(self._place.sizes())) - len(futures)
                 for _ in range(min(room, len(waiting))):
                     index = waiting.pop()
                     data = packed(items[index])

@@ -96,9 +96,9 @@ def sweep(
         return
     place = dask_place(dask, reporter=console) if dask else local_place(cores)
     with live_view(console) as watch, place as where:
-        if dask and where.threads > 1:
+        if dask and (most := max(where.sizes(), default=1)) > 1:
             console.note(
-                f"a Dask worker runs one job at a time, with {where.threads} threads; `dask worker "
+                f"a Dask worker runs one job at a time, also one of {most} threads; `dask worker "
                 "--nworkers N --nthreads 1` runs more jobs"
             )
         outcomes = run_sweep(jobs, chosen.out, where, cost=relative_cost(jobs), watch=watch, reporter=console)

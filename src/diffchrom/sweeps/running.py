@@ -194,10 +194,12 @@ def _rounds(
     futures: dict[Future[Outcome], Job] = {}
     try:
         while pending or futures:
-            progress.workers = max(1, place.capacity())
+            sizes = place.sizes() or [1]
+            progress.workers = len(sizes)
+            threads = min(sizes)  # nobody knows which worker gets the job
             while pending and len(futures) < progress.workers:
                 job = pending.pop(0)
-                futures[place.executor.submit(run_job, job, out, place.threads)] = job
+                futures[place.executor.submit(run_job, job, out, threads)] = job
                 progress.running[job.name] = time.monotonic()
             ready, _ = wait(futures, timeout=_TICK, return_when=FIRST_COMPLETED)
             finished = [(futures.pop(future), future) for future in ready]
