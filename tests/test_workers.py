@@ -37,6 +37,14 @@ def break_down() -> None:
     raise ZeroDivisionError("by zero")
 
 
+def exhaust() -> None:
+    raise MemoryError
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def talk() -> str:
     print("libraries print where they should not")
     return "done"
@@ -94,6 +102,16 @@ def test_errors_arrive_as_they_were_raised_and_name_the_track() -> None:
     outcomes = run([item("x.bw", "refuse"), item("y.bw", "break_down")])
     assert str(outcomes[0].error) == "x.bw: is empty, not a bigWig"
     assert str(outcomes[1].error) == "y.bw: unexpected ZeroDivisionError: by zero"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("exhaust", "x.bw: not enough memory; "), ("be_killed", "(SIGKILL); out of memory? ")]
+)
+def test_the_remedy_for_too_little_memory_is_one_of_the_place_where_it_lacks(name: str, said: str) -> None:
+    asked = item("x.bw", name)
+    assert f"{said}use fewer --threads" in str(run([asked])[0].error)
+    there = run_apart(packed(asked), 30.0, str(Path.cwd()))
+    assert f"{said}use Dask workers with fewer --nthreads" in str(there.error)
 
 
 def test_prints_of_libraries_do_not_disturb_and_replies_may_be_large() -> None:

@@ -103,7 +103,7 @@ def serve() -> None:
         except DiffchromError as error:
             reply = (False, error)
         except MemoryError:
-            reply = (False, InputError("not enough memory; use fewer --threads"))
+            reply = (False, MemoryError())  # the pool knows what to do about it
         except Exception as error:
             reply = (False, InputError(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"))
         with contextlib.suppress(BrokenPipeError):
@@ -168,13 +168,13 @@ class _Worker:
         return self.process.wait()
 
 
-def _crashed(label: str, worker: _Worker) -> InputError:
+def _crashed(label: str, worker: _Worker, remedy: str) -> InputError:
     try:
         code = worker.process.wait(timeout=10)  # its end of the pipe closes a moment before it is gone
     except subprocess.TimeoutExpired:
         return InputError(f"{label}: reading it broke its worker process; is the file damaged?")
     reason = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-    advice = "out of memory? use fewer --threads" if code == -signal.SIGKILL else "is the file damaged?"
+    advice = f"out of memory? {remedy}" if code == -signal.SIGKILL else "is the file damaged?"
     return InputError(f"{label}: reading it crashed its worker process ({reason}); {advice}")
 
 
@@ -189,10 +189,15 @@ class WorkerPool:
         Most workers at a time.
     folder : Path or None
         Where workers find relative paths; None is the current folder.
+    memory_remedy : str
+        What an error says to do where the memory does not suffice.
     """
 
-    def __init__(self, threads: int, folder: Path | None = None) -> None:
+    def __init__(
+        self, threads: int, folder: Path | None = None, memory_remedy: str = "use fewer --threads"
+    ) -> None:
         self.threads = max(1, threads)
+        self._memory_remedy = memory_remedy
         self._folder = folder
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -254,7 +259,7 @@ class WorkerPool:
             reply = worker.take()
         except EOFError:
             busy = worker in self._busy
-            error = _crashed(items[worker.index].label, worker) if busy else None
+            error = _crashed(items[worker.index].label, worker, self._memory_remedy) if busy else None
             self._dismiss([worker])
             return Outcome(worker.index, error=error) if busy else None
         if reply is None:
@@ -264,6 +269,8 @@ class WorkerPool:
         good, value = reply
         if good:
             return Outcome(worker.index, value)
+        if isinstance(value, MemoryError):
+            value = InputError(f"not enough memory; {self._memory_remedy}")
         return Outcome(worker.index, error=_named(value, items[worker.index].label))
 
     def _dismiss(self, workers: Sequence[_Worker]) -> None:
@@ -305,7 +312,7 @@ class _Lease:
                 self._timer.cancel()
             if self._pool is None or self._folder != folder:
                 self._close()
-                self._pool, self._folder = WorkerPool(1, folder), folder
+                self._pool, self._folder = WorkerPool(1, folder, _CLUSTER_REMEDY), folder
             try:
                 (outcome,) = self._pool.run([item], time_limit=time_limit)
             except BaseException:
@@ -327,6 +334,8 @@ class _Lease:
         self._pool = None
 
 
+#: A track takes a thread of a Dask worker; --threads says nothing there.
+_CLUSTER_REMEDY = "use Dask workers with fewer --nthreads"
 #: Seconds for which `run_apart` keeps a worker that has nothing to do.
 KEPT_SECONDS = 20.0
 _KEPT = _Kept()
