@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -18,6 +20,7 @@ import pytest
 from conftest import SchedulerKiller, called, dask_cluster, free_port, wait_for
 from diffchrom.errors import DiffchromError
 from diffchrom.executors import ClusterLostError, ExecutorPool, Place, dask_place
+from diffchrom.files import staged
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
 from diffchrom.store import Store
@@ -202,6 +205,68 @@ def test_a_worker_that_sees_other_files_says_so(
     assert said.format(less=size - 1, size=size, host=platform.node()) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (here / "s.h5").exists()
+
+
+def test_a_part_that_a_worker_is_writing_outlives_an_interrupt_and_serves_the_next_prepare(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, interrupted = threading.Event(), threading.Event()
+
+    def write_slowly(part: Path, data: bytes) -> None:
+        with staged(part) as temporary:
+            temporary.write_bytes(data)
+            writing.set()
+            assert interrupted.wait(60)
+
+    class InterruptedMeanwhile(Executor):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            assert function(*args, **kwargs).error is None
+            (part,) = Path(".s.h5.parts").glob("*.h5")
+            data = part.read_bytes()
+            shutil.rmtree(part.parent)  # it has not come so far yet
+            self.worker = threading.Thread(target=write_slowly, args=(part.absolute(), data))
+            self.worker.start()
+            assert writing.wait(60)
+            raise KeyboardInterrupt
+
+    executor = InterruptedMeanwhile()
+
+    @contextmanager
+    def elsewhere(*_: object) -> Iterator[ExecutorPool]:
+        yield ExecutorPool(Place(executor, lambda: [1]))
+
+    request = PrepareRequest(
+        store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, threads=1
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
+        patch.setattr("diffchrom.workers.KEPT_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(replace(request, dask="tcp://x"))
+    interrupted.set()
+    executor.worker.join()
+    assert any("read by an earlier prepare" in note for note in prepare(request).notes)
+    assert Store("s.h5").cells() == ("A1",)
+    assert hidden(here) == []
+
+
+def test_only_old_remains_of_parts_are_taken_for_abandoned(here: Path) -> None:
+    data = bytearray(Path(TRACKS[1]).read_bytes())
+    (at,) = struct.unpack_from("<Q", data, 16)  # fullDataOffset; a block of data follows its count
+    data[at + 8 : at + 40] = bytes(32)
+    Path(TRACKS[1]).write_bytes(data)
+    command = [*PREPARE, "--bigwigs", TRACKS[1], "--store", "s.h5"]
+    parts = Path(".s.h5.parts")
+    parts.mkdir()
+    old, new = parts / ".1.h5.a.tmp", parts / ".2.h5.b.tmp"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    assert called(command) != 0
+    assert list(parts.iterdir()) == [new]
+    os.utime(new, (0, 0))
+    assert called(command) != 0
+    assert hidden(here) == []
 
 
 def test_items_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:

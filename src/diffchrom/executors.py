@@ -28,7 +28,7 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from diffchrom.errors import DiffchromError, InputError, UsageError
 from diffchrom.reporting import SILENT, Reporter
@@ -278,7 +278,15 @@ def _dask_threads(client: Any) -> list[int]:
 
 
 class ItemPool(Protocol):
-    """What runs work items: `workers.WorkerPool` here, `ExecutorPool` elsewhere."""
+    """What runs work items: `workers.WorkerPool` here, `ExecutorPool` elsewhere.
+
+    Attributes
+    ----------
+    goes_on : bool
+        Whether what has begun runs to its end when the caller stops early.
+    """
+
+    goes_on: ClassVar[bool]
 
     def run(self, items: Sequence[WorkItem], *, time_limit: float = 3600.0) -> Iterator[Outcome]:
         """Run every item and yield outcomes in order of completion."""
@@ -291,6 +299,8 @@ class ExecutorPool:
     ----------
     place : its workers must see all files under the same paths.
     """
+
+    goes_on: ClassVar[bool] = True
 
     def __init__(self, place: Place) -> None:
         self._place = place

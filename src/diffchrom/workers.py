@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from diffchrom.errors import DiffchromError, InputError
 
@@ -192,6 +192,8 @@ class WorkerPool:
     memory_remedy : str
         What an error says to do where the memory does not suffice.
     """
+
+    goes_on: ClassVar[bool] = False
 
     def __init__(
         self, threads: int, folder: Path | None = None, memory_remedy: str = "use fewer --threads"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -211,6 +213,20 @@ def remove_parts(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _unfinished(folder: Path) -> set[Path]:
+    """What is being written in the folder of parts, or was when its worker was killed."""
+    return set(folder.glob(".*.tmp"))
+
+
+def _remove_abandoned(folder: Path, time_limit: float) -> None:
+    """Remove what killed workers left; what was touched lately may be in the making on a cluster."""
+    oldest = time.time() - max(time_limit, PREPARE.time_limit)
+    for path in _unfinished(folder):
+        with contextlib.suppress(OSError):  # a worker may be renaming it into place
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
 def read_parts(
     folder: Path,
     plans: Sequence[Plan],
@@ -230,6 +246,8 @@ def read_parts(
         That of the first track that failed, after all others have been read and kept.
     """
     digest = windows.digest()
+    _remove_abandoned(folder, options.time_limit)
+    before = _unfinished(folder)
     parts = [_part(folder, plan, digest, draft) for plan in plans]
     waiting = [part for part in parts if not is_part(part.path)]
     if len(waiting) < len(parts):
@@ -240,8 +258,10 @@ def read_parts(
     try:
         failures = _read_waiting(waiting, shared, pool, options.time_limit, summary)
     finally:
-        if folder.is_dir() and not any(folder.glob("*.h5")):
-            remove_parts(folder)
+        with contextlib.suppress(OSError):  # not empty: parts for the next run, or one in the making
+            for path in set() if pool.goes_on else _unfinished(folder) - before:
+                path.unlink()  # of a worker that has been killed
+            folder.rmdir()
     if failures:
         for failure in failures[1:]:
             summary.warn(str(failure))
