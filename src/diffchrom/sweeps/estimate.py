@@ -22,20 +22,21 @@ from diffchrom.sweeps.plan import Job
 from diffchrom.variants import get_variant
 
 #: Seconds of a fit to 1,000 training genes x 5 marks x 200 bins on one core, and the power of the number of
-#: genes with which they grow: CPU seconds on the authors' sample with 120 and 240 training genes, and for
-#: methods whose kernel or distances grow with the square of the genes, which so few genes do not show, 2. A
-#: method that is not listed is not estimated.
+#: genes with which they grow: CPU seconds on Roadmap's pilot tracks (250 training genes) and on the
+#: genome-wide segmentation (13,386). A method that is not listed is not estimated.
 BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
     "mean": (0.01, 1.0),
     "cell-mean": (0.01, 1.0),
-    "ridge": (0.6, 1.1),
-    "random-forest": (12.0, 1.1),
-    "gradient-boosting": (26.0, 1.0),
-    "svr-best-bin": (24.0, 2.0),
-    "svr-two-layer": (21.0, 2.0),
-    "relieff-rf": (14.0, 2.0),
-    "attentivechrome": (84.0, 1.0),
-    "attentivechrome-classes": (76.0, 1.0),
+    "ridge": (0.7, 1.1),
+    "random-forest": (11.0, 1.1),
+    "gradient-boosting": (19.0, 0.3),
+    "svr-best-bin": (50.0, 1.25),
+    "svr-two-layer": (40.0, 1.3),
+    "relieff-rf": (30.0, 1.05),
+    "attentivechrome": (72.0, 1.0),
+    "attentivechrome-classes": (59.0, 1.0),
+    "deepchrome": (20.0, 0.9),
+    "deepchrome-cells": (49.0, 0.9),
 }
 #: Resident memory of a process that has loaded torch, and one that has loaded scikit-learn.
 _PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}
