@@ -75,6 +75,19 @@ def test_a_dead_address_is_told_soon_and_leaves_nothing(
     assert hidden(here) == []
 
 
+def test_a_cluster_is_asked_only_when_there_is_a_track_to_read(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    nobody = ["--store", "s.h5", "--dask", f"tcp://127.0.0.1:{free_port()}"]
+    (here / "rpkm.tsv").write_text("gene_id\tA1\tB2\n" + "".join(f"{gene[0]}\t1\t2.5\n" for gene in GENES))
+    assert called(["prepare", "--bigwigs", *TRACKS, *nobody]) == 2
+    assert "needs --gtf" in capsys.readouterr().err
+    assert called([*PREPARE, "--bigwigs", *TRACKS, "--store", "s.h5", "--threads", "1"]) == 0
+    assert called([*PREPARE, "--bigwigs", *TRACKS, "--expression", "rpkm.tsv", *nobody]) == 0
+    assert Store("s.h5").expression_units("A1")
+
+
 # What the workers run; found by name in this module.
 def double(number: int) -> int:
     return 2 * number

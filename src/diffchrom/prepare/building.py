@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,13 @@ def prepare(request: PrepareRequest, reporter: Reporter = SILENT) -> PrepareResu
     """
     check_request(request)
     summary = Summary(reporter)
-    threads = request.threads or available_threads()
-    with item_pool(threads, request.dask, reporter) as pool, locked(request.store):
+    with locked(request.store):
         _remove_orphans(request.store)
         if request.deepdiff is not None:
             return _import_deepdiff(request, summary)
         if request.store.exists():
-            return _extend(request, Store(request.store), pool, summary)
-        return _create(request, pool, summary)
+            return _extend(request, Store(request.store), summary)
+        return _create(request, summary)
 
 
 def _remove_orphans(store: Path) -> None:
@@ -87,7 +87,15 @@ def _remove_orphans(store: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _create(request: PrepareRequest, pool: ItemPool, summary: Summary) -> PrepareResult:
+def _readers(
+    request: PrepareRequest, plans: Sequence[Plan], summary: Summary
+) -> AbstractContextManager[ItemPool]:
+    """Workers for these tracks; where there are none to read no cluster is asked, and no process started."""
+    threads = request.threads or available_threads()
+    return item_pool(threads, request.dask if plans else None, summary.reporter)
+
+
+def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
     window = Window(
@@ -108,10 +116,13 @@ def _create(request: PrepareRequest, pool: ItemPool, summary: Summary) -> Prepar
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
     mask = bin_mask(request, genes, window, summary)
-    parts = prepare_tracks.read_parts(folder, plans, windows, options, pool, summary, mask=mask, draft=True)
-    kept = assayed_genes(parts, genes, request.min_coverage, summary)
-    genes = genes.take(kept)
-    parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
+    with _readers(request, plans, summary) as pool:
+        parts = prepare_tracks.read_parts(
+            folder, plans, windows, options, pool, summary, mask=mask, draft=True
+        )
+        kept = assayed_genes(parts, genes, request.min_coverage, summary)
+        genes = genes.take(kept)
+        parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
@@ -153,7 +164,7 @@ def _result(
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
-def _extend(request: PrepareRequest, store: Store, pool: ItemPool, summary: Summary) -> PrepareResult:
+def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
     check_same_rows(request, store)
     genes = store.genes
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
@@ -190,7 +201,8 @@ def _extend(request: PrepareRequest, store: Store, pool: ItemPool, summary: Summ
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
     mask = bin_mask(request, genes, store.window, summary) if new else None
-    parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
+    with _readers(request, new, summary) as pool:
+        parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     if parts or expression or changes or splits:
