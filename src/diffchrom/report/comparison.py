@@ -36,7 +36,7 @@ def _spoken(column: str) -> str:
 
 
 def figure_4(comparison: Comparison, palette: Palette) -> Chart:
-    """R by pair and method: a line a method where there are few pairs, else bars grouped by pair."""
+    """Pearson's r by pair and method: a line a method where pairs are few, else bars grouped by pair."""
     n_methods, n_pairs = comparison.r.shape
     best = comparison.labels[0]
     alt = (
@@ -56,7 +56,7 @@ def figure_4(comparison: Comparison, palette: Palette) -> Chart:
     return Chart("figure4", "Methods" if few else "Methods by pair", caption, [view], height, width)
 
 
-def _whiskers(r: Array, ends: Array) -> dict[str, Any]:
+def _whiskers(r: Array, ends: Array, colour: str = "#222") -> dict[str, Any]:
     """Error bars of r [n] with intervals [n, 2]."""
     return {
         "type": "data",
@@ -65,7 +65,7 @@ def _whiskers(r: Array, ends: Array) -> dict[str, Any]:
         "arrayminus": r - ends[:, 0],
         "thickness": 1,
         "width": 2,
-        "color": "#222",
+        "color": colour,
     }
 
 
@@ -73,8 +73,7 @@ def _lines_by_method(comparison: Comparison) -> tuple[list[dict[str, Any]], dict
     """Traces, one a pair, and layout: methods below one another, the best on top."""
     traces = []
     for j, pair in enumerate(comparison.pairs):
-        ends = np.array([comparison.interval(i, j) for i in range(len(comparison.labels))])
-        r = comparison.r[:, j]
+        ends, r = comparison.intervals_on(j), comparison.r[:, j]
         traces.append(
             {
                 "type": "scatter",
@@ -83,7 +82,7 @@ def _lines_by_method(comparison: Comparison) -> tuple[list[dict[str, Any]], dict
                 "x": r,
                 "y": comparison.labels,
                 "marker": {"color": COLOURS[j], "size": 9, "symbol": Palette.SYMBOLS[j]},
-                "error_x": _whiskers(r, ends) | {"color": COLOURS[j]},
+                "error_x": _whiskers(r, ends, COLOURS[j]),
                 "hovertemplate": "%{y}<br>r = %{x:.3f}",
             }
         )

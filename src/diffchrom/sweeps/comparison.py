@@ -55,6 +55,10 @@ class Comparison:
         """Percentile interval of one r."""
         return _percentiles(self.resampled[:, method, pair])
 
+    def intervals_on(self, pair: int) -> Array:
+        """Percentile intervals of every method's r on a pair, [n_methods, 2]."""
+        return np.array([self.interval(method, pair) for method in range(len(self.labels))])
+
     def relative(self, reference: str) -> Array:
         """Share r / r of `reference` [n_methods, n_pairs]; NaN where the reference has no positive r."""
         if reference not in self.labels:

@@ -35,7 +35,7 @@ def plot_methods(comparison: Comparison, path: Path) -> None:
 
 def _whiskers(comparison: Comparison, r: npt.NDArray[np.float64], pair: int) -> npt.NDArray[np.float64]:
     """Distances of the interval's ends from the r of every method, [2, n_methods]."""
-    ends = np.array([comparison.interval(method, pair) for method in range(len(r))])
+    ends = comparison.intervals_on(pair)
     whiskers: npt.NDArray[np.float64] = np.nan_to_num(np.abs(np.stack([r - ends[:, 0], ends[:, 1] - r])))
     return whiskers
 
