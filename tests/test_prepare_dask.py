@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import struct
 import threading
 import time
@@ -88,43 +87,21 @@ def test_a_cluster_is_asked_only_when_there_is_a_track_to_read(
     assert Store("s.h5").expression_units("A1")
 
 
-# What the workers run; found by name in this module.
-def double(number: int) -> int:
-    return 2 * number
-
-
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def hang() -> None:
-    time.sleep(600)
-
-
-def kill_the_dask_worker_once(marker: str) -> str:
-    path = Path(marker)
-    if not path.exists():
-        path.touch()
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(600)
-    return "read"
-
-
 def test_what_breaks_on_a_cluster_costs_its_own_track_only(tmp_path: Path) -> None:
-    def item(label: str, function: Callable[..., Any], **arguments: Any) -> WorkItem:
-        return WorkItem(label, f"test_prepare_dask:{function.__name__}", arguments)
+    def item(label: str, name: str, **arguments: Any) -> WorkItem:
+        return WorkItem(label, f"worker_tasks:{name}", arguments)
 
     with dask_cluster(tmp_path) as cluster, dask_place(cluster.address, timeout=60) as place:
         wait_for(lambda: place.capacity() == 2)
         pool = ExecutorPool(place)
-        items = [item("bad.bw", crash), item("slow.bw", hang), item("good.bw", double, number=4)]
+        items = [item("bad.bw", "crash"), item("slow.bw", "hang"), item("good.bw", "double", number=4)]
         outcomes = {outcome.index: outcome for outcome in pool.run(items, time_limit=10.0)}
         assert str(outcomes[0].error).startswith("bad.bw: reading it crashed its worker process (SIGSEGV)")
         assert "slow.bw: not read within 10 s" in str(outcomes[1].error)
         assert outcomes[2].value == 8
         assert [worker.poll() for worker in cluster.workers] == [None, None]
         # A worker that is killed with its machine costs no track: another one reads it.
-        once = item("a.bw", kill_the_dask_worker_once, marker=str(tmp_path / "killed"))
+        once = item("a.bw", "kill_the_dask_worker_once", marker=str(tmp_path / "killed"))
         (outcome,) = pool.run([once])
         assert outcome.value == "read"
         wait_for(lambda: place.capacity() == 1)
@@ -138,7 +115,7 @@ def test_what_breaks_on_a_cluster_costs_its_own_track_only(tmp_path: Path) -> No
 
 def test_a_scheduler_lost_with_all_items_in_flight_is_no_fault_of_the_tracks(tmp_path: Path) -> None:
     outcomes = []
-    items = [WorkItem(name, "test_prepare_dask:double", {"number": 1}) for name in ("a.bw", "b.bw")]
+    items = [WorkItem(name, "worker_tasks:double", {"number": 1}) for name in ("a.bw", "b.bw")]
     with (
         dask_cluster(tmp_path, n_workers=0) as cluster,
         pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
@@ -208,7 +185,7 @@ def test_a_worker_that_sees_other_files_says_so(
         yield ExecutorPool(Place(Elsewhere(before, after), lambda: [1]))
 
     monkeypatch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-    monkeypatch.setattr("diffchrom.workers.KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.0)
     size = Path(TRACKS[0]).stat().st_size
     request = PrepareRequest(
         store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, dask="tcp://x"
@@ -253,7 +230,7 @@ def test_a_part_that_a_worker_is_writing_outlives_an_interrupt_and_serves_the_ne
     )
     with monkeypatch.context() as patch:
         patch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-        patch.setattr("diffchrom.workers.KEPT_SECONDS", 0.0)
+        patch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             prepare(replace(request, dask="tcp://x"))
     interrupted.set()

@@ -12,54 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import wait_for
-from diffchrom.errors import InputError
-from diffchrom.workers import Outcome, WorkerPool, WorkItem, packed, run_apart
-
-
-# What the workers run; found by name in this module.
-def double(number: int) -> int:
-    return 2 * number
-
-
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def hang() -> None:
-    time.sleep(600)
-
-
-def refuse() -> None:
-    raise InputError("x.bw: is empty, not a bigWig")
-
-
-def break_down() -> None:
-    raise ZeroDivisionError("by zero")
-
-
-def exhaust() -> None:
-    raise MemoryError
-
-
-def be_killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def talk() -> str:
-    print("libraries print where they should not")
-    return "done"
-
-
-def process_id() -> int:
-    return os.getpid()
-
-
-def current_folder() -> str:
-    return str(Path.cwd())
-
-
-def large() -> bytes:
-    return bytes(10_000_000)
+from diffchrom.work_apart import packed, run_apart
+from diffchrom.workers import Outcome, WorkerPool, WorkItem, Wording
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +22,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def item(label: str, name: str, **arguments: int) -> WorkItem:
-    return WorkItem(label, f"test_workers:{name}", arguments)
+    return WorkItem(label, f"worker_tasks:{name}", arguments)
 
 
 def run(items: list[WorkItem], **options: float) -> dict[int, Outcome]:
@@ -120,6 +74,27 @@ def test_prints_of_libraries_do_not_disturb_and_replies_may_be_large() -> None:
     assert len(outcomes[1].value) == 10_000_000
 
 
+def test_a_call_may_tell_how_far_it_is_before_it_ends() -> None:
+    heard: dict[int, list[int]] = {0: [], 1: []}
+    with WorkerPool(2) as pool:
+        items = [item("a", "count", to=5), item("b", "count", to=3)]
+        outcomes = pool.run(items, told=lambda index, message: heard[index].append(message["number"]))
+        assert [outcome.value for outcome in outcomes] == ["counted", "counted"]
+        assert heard == {0: [0, 1, 2, 3, 4], 1: [0, 1, 2]}
+        (alone,) = pool.run([item("a", "count", to=2)])  # nobody need listen
+    assert alone.value == "counted"
+
+
+def test_errors_say_what_the_pool_is_for() -> None:
+    wording = Wording("training it", "not trained", "train it again", "use fewer --threads, then --resume")
+    with WorkerPool(2, wording=wording) as pool:
+        items = [item(name, name) for name in ("crash", "be_killed", "hang")]
+        outcomes = {outcome.index: str(outcome.error) for outcome in pool.run(items, time_limit=3.0)}
+    assert outcomes[0] == "crash: training it crashed its worker process (SIGSEGV); train it again"
+    assert outcomes[1].endswith("(SIGKILL); out of memory? use fewer --threads, then --resume")
+    assert outcomes[2] == "hang: not trained within 3 s; train it again"
+
+
 def children() -> str:
     shown = subprocess.run(
         ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
@@ -157,7 +132,7 @@ def test_workers_are_gone_when_the_caller_stops_early() -> None:
 def test_a_worker_apart_is_kept_for_the_next_call_but_not_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffchrom.workers.KEPT_SECONDS", 0.5)
+    monkeypatch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.5)
 
     def call(name: str, folder: Path = tmp_path) -> Outcome:
         return run_apart(packed(item("a.bw", name)), 30.0, str(folder))

@@ -32,7 +32,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from diffchrom.errors import DiffchromError, InputError, UsageError
 from diffchrom.reporting import SILENT, Reporter
-from diffchrom.workers import Outcome, WorkerPool, WorkItem, packed, run_apart
+from diffchrom.work_apart import packed, run_apart
+from diffchrom.workers import Outcome, WorkerPool, WorkItem
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import pickle
 import selectors
@@ -16,10 +15,8 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -27,6 +24,8 @@ from typing import IO, Any, ClassVar
 from diffchrom.errors import DiffchromError, InputError
 
 _LENGTH = struct.Struct("<Q")
+#: Kinds of messages from a worker.
+_TOLD, _DONE, _FAILED = "told", "done", "failed"
 _START = "import sys; sys.path[:] = {path!r}; from diffchrom.workers import serve; serve()"
 #: Numeric libraries in a worker get one thread each: there is a worker for every core.
 _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -76,6 +75,35 @@ def _receive(stream: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
+@dataclass(frozen=True)
+class Wording:
+    """What the errors of a pool say.
+
+    Attributes
+    ----------
+    doing : what was done to an item, as in "reading it crashed its worker process".
+    undone : the same, of an item that took too long.
+    advice : where a worker broke down or took too long.
+    memory : where the memory does not suffice.
+    """
+
+    doing: str = "reading it"
+    undone: str = "not read"
+    advice: str = "is the file damaged?"
+    memory: str = "use fewer --threads"
+
+
+READING = Wording()
+
+_tell: Callable[[Any], None] | None = None
+
+
+def tell(message: Any) -> None:
+    """Send a message from a worker, in the middle of a call, to the `told` of whoever runs the pool."""
+    if _tell is not None:
+        _tell(message)
+
+
 def _die_with_parent() -> None:
     """Have the kernel end this worker when its parent dies, even by SIGKILL in the middle of a call."""
     if sys.platform == "linux":
@@ -91,6 +119,8 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the replies
+    global _tell
+    _tell = lambda message: _send(replies, (_TOLD, message))  # noqa: E731
     calls = os.fdopen(os.dup(0), "rb")
     while True:
         try:
@@ -99,13 +129,18 @@ def serve() -> None:
             return
         module, _, name = function.partition(":")
         try:
-            reply = (True, getattr(importlib.import_module(module), name)(**arguments))
+            reply = (_DONE, getattr(importlib.import_module(module), name)(**arguments))
+        except BrokenPipeError:  # nobody listens to what it tells: the parent is gone
+            return
         except DiffchromError as error:
-            reply = (False, error)
+            reply = (_FAILED, error)
         except MemoryError:
-            reply = (False, MemoryError())  # the pool knows what to do about it
+            reply = (_FAILED, MemoryError())  # the pool knows what to do about it
         except Exception as error:
-            reply = (False, InputError(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"))
+            reply = (
+                _FAILED,
+                InputError(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"),
+            )
         with contextlib.suppress(BrokenPipeError):
             _send(replies, reply)
 
@@ -115,7 +150,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     index: int = -1
     deadline: float = 0.0
-    received: io.BytesIO = field(default_factory=io.BytesIO)
+    received: bytearray = field(default_factory=bytearray)
 
     @classmethod
     def start(cls, folder: Path | None = None) -> _Worker:
@@ -139,7 +174,7 @@ class _Worker:
 
     def give(self, index: int, item: WorkItem, time_limit: float) -> None:
         self.index, self.deadline = index, time.monotonic() + time_limit
-        self.received = io.BytesIO()
+        self.received = bytearray()
         with contextlib.suppress(BrokenPipeError):  # seen as a crash when its stdout ends
             assert self.process.stdin is not None
             data = pickle.dumps((item.function, item.arguments), protocol=pickle.HIGHEST_PROTOCOL)
@@ -147,17 +182,21 @@ class _Worker:
             while view:
                 view = view[self.process.stdin.write(view) :]
 
-    def take(self) -> tuple[bool, Any] | None:
-        """Read what has arrived; the whole reply, or None while it is incomplete; EOFError after a crash."""
+    def take(self) -> list[tuple[str, Any]]:
+        """Read what has arrived; the messages that are whole by now. EOFError after a crash."""
         data = os.read(self.replies.fileno(), 1 << 20)
         if not data:
             raise EOFError
-        self.received.write(data)
-        whole = self.received.getbuffer()
-        if len(whole) < _LENGTH.size or len(whole) < _LENGTH.size + _LENGTH.unpack(whole[: _LENGTH.size])[0]:
-            return None
-        reply: tuple[bool, Any] = pickle.loads(whole[_LENGTH.size :])
-        return reply
+        self.received += data
+        messages = []
+        while len(self.received) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self.received)[0]
+            if len(self.received) < end:
+                break
+            with memoryview(self.received) as view:
+                messages.append(pickle.loads(view[_LENGTH.size : end]))
+            del self.received[:end]
+        return messages
 
     def stop(self) -> int:
         self.process.kill()
@@ -168,14 +207,14 @@ class _Worker:
         return self.process.wait()
 
 
-def _crashed(label: str, worker: _Worker, remedy: str) -> InputError:
+def _crashed(label: str, worker: _Worker, wording: Wording) -> InputError:
     try:
         code = worker.process.wait(timeout=10)  # its end of the pipe closes a moment before it is gone
     except subprocess.TimeoutExpired:
-        return InputError(f"{label}: reading it broke its worker process; is the file damaged?")
+        return InputError(f"{label}: {wording.doing} broke its worker process; {wording.advice}")
     reason = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-    advice = f"out of memory? {remedy}" if code == -signal.SIGKILL else "is the file damaged?"
-    return InputError(f"{label}: reading it crashed its worker process ({reason}); {advice}")
+    advice = f"out of memory? {wording.memory}" if code == -signal.SIGKILL else wording.advice
+    return InputError(f"{label}: {wording.doing} crashed its worker process ({reason}); {advice}")
 
 
 class WorkerPool:
@@ -189,17 +228,15 @@ class WorkerPool:
         Most workers at a time.
     folder : Path or None
         Where workers find relative paths; None is the current folder.
-    memory_remedy : str
-        What an error says to do where the memory does not suffice.
+    wording : Wording
+        What its errors say.
     """
 
     goes_on: ClassVar[bool] = False
 
-    def __init__(
-        self, threads: int, folder: Path | None = None, memory_remedy: str = "use fewer --threads"
-    ) -> None:
+    def __init__(self, threads: int, folder: Path | None = None, wording: Wording = READING) -> None:
         self.threads = max(1, threads)
-        self._memory_remedy = memory_remedy
+        self._wording = wording
         self._folder = folder
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -216,7 +253,13 @@ class WorkerPool:
         self._dismiss(self._busy + self._idle)
         self._selector.close()
 
-    def run(self, items: Sequence[WorkItem], *, time_limit: float = 3600.0) -> Iterator[Outcome]:
+    def run(
+        self,
+        items: Sequence[WorkItem],
+        *,
+        time_limit: float = 3600.0,
+        told: Callable[[int, Any], None] | None = None,
+    ) -> Iterator[Outcome]:
         """Run every item in a worker and yield outcomes in order of completion.
 
         Parameters
@@ -224,6 +267,8 @@ class WorkerPool:
         items : sequence of WorkItem
         time_limit : float
             Seconds an item may take; its worker is then killed and the item ends in an InputError.
+        told : callable or None
+            Given an item's index and what its call tells (`tell`) before it ends.
         """
         waiting = list(range(len(items)))[::-1]
         try:
@@ -233,13 +278,15 @@ class WorkerPool:
                     self._engage().give(index, items[index], time_limit)
                 patience = min(worker.deadline for worker in self._busy) - time.monotonic()
                 for key, _ in self._selector.select(min(max(patience, 0.0), 60.0)):
-                    outcome = self._listen(key.data, items)
+                    outcome = self._listen(key.data, items, told)
                     if outcome is not None:
                         yield outcome
                 for worker in [worker for worker in self._busy if worker.deadline <= time.monotonic()]:
                     self._dismiss([worker])
                     label = items[worker.index].label
-                    message = f"{label}: not read within {time_limit:.0f} s; is the file damaged?"
+                    message = (
+                        f"{label}: {self._wording.undone} within {time_limit:.0f} s; {self._wording.advice}"
+                    )
                     yield Outcome(worker.index, error=InputError(message))
         finally:
             self._dismiss(list(self._busy))  # the caller has stopped early
@@ -255,25 +302,31 @@ class WorkerPool:
         self._busy.append(worker)
         return worker
 
-    def _listen(self, worker: _Worker, items: Sequence[WorkItem]) -> Outcome | None:
-        """Read what a worker has sent; its outcome, or None while that is incomplete."""
+    def _listen(
+        self, worker: _Worker, items: Sequence[WorkItem], told: Callable[[int, Any], None] | None
+    ) -> Outcome | None:
+        """Read what a worker has sent; its outcome, or None while that has not come."""
+        label = items[worker.index].label
         try:
-            reply = worker.take()
+            messages = worker.take()
         except EOFError:
             busy = worker in self._busy
-            error = _crashed(items[worker.index].label, worker, self._memory_remedy) if busy else None
+            error = _crashed(label, worker, self._wording) if busy else None
             self._dismiss([worker])
             return Outcome(worker.index, error=error) if busy else None
-        if reply is None:
-            return None
-        self._busy.remove(worker)
-        self._idle.append(worker)
-        good, value = reply
-        if good:
-            return Outcome(worker.index, value)
-        if isinstance(value, MemoryError):
-            value = InputError(f"not enough memory; {self._memory_remedy}")
-        return Outcome(worker.index, error=_named(value, items[worker.index].label))
+        for kind, value in messages:
+            if kind == _TOLD:
+                if told is not None:
+                    told(worker.index, value)
+                continue
+            self._busy.remove(worker)
+            self._idle.append(worker)
+            if kind == _DONE:
+                return Outcome(worker.index, value)
+            if isinstance(value, MemoryError):
+                value = InputError(f"not enough memory; {self._wording.memory}")
+            return Outcome(worker.index, error=_named(value, label))
+        return None
 
     def _dismiss(self, workers: Sequence[_Worker]) -> None:
         for worker in workers:
@@ -287,73 +340,3 @@ class WorkerPool:
 def _named(error: DiffchromError, label: str) -> DiffchromError:
     """Put the track's name in front of a message that lacks it."""
     return error if label in str(error) else type(error)(f"{label}: {error}")
-
-
-def packed(item: WorkItem) -> bytes:
-    """A work item as bytes to be sent, compressed: masks of bins are large, and nearly all zeros."""
-    return zlib.compress(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL), 1)
-
-
-class _Kept(threading.local):
-    """The worker of a thread that calls `run_apart`, for its next call; ended when that is long in coming."""
-
-    def __init__(self) -> None:
-        self.lease = _Lease()
-
-
-class _Lease:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: WorkerPool | None = None
-        self._folder: Path | None = None
-        self._timer: threading.Timer | None = None
-
-    def run(self, item: WorkItem, time_limit: float, folder: Path | None) -> Outcome:
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._pool is None or self._folder != folder:
-                self._close()
-                self._pool, self._folder = WorkerPool(1, folder, _CLUSTER_REMEDY), folder
-            try:
-                (outcome,) = self._pool.run([item], time_limit=time_limit)
-            except BaseException:
-                self._close()
-                raise
-            self._timer = threading.Timer(KEPT_SECONDS, self._give_up)
-            self._timer.daemon = True
-            self._timer.start()
-            return outcome
-
-    def _give_up(self) -> None:
-        with self._lock:
-            if threading.current_thread() is self._timer:  # else another call has come meanwhile
-                self._close()
-
-    def _close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-        self._pool = None
-
-
-#: A track takes a thread of a Dask worker; --threads says nothing there.
-_CLUSTER_REMEDY = "use Dask workers with fewer --nthreads"
-#: Seconds for which `run_apart` keeps a worker that has nothing to do.
-KEPT_SECONDS = 20.0
-_KEPT = _Kept()
-
-
-def run_apart(data: bytes, time_limit: float, folder: str) -> Outcome:
-    """Run a `packed` work item in another process, so that a crash spares the process that calls this.
-
-    A thread's next call finds the other process still there, as starting one and importing what it needs
-    takes longer than many a track.
-
-    Parameters
-    ----------
-    data : from `packed`, of this program; nothing from outside is ever unpickled.
-    time_limit : seconds the item may take.
-    folder : where relative paths start, if this machine has it.
-    """
-    item: WorkItem = pickle.loads(zlib.decompress(data))
-    return _KEPT.lease.run(item, time_limit, Path(folder) if Path(folder).is_dir() else None)
