@@ -13,7 +13,7 @@ import pytest
 
 from conftest import wait_for
 from diffchrom.work_apart import packed, run_apart
-from diffchrom.workers import Outcome, WorkerPool, WorkItem, Wording
+from diffchrom.workers import Outcome, Wording, WorkerPool, WorkItem
 
 
 @pytest.fixture(autouse=True)

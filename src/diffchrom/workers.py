@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -75,6 +76,10 @@ def _receive(stream: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
+def _send_told(stream: IO[bytes], message: Any) -> None:
+    _send(stream, (_TOLD, message))
+
+
 @dataclass(frozen=True)
 class Wording:
     """What the errors of a pool say.
@@ -120,7 +125,7 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the replies
     global _tell
-    _tell = lambda message: _send(replies, (_TOLD, message))  # noqa: E731
+    _tell = partial(_send_told, replies)
     calls = os.fdopen(os.dup(0), "rb")
     while True:
         try:

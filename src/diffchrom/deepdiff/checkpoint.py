@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,26 @@ from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.files import write_bytes
 
-RESUME = "resume.safetensors"
 _STATE = "state"
 
 History = dict[str, list[float]]
+
+
+def resume_path(folder: Path, member: int = 0) -> Path:
+    """Where the checkpoint of a run's model, or of the member with that number of its ensemble, lies."""
+    return folder / ("resume.safetensors" if member == 0 else f"resume-{member + 1}.safetensors")
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run has anything to go on from."""
+    return any(folder.glob("resume*.safetensors"))
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what only a training in progress needs, and what killed writers have left of it."""
+    for pattern in ("resume*.safetensors", ".resume*.tmp"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -49,7 +66,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 @dataclass
 class TrainingState:
-    """Everything a training needs to go on after an epoch.
+    """How far the training of one model has come.
 
     Attributes
     ----------
@@ -58,7 +75,6 @@ class TrainingState:
     best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
     best : weights of that epoch.
     history : one list a column of history.tsv.
-    members : best weights of an ensemble's members that are done; the rest of the state is the next one's.
     """
 
     epoch: int = 0
@@ -66,19 +82,28 @@ class TrainingState:
     best_score: float = float("-inf")
     best: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=dict)
-    members: list[dict[str, Tensor]] = field(default_factory=list)
 
-    def next_member(self, weights: dict[str, Tensor]) -> TrainingState:
-        """State in which the next member starts, `weights` being this one's best."""
-        return TrainingState(history=self.history, members=[*self.members, weights])
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training's state with the weights and the optimiser's state to go on with, as read from `path`."""
+
+    path: Path
+    state: TrainingState
+    weights: dict[str, Tensor]
+    slots: dict[int, dict[str, Tensor]]
+
+    def restore(self, model: nn.Module, optimiser: Adam) -> None:
+        """Put `model` and `optimiser` back to where `save_training` found them."""
+        with _refusing(self.path):
+            model.load_state_dict(self.weights)
+            optimiser.load_state(self.slots)
 
 
 def save_training(path: Path, state: TrainingState, model: nn.Module, optimiser: Adam) -> None:
     """Write a checkpoint as one file, so that no part of it can be newer than another."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
-    for number, weights in enumerate(state.members):
-        tensors |= {f"member{number}/{name}": tensor for name, tensor in weights.items()}
     for index, values in optimiser.state().items():
         tensors |= {f"optimiser/{index}/{key}": tensor for key, tensor in values.items()}
     description = json.dumps(
@@ -87,7 +112,6 @@ def save_training(path: Path, state: TrainingState, model: nn.Module, optimiser:
             "best_epoch": state.best_epoch,
             "best_score": state.best_score,
             "history": state.history,
-            "members": len(state.members),
         }
     )
     data = save(
@@ -97,30 +121,36 @@ def save_training(path: Path, state: TrainingState, model: nn.Module, optimiser:
     write_bytes(path, data)
 
 
-def load_training(path: Path, model: nn.Module, optimiser: Adam, device: torch.device) -> TrainingState:
-    """Put `model` and `optimiser` back to where `save_training` found them and return the state."""
-    try:
+def load_training(path: Path, device: torch.device) -> Checkpoint | None:
+    """Read what `save_training` wrote; None where there is no such file."""
+    if not path.exists():
+        return None
+    with _refusing(path):
         with safetensors.safe_open(path, framework="pt") as file:
             description: dict[str, Any] = json.loads((file.metadata() or {})[_STATE])
-        done = [f"member{number}" for number in range(int(description["members"]))]
-        groups: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "best", "optimiser", *done)}
+        groups: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "best", "optimiser")}
         for name, tensor in load_file(path).items():
             group, _, key = name.partition("/")
             groups[group][key] = tensor
-        model.load_state_dict(groups["model"])
         slots: dict[int, dict[str, Tensor]] = {}
         for key, tensor in groups["optimiser"].items():
             index, _, slot = key.partition("/")
             slots.setdefault(int(index), {})[slot] = tensor
-        optimiser.load_state(slots)
-        return TrainingState(
+        state = TrainingState(
             epoch=int(description["epoch"]),
             best_epoch=int(description["best_epoch"]),
             best_score=float(description["best_score"]),
             best={name: tensor.to(device) for name, tensor in groups["best"].items()},
             history={str(name): list(values) for name, values in description["history"].items()},
-            members=[groups[name] for name in done],
         )
+    return Checkpoint(path, state, groups["model"], slots)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or foreign checkpoint leads to into a RunError."""
+    try:
+        yield
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise RunError(

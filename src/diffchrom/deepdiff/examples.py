@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diffchrom.config import Hyperparameters
 from diffchrom.dataset import PairData, disk_array
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
+from diffchrom.files import staged
 from diffchrom.label_noise import inverse_variance_weights
 from diffchrom.transform import PIECE, Rows, Signal, Transform, pieces
 
@@ -109,6 +113,31 @@ def examples_of(
         device,
         on_disk=spill is not None,
     )
+
+
+def save_examples(path: Path, parts: Mapping[str, Examples]) -> None:
+    """Write examples of the CPU to a safetensors file, for other processes of this machine."""
+    tensors: dict[str, Tensor] = {}
+    for part, examples in parts.items():
+        targets = examples.targets
+        fields = {"a": examples.a, "b": examples.b, "log2fc": targets.log2fc, "weight": targets.weight}
+        fields |= {f"expression/{block}": values for block, values in targets.expression.items()}
+        tensors |= {f"{part}/{name}": tensor for name, tensor in fields.items() if tensor is not None}
+    complete = {part: json.dumps(examples.targets.complete) for part, examples in parts.items()}
+    with staged(path) as temporary:
+        save_file(tensors, temporary, metadata=complete)
+
+
+def load_examples(path: Path, part: str) -> Examples:
+    """Map a part of what `save_examples` wrote into memory; processes that do so share it."""
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(f"{part}/")]  # noqa: SIM118
+        fields = {name.removeprefix(f"{part}/"): file.get_tensor(name) for name in names}
+        complete = json.loads(file.metadata()[part])
+    labelled = [name for name in fields if name.startswith("expression/")]
+    expression = {name.removeprefix("expression/"): fields[name] for name in labelled}
+    targets = Targets(fields["log2fc"], expression, fields.get("weight"), complete)
+    return Examples(fields["a"], fields["b"], targets, torch.device("cpu"))
 
 
 def _transformed(signal: Signal, rows: Rows, transform: Transform, spill: Path | None) -> Tensor:

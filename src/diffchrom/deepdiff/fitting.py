@@ -1,10 +1,12 @@
-"""The training loop: members of an ensemble one after the other, each to its best validation epoch."""
+"""The training loop of one model, to its best validation epoch."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +15,15 @@ from torch import Tensor
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.checkpoint import RESUME, TrainingState, load_training, save_training
-from diffchrom.deepdiff.ensemble import Ensemble
+from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.examples import Examples
-from diffchrom.deepdiff.inference import INFERENCE_BATCH, build_model, ensemble_size, predict_tensors
+from diffchrom.deepdiff.inference import INFERENCE_BATCH, build_model, predict_tensors
 from diffchrom.deepdiff.loss import total_loss
-from diffchrom.deepdiff.lstm import threads_for_lstm
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
-from diffchrom.reporting import Reporter, Task
-from diffchrom.runs import Run
+from diffchrom.reporting import Task
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60
@@ -34,54 +33,86 @@ WARM_UP = 0.1
 _MEMBER_SEED, _EPOCH_SEED = 104_729, 7919
 
 
-def fit(
-    run: Run,
-    train_set: Examples,
-    valid_set: Examples,
-    variant: str,
-    settings: Hyperparameters,
-    seed: int,
-    reporter: Reporter,
-) -> tuple[DeepDiff, TrainingState]:
-    """Train every member until patience or epochs run out, from the run's checkpoint where it has one.
+@dataclass(frozen=True)
+class Member:
+    """One model of a run, to be trained on its own: a run has one, or as many as its ensemble is to have.
+
+    Attributes
+    ----------
+    folder : of the run; the checkpoint goes there.
+    variant, settings : what is trained, and how.
+    seed : of the run.
+    number : of the model, from 0.
+    """
+
+    folder: Path
+    variant: str
+    settings: Hyperparameters
+    seed: int
+    number: int = 0
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its checkpoint lies."""
+        return resume_path(self.folder, self.number)
+
+    @property
+    def first_seed(self) -> int:
+        """Of the initial weights; those of the epochs follow from it."""
+        return self.seed + _MEMBER_SEED * self.number
+
+    def is_done(self, state: TrainingState, n_genes: int) -> bool:
+        """Whether patience or epochs, with so many training genes, have run out."""
+        waited = state.epoch - state.best_epoch
+        return state.epoch >= self.settings.epochs_of(n_genes) or waited >= self.settings.patience
+
+
+def batches_per_epoch(settings: Hyperparameters, n_genes: int) -> int:
+    """Batches of an epoch over so many training genes."""
+    return math.ceil(n_genes / settings.batch_of(n_genes))
+
+
+def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: Task) -> TrainingState:
+    """Train one model until patience or epochs run out, from its checkpoint where it has one.
+
+    Parameters
+    ----------
+    member : what to train.
+    train_set, valid_set : genes to learn from, and to choose the epoch by.
+    task : where its batches are counted, from now on.
 
     Returns
     -------
-    model : with the best epoch's weights; an `Ensemble` where there is more than one member.
-    state : of the last member, with the history of all.
+    TrainingState
+        With the best epoch's weights; the checkpoint, too, is of the end.
     """
-    size = ensemble_size(variant, settings)
-    checkpoint = run.path / RESUME
-    state = TrainingState()
-    n_epochs = settings.epochs_of(len(train_set))
-    n_batches = math.ceil(len(train_set) / settings.batch_of(len(train_set)))
-    models: list[DeepDiff] = []
-    with reporter.task("training", size * n_epochs * n_batches) as task:
-        while len(models) < size:
-            member = len(models)
-            model = _new_model(variant, train_set, settings, seed + _MEMBER_SEED * member)
-            optimiser = Adam(model.parameters(), settings.lr)
-            if member == 0 and checkpoint.exists():
-                state = load_training(checkpoint, model, optimiser, train_set.device)
-                for weights in state.members:
-                    models.append(_new_model(variant, train_set, settings, seed))
-                    models[-1].load_state_dict(weights)
-                done = len(models)
-                task.advance((done * n_epochs + state.epoch) * n_batches)
-                reporter.note(f"{run.path}: going on after epoch {state.epoch} of model {done + 1} of {size}")
-                member = done
-            with threads_for_lstm(train_set.device):
-                _fit_member(
-                    run, state, model, optimiser, train_set, valid_set, settings, seed, member, task, reporter
-                )
-            model.load_state_dict(state.best)
-            models.append(model)
-            if len(models) < size:
-                state = state.next_member(state.best)
-    return (models[0] if size == 1 else Ensemble(models)), state
+    saved = load_training(member.checkpoint, train_set.device)
+    state = saved.state if saved else TrainingState()
+    if member.is_done(state, len(train_set)):
+        return state
+    model = new_model(member.variant, train_set, member.settings, member.first_seed)
+    optimiser = Adam(model.parameters(), member.settings.lr)
+    if saved:
+        saved.restore(model, optimiser)
+    truth = valid_set.targets.log2fc.cpu().numpy()
+    saved_at, cost = time.monotonic(), 0.0
+    while not member.is_done(state, len(train_set)):
+        loss = _epoch(member, model, optimiser, train_set, state.epoch, task)
+        predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
+        _record(member, state, model, loss, predicted, truth)
+        score = state.history["valid_pearson"][-1]
+        status = f"model {member.number + 1}, epoch {state.epoch}, loss {loss:.3f}, valid r {score:.3f}"
+        task.advance(0, status)
+        due = time.monotonic() - saved_at >= CHECKPOINT_EVERY * cost
+        if due or member.is_done(state, len(train_set)):
+            started = time.monotonic()
+            save_training(member.checkpoint, state, model, optimiser)
+            saved_at = time.monotonic()
+            cost = saved_at - started
+    return state
 
 
-def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
+def new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     torch.manual_seed(seed)
     model = build_model(variant, examples.a.shape[1], settings)
@@ -100,37 +131,6 @@ def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed
             if math.isfinite(level):  # of genes that are labelled by a table, none may be known
                 model.set_expression_level(level)
     return model.to(examples.device)
-
-
-def _fit_member(
-    run: Run,
-    state: TrainingState,
-    model: DeepDiff,
-    optimiser: Adam,
-    train_set: Examples,
-    valid_set: Examples,
-    settings: Hyperparameters,
-    seed: int,
-    member: int,
-    task: Task,
-    reporter: Reporter,
-) -> None:
-    """Train one member on from `state`, which holds its best weights in the end."""
-    n_epochs = settings.epochs_of(len(train_set))
-    truth = valid_set.targets.log2fc.cpu().numpy()
-    saved_at, cost = time.monotonic(), 0.0
-    while state.epoch < n_epochs and state.epoch - state.best_epoch < settings.patience:
-        epoch_seed = seed + _MEMBER_SEED * member + _EPOCH_SEED * state.epoch
-        loss = _epoch(model, optimiser, train_set, settings, epoch_seed, state.epoch / n_epochs, task)
-        predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
-        _record(run, state, model, loss, predicted, truth, member)
-        score = state.history["valid_pearson"][-1]
-        task.advance(0, f"model {member + 1}, epoch {state.epoch}, loss {loss:.3f}, valid r {score:.3f}")
-        if time.monotonic() - saved_at >= CHECKPOINT_EVERY * cost:
-            started = time.monotonic()
-            save_training(run.path / RESUME, state, model, optimiser)
-            saved_at = time.monotonic()
-            cost = saved_at - started
 
 
 def learning_rate(settings: Hyperparameters, done: float) -> float:
@@ -153,29 +153,22 @@ def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: H
 
 
 def _epoch(
-    model: DeepDiff,
-    optimiser: Adam,
-    examples: Examples,
-    settings: Hyperparameters,
-    seed: int,
-    done: float,
-    task: Task,
+    member: Member, model: DeepDiff, optimiser: Adam, examples: Examples, epoch: int, task: Task
 ) -> float:
     """One pass over the training genes; returns the mean loss.
 
     The random numbers of an epoch depend on the seed and the epoch alone, so that going on after a
     checkpoint needs no generator's state.
     """
+    settings = member.settings
     model.train()
-    torch.manual_seed(seed)
+    torch.manual_seed(member.first_seed + _EPOCH_SEED * epoch)
     order = torch.randperm(len(examples))
     losses = []
-    batch_size = settings.batch_of(len(examples))
-    n_batches = math.ceil(len(examples) / batch_size)
-    n_epochs = settings.epochs_of(len(examples))
+    n_batches, n_epochs = batches_per_epoch(settings, len(examples)), settings.epochs_of(len(examples))
     shown = max(1, n_batches // 20)
-    for number, batch in enumerate(examples.batches(order, batch_size), 1):
-        optimiser.lr = learning_rate(settings, done + (number - 1) / n_batches / n_epochs)
+    for number, batch in enumerate(examples.batches(order, settings.batch_of(len(examples))), 1):
+        optimiser.lr = learning_rate(settings, epoch / n_epochs + (number - 1) / n_batches / n_epochs)
         losses.append(training_step(model, optimiser, batch, settings))
         if number % shown == 0:
             task.advance(shown)
@@ -184,25 +177,24 @@ def _epoch(
 
 
 def _record(
-    run: Run,
+    member: Member,
     state: TrainingState,
     model: DeepDiff,
     loss: float,
     predicted: np.ndarray[Any, Any],
     truth: np.ndarray[Any, Any],
-    member: int,
 ) -> None:
     """Note an epoch's figures and keep its weights when its validation r is the best so far."""
     state.epoch += 1
     if not math.isfinite(loss):
-        raise RunError(f"{run.path}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
+        raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
     score = pearson(truth, predicted)
     row = {
         "epoch": state.epoch,
         "train_loss": loss,
         "valid_pearson": score,
         "valid_mse": mse(truth, predicted),
-        "member": member + 1,
+        "member": member.number + 1,
     }
     for name, value in row.items():
         state.history.setdefault(name, []).append(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,20 @@ import numpy as np
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
 from diffchrom.dataset import PairData, signal_bytes
-from diffchrom.deepdiff.checkpoint import RESUME, TrainingState, save_weights
+from diffchrom.deepdiff.checkpoint import TrainingState, has_checkpoint, remove_checkpoints, save_weights
 from diffchrom.deepdiff.examples import examples_of
-from diffchrom.deepdiff.fitting import fit
+from diffchrom.deepdiff.fitting import Member
 from diffchrom.deepdiff.inference import (
     INFERENCE_BATCH,
     columns_of,
+    ensemble_size,
     fit_transform,
     mean_asymmetry,
     predict_pair,
     resolve_device,
 )
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
+from diffchrom.deepdiff.members import PROCESS_BYTES, fit_members
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
@@ -110,8 +113,9 @@ def train(
     device = resolve_device(job.device)
     if device.type == "cpu" and (reason := kernel_unavailable_reason()):
         reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-    spill = _spill_folder(source.store, len(source.marks), job, memory, reporter)
-    data = source.load(reporter, spill)
+    plan = _memory_plan(source.store, len(source.marks), job, memory)
+    reporter.note(plan.described())
+    data = source.load(reporter, plan.spill)
     _require_labels(source, data, job.settings)
     rows = data.rows("train")
     transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
@@ -131,16 +135,18 @@ def train(
     if run.config.status == FINISHED:
         return run
     train_set, valid_set = (
-        examples_of(data, part, transform, job.settings, medians, device, spill)
+        examples_of(data, part, transform, job.settings, medians, device, plan.spill)
         for part in ("train", "valid")
     )
+    size = ensemble_size(variant.name, job.settings)
+    members = [Member(run.path, variant.name, job.settings, job.seed, number) for number in range(size)]
     try:
-        model, state = fit(run, train_set, valid_set, variant.name, job.settings, job.seed, reporter)
+        model, states = fit_members(members, train_set, valid_set, plan.processes, reporter)
     except BaseException:
-        if not (run.path / RESUME).exists():
+        if not has_checkpoint(run.path):
             remove_folder(run.path)
         raise
-    return _finish(run, model, state, data, transform, reporter)
+    return _finish(run, model, states, data, transform, reporter)
 
 
 def _require_labels(source: RunInput, data: PairData, settings: Hyperparameters) -> None:
@@ -164,10 +170,39 @@ def _median(values: np.ndarray[Any, Any]) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def _spill_folder(
-    store: Store, n_marks: int, job: TrainingJob, memory: int | None, reporter: Reporter
-) -> Path | None:
-    """Say how much memory the training takes, and where the signal goes if that is too much."""
+@dataclass(frozen=True)
+class _MemoryPlan:
+    """What a training takes and where it goes.
+
+    Attributes
+    ----------
+    signal, step : bytes of the store's genes, and of what a step keeps.
+    limit : bytes that may be used.
+    """
+
+    signal: int
+    step: int
+    limit: int
+
+    @property
+    def spill(self) -> Path | None:
+        """Folder for the signal where it is too large for the memory."""
+        return Path(tempfile.gettempdir()) if self.signal + self.step > self.limit else None
+
+    @property
+    def processes(self) -> int:
+        """Models that may train at a time."""
+        return max(1, (self.limit - self.signal) // (self.step + PROCESS_BYTES))
+
+    def described(self) -> str:
+        """In one line."""
+        where = f"on disk in {self.spill}" if self.spill else "in memory"
+        return (
+            f"memory: about {self.step / 1e9:.2f} GB for a step, {self.signal / 1e9:.2f} GB of signal {where}"
+        )
+
+
+def _memory_plan(store: Store, n_marks: int, job: TrainingJob, memory: int | None) -> _MemoryPlan:
     # The signal of the store's genes, and transformed that of training and validation genes.
     signal = 2 * signal_bytes(store, n_marks)
     variant = get_variant(job.variant)
@@ -178,17 +213,13 @@ def _spill_folder(
     batch = max(job.settings.batch_size, INFERENCE_BATCH)
     # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
     step = 4 * batch * sequences * n_steps * 2 * 6 * job.settings.hidden
-    limit = available_memory() if memory is None else memory
-    spill = Path(tempfile.gettempdir()) if signal + step > limit else None
-    where = f"on disk in {spill}" if spill else "in memory"
-    reporter.note(f"memory: about {step / 1e9:.2f} GB for a step, {signal / 1e9:.2f} GB of signal {where}")
-    return spill
+    return _MemoryPlan(signal, step, available_memory() if memory is None else memory)
 
 
 def _finish(
     run: Run,
     model: DeepDiff,
-    state: TrainingState,
+    states: Sequence[TrainingState],
     data: PairData,
     transform: Transform,
     reporter: Reporter,
@@ -212,13 +243,15 @@ def _finish(
     covered = coverage(data.log2fc[test], low, high)
     save_weights(run.path / MODEL, model.state_dict())
     with output_text(run.path / HISTORY) as stream:
-        columns = {name: np.asarray(values) for name, values in state.history.items()}
+        columns = {
+            name: np.concatenate([state.history[name] for state in states]) for name in states[0].history
+        }
         counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
         write_table(stream, columns | counts)
     run.save_predictions(columns_of(data, predicted, calibration))
     details = dict(run.config.details) | {
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
+        "epochs": states[-1].epoch,
+        "best_epoch": states[-1].best_epoch,
         "test_intervals": intervals,
         "calibration": calibration.to_dict(),
         "test_coverage": covered,
@@ -226,7 +259,7 @@ def _finish(
     }
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()
-    (run.path / RESUME).unlink(missing_ok=True)
+    remove_checkpoints(run.path)
     if np.isfinite(covered):
         reporter.note(
             f"{run.path}: {calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "

@@ -1,0 +1,204 @@
+"""Members of an ensemble that train side by side, in processes, come to what they come to in turn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_store, wait_for
+from diffchrom.config import hyperparameters
+from diffchrom.deepdiff import members
+from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
+from diffchrom.deepdiff.loss import Targets
+from diffchrom.deepdiff.lstm import backend_name
+from diffchrom.deepdiff.model import CELL_A, CELL_B
+from diffchrom.deepdiff.training import TrainingJob, train
+from diffchrom.errors import DiffchromError, RunError
+from diffchrom.runs import Run
+from diffchrom.store import Store
+
+FILES = {"config.json", "history.tsv", "model.safetensors", "predictions.tsv"}
+SETTINGS = hyperparameters("default", hidden=4, epochs=3, ensemble=3)
+#: Enough epochs to be interrupted in.
+LONG = {"epochs": 60, "patience": 60, "min_batches": 2}
+
+needs_kernel = pytest.mark.skipif(backend_name() != "fused", reason="the fused kernel is not built here")
+
+
+@pytest.fixture
+def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(members, "WORTH_A_PROCESS", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Run]:
+    folder = tmp_path_factory.mktemp("long")
+    store = make_store(folder / "s.h5")
+    return store, train(job(store, **LONG), folder / "whole")
+
+
+def job(store: Store, **settings: object) -> TrainingJob:
+    changed = hyperparameters("default", **{**SETTINGS.to_dict(), **settings})
+    return TrainingJob(store.path, settings=changed, device="cpu")
+
+
+def assert_same_run(first: Run, second: Run) -> None:
+    assert set(os.listdir(first.path)) == set(os.listdir(second.path)) == FILES
+    for file in FILES - {"config.json"}:
+        assert (first.path / file).read_bytes() == (second.path / file).read_bytes()
+    assert first.config.metrics == second.config.metrics
+
+
+def child_processes(parent: int) -> list[int]:
+    """Worker processes of a process."""
+    shown = subprocess.run(
+        ["ps", "-ww", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True
+    )
+    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
+    return [int(pid) for pid, command in lines if "diffchrom.workers" in command]
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+def test_side_by_side_or_in_turn_the_bytes_are_the_same(
+    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three members on two cores: two at a time, then the last with both cores."""
+    started = []
+    give = members.WorkItem
+    monkeypatch.setattr(members, "WorkItem", lambda *item: started.append(item[2]["threads"]) or give(*item))
+    beside = train(job(toy_store), tmp_path / "beside")
+    assert started == [1, 1, 2]
+    torch.set_num_threads(1)
+    assert_same_run(beside, train(job(toy_store), tmp_path / "in turn"))
+    assert len(started) == 3
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize(
+    ("changes", "memory"), [({"ensemble": 1}, None), ({}, 1), ({}, 500_000_000)], ids=["one", "disk", "room"]
+)
+def test_one_model_or_too_little_memory_needs_no_process(
+    changes: dict[str, object],
+    memory: int | None,
+    toy_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(members, "_side_by_side", pytest.fail)
+    assert train(job(toy_store, **changes), tmp_path / "run", memory=memory).config.status == "finished"
+
+
+def test_few_genes_are_not_worth_a_process(
+    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "_side_by_side", pytest.fail)
+    torch.set_num_threads(2)
+    train(job(toy_store), tmp_path / "run")
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+def test_a_member_that_is_killed_costs_no_other_its_epochs(
+    long_run: tuple[Store, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, whole = long_run
+    folder = tmp_path / "broken"
+
+    killed = []
+
+    def kill_one(task: object, steps: int = 1, status: str = "") -> None:
+        if not killed and (folder / "resume.safetensors").exists():
+            killed.append(child_processes(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr("diffchrom.reporting._SilentTask.advance", kill_one)
+    with pytest.raises(DiffchromError, match=r"broken: training it crashed .*SIGKILL.*--resume and fewer"):
+        train(job(store, **LONG), folder)
+    assert child_processes(os.getpid()) == []
+    assert {name for name in os.listdir(folder) if not name.startswith("resume")} == {"config.json"}
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    assert_same_run(whole, train(job(store, **LONG), folder, resume=True))
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+def test_a_member_that_diverges_ends_all(toy_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run: training diverged in epoch 1 .*lower --lr") as raised:
+        train(job(toy_store, lr=float("nan")), tmp_path / "run")
+    assert str(raised.value).count("run:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+TRAIN = """
+import sys
+import torch
+from pathlib import Path
+from diffchrom.deepdiff import members
+from diffchrom.store import Store
+from test_members import LONG, job, train
+members.WORTH_A_PROCESS = 0
+torch.set_num_threads(2)
+train(job(Store(sys.argv[1]), **LONG), sys.argv[2], resume=True)
+"""
+
+
+@needs_kernel
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_ends_leaves_no_process_and_can_go_on(
+    how: signal.Signals, long_run: tuple[Store, Run], tmp_path: Path
+) -> None:
+    store, whole = long_run
+    folder = tmp_path / "run"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    process = subprocess.Popen([sys.executable, "-c", TRAIN, str(store.path), str(folder)], env=environment)
+    wait_for((folder / "resume.safetensors").exists)
+    workers = child_processes(process.pid)
+    assert len(workers) == 2
+    process.send_signal(how)
+    assert process.wait() != 0
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    if how == signal.SIGINT:
+        assert not list(folder.glob(".*"))
+    assert_same_run(whole, train(job(store, **LONG), folder, resume=True))
+
+
+def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    expression = torch.rand(7, generator=generator)
+    expression[2] = torch.nan
+    weighed = Targets(
+        torch.rand(7), {CELL_A: expression, CELL_B: expression + 1}, torch.rand(7), complete=False
+    )
+    plain = Targets(torch.rand(3), {})
+    parts = {
+        part: Examples(torch.rand(n, 2, 5), torch.rand(n, 2, 5), targets, torch.device("cpu"))
+        for part, n, targets in (("train", 7, weighed), ("valid", 3, plain))
+    }
+    save_examples(tmp_path / "x", parts)
+    for part, examples in parts.items():
+        again = load_examples(tmp_path / "x", part)
+        assert len(again) == len(examples)
+        for field in ("a", "b"):
+            assert torch.equal(getattr(again, field), getattr(examples, field))
+        assert torch.equal(again.targets.log2fc, examples.targets.log2fc)
+        assert again.targets.expression.keys() == examples.targets.expression.keys()
+        for block, values in examples.targets.expression.items():
+            np.testing.assert_array_equal(again.targets.expression[block].numpy(), values.numpy())
+        assert again.targets.complete == examples.targets.complete
+        assert (again.targets.weight is None) == (examples.targets.weight is None)
+    assert torch.equal(load_examples(tmp_path / "x", "train").targets.weight, weighed.weight)
