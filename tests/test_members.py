@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from conftest import make_store, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
+from diffchrom.deepdiff.checkpoint import HISTORY_COLUMNS
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
@@ -149,6 +153,7 @@ import sys
 import torch
 from pathlib import Path
 from diffchrom.deepdiff import members
+from diffchrom.deepdiff.checkpoint import HISTORY_COLUMNS
 from diffchrom.store import Store
 from test_members import LONG, job, train
 members.WORTH_A_PROCESS = 0
@@ -175,6 +180,38 @@ def test_a_run_that_ends_leaves_no_process_and_can_go_on(
     if how == signal.SIGINT:
         assert not list(folder.glob(".*"))
     assert_same_run(whole, train(job(store, **LONG), folder, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"epoch": 3}, "no history of 3 epochs"),
+        ({"history": {}}, "'epoch'"),
+        ({"best": {"weight": torch.zeros(2)}}, "Unexpected key"),
+        ({"model": {"weight": torch.zeros(2)}, "epoch": 1}, "Unexpected key"),
+        ({"epoch": "many"}, "invalid literal"),
+    ],
+    ids=["short", "empty", "foreign", "foreign weights", "text"],
+)
+def test_a_foreign_checkpoint_is_refused_in_one_line(
+    state: dict[str, Any], said: str, toy_store: Store, tmp_path: Path
+) -> None:
+    run = train(job(toy_store, ensemble=1, epochs=2), tmp_path / "run")
+    whole = {"epoch": 2, "best_epoch": 2, "best_score": 0.5, "best": {}, "model": {}} | state
+    epochs = whole["epoch"] if whole["epoch"] in (1, 2) else 2
+    whole.setdefault("history", dict.fromkeys(HISTORY_COLUMNS, [1.0] * epochs))
+    tensors = {
+        f"{part}/{name}": value for part in ("best", "model") for name, value in whole.pop(part).items()
+    }
+    save_file(
+        tensors or {"best/none": torch.zeros(1)},
+        run.path / "resume.safetensors",
+        {"state": json.dumps(whole)},
+    )
+    config = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps(config | {"status": "training"}))
+    with pytest.raises(RunError, match=rf"resume.safetensors: cannot go on .*{said}.*--force"):
+        train(job(toy_store, ensemble=1, epochs=2), run.path, resume=True)
 
 
 def test_examples_come_back_as_they_were(tmp_path: Path) -> None:

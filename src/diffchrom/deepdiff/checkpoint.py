@@ -21,6 +21,8 @@ from diffchrom.files import write_bytes
 _STATE = "state"
 
 History = dict[str, list[float]]
+#: Columns of history.tsv, a row an epoch; members of an ensemble count from 1.
+HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
 
 
 def resume_path(folder: Path, member: int = 0) -> Path:
@@ -74,7 +76,7 @@ class TrainingState:
         Epochs done.
     best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
     best : weights of that epoch.
-    history : one list a column of history.tsv.
+    history : a list for each of `HISTORY_COLUMNS`, of all epochs so far.
     """
 
     epoch: int = 0
@@ -95,7 +97,7 @@ class Checkpoint:
 
     def restore(self, model: nn.Module, optimiser: Adam) -> None:
         """Put `model` and `optimiser` back to where `save_training` found them."""
-        with _refusing(self.path):
+        with refusing(self.path):
             model.load_state_dict(self.weights)
             optimiser.load_state(self.slots)
 
@@ -125,7 +127,7 @@ def load_training(path: Path, device: torch.device) -> Checkpoint | None:
     """Read what `save_training` wrote; None where there is no such file."""
     if not path.exists():
         return None
-    with _refusing(path):
+    with refusing(path):
         with safetensors.safe_open(path, framework="pt") as file:
             description: dict[str, Any] = json.loads((file.metadata() or {})[_STATE])
         groups: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "best", "optimiser")}
@@ -136,18 +138,21 @@ def load_training(path: Path, device: torch.device) -> Checkpoint | None:
         for key, tensor in groups["optimiser"].items():
             index, _, slot = key.partition("/")
             slots.setdefault(int(index), {})[slot] = tensor
+        columns = HISTORY_COLUMNS if description["epoch"] else ()
         state = TrainingState(
             epoch=int(description["epoch"]),
             best_epoch=int(description["best_epoch"]),
             best_score=float(description["best_score"]),
             best={name: tensor.to(device) for name, tensor in groups["best"].items()},
-            history={str(name): list(values) for name, values in description["history"].items()},
+            history={name: [float(value) for value in description["history"][name]] for name in columns},
         )
+        if any(len(values) != state.epoch for values in state.history.values()):
+            raise ValueError(f"no history of {state.epoch} epochs")
     return Checkpoint(path, state, groups["model"], slots)
 
 
 @contextlib.contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or foreign checkpoint leads to into a RunError."""
     try:
         yield

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
+from diffchrom.deepdiff.checkpoint import (
+    HISTORY_COLUMNS,
+    TrainingState,
+    load_training,
+    resume_path,
+    save_training,
+)
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.inference import INFERENCE_BATCH, build_model, predict_tensors
 from diffchrom.deepdiff.loss import total_loss
@@ -189,14 +195,8 @@ def _record(
     if not math.isfinite(loss):
         raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
     score = pearson(truth, predicted)
-    row = {
-        "epoch": state.epoch,
-        "train_loss": loss,
-        "valid_pearson": score,
-        "valid_mse": mse(truth, predicted),
-        "member": member.number + 1,
-    }
-    for name, value in row.items():
+    row = (state.epoch, loss, score, mse(truth, predicted), member.number + 1)
+    for name, value in zip(HISTORY_COLUMNS, row, strict=True):
         state.history.setdefault(name, []).append(value)
     # A constant prediction has no r; it is kept only until there is anything better.
     score = score if math.isfinite(score) else -math.inf

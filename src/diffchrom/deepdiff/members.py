@@ -13,12 +13,13 @@ from pathlib import Path
 
 import torch
 
-from diffchrom.deepdiff.checkpoint import TrainingState, load_training
+from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.checkpoint import TrainingState, load_training, refusing
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
-from diffchrom.deepdiff.inference import build_model
+from diffchrom.deepdiff.inference import build_model, ensemble_size
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
 from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.reporting import Reporter, Task
@@ -27,8 +28,6 @@ from diffchrom.workers import Wording, WorkerPool, WorkItem, tell
 #: Genes that a model must be shown in all its epochs for a process of its own to pay: starting one and
 #: importing torch takes as long as a few thousand.
 WORTH_A_PROCESS = 8000
-#: Bytes that a process takes before it does anything.
-PROCESS_BYTES = 400_000_000
 
 _WORDING = Wording(
     doing="training it",
@@ -36,6 +35,12 @@ _WORDING = Wording(
     advice="go on with --resume",
     memory="go on with --resume and fewer --threads",
 )
+
+
+def members_of(folder: Path, variant: str, settings: Hyperparameters, seed: int) -> list[Member]:
+    """All members of the run in `folder`."""
+    size = ensemble_size(variant, settings)
+    return [Member(folder, variant, settings, seed, number) for number in range(size)]
 
 
 def fit_members(
@@ -76,7 +81,8 @@ def fit_members(
     models = []
     for member, state in zip(members, states, strict=True):
         models.append(build_model(member.variant, train_set.a.shape[1], settings).to(train_set.device))
-        models[-1].load_state_dict(state.best)
+        with refusing(member.checkpoint):
+            models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states
 
 

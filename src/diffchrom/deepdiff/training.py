@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,22 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters, available_memory
-from diffchrom.dataset import PairData, signal_bytes
-from diffchrom.deepdiff.checkpoint import TrainingState, has_checkpoint, remove_checkpoints, save_weights
+from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
+from diffchrom.dataset import PairData
+from diffchrom.deepdiff.checkpoint import (
+    HISTORY_COLUMNS,
+    TrainingState,
+    has_checkpoint,
+    remove_checkpoints,
+    save_weights,
+)
 from diffchrom.deepdiff.examples import examples_of
-from diffchrom.deepdiff.fitting import Member
 from diffchrom.deepdiff.inference import (
-    INFERENCE_BATCH,
     columns_of,
-    ensemble_size,
     fit_transform,
     mean_asymmetry,
     predict_pair,
     resolve_device,
 )
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
-from diffchrom.deepdiff.members import PROCESS_BYTES, fit_members
+from diffchrom.deepdiff.members import fit_members, members_of
+from diffchrom.deepdiff.memory import plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
@@ -44,7 +47,6 @@ from diffchrom.runs import (
     open_run_folder,
     part_metrics,
 )
-from diffchrom.store import Store
 from diffchrom.tables import write_table
 from diffchrom.transform import Transform
 from diffchrom.variants import get_variant
@@ -88,6 +90,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     memory: int | None = None,
+    side_by_side: bool = True,
     reporter: Reporter = SILENT,
 ) -> Run:
     """Train one model and write its run folder.
@@ -101,6 +104,8 @@ def train(
     force : replace a run that is already in `out`.
     memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
         and paged in, which changes no result. None is what is free.
+    side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
+        no result; for callers whose own processes fill the cores, False.
     reporter : where progress goes.
 
     Returns
@@ -113,7 +118,7 @@ def train(
     device = resolve_device(job.device)
     if device.type == "cpu" and (reason := kernel_unavailable_reason()):
         reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-    plan = _memory_plan(source.store, len(source.marks), job, memory)
+    plan = plan_memory(source.store, len(source.marks), variant, job.settings, memory)
     reporter.note(plan.described())
     data = source.load(reporter, plan.spill)
     _require_labels(source, data, job.settings)
@@ -138,10 +143,10 @@ def train(
         examples_of(data, part, transform, job.settings, medians, device, plan.spill)
         for part in ("train", "valid")
     )
-    size = ensemble_size(variant.name, job.settings)
-    members = [Member(run.path, variant.name, job.settings, job.seed, number) for number in range(size)]
+    members = members_of(run.path, variant.name, job.settings, job.seed)
+    processes = plan.processes if side_by_side else 1
     try:
-        model, states = fit_members(members, train_set, valid_set, plan.processes, reporter)
+        model, states = fit_members(members, train_set, valid_set, processes, reporter)
     except BaseException:
         if not has_checkpoint(run.path):
             remove_folder(run.path)
@@ -168,52 +173,6 @@ def _median(values: np.ndarray[Any, Any]) -> float:
     """Median of what is known; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else float("nan")
-
-
-@dataclass(frozen=True)
-class _MemoryPlan:
-    """What a training takes and where it goes.
-
-    Attributes
-    ----------
-    signal, step : bytes of the store's genes, and of what a step keeps.
-    limit : bytes that may be used.
-    """
-
-    signal: int
-    step: int
-    limit: int
-
-    @property
-    def spill(self) -> Path | None:
-        """Folder for the signal where it is too large for the memory."""
-        return Path(tempfile.gettempdir()) if self.signal + self.step > self.limit else None
-
-    @property
-    def processes(self) -> int:
-        """Models that may train at a time."""
-        return max(1, (self.limit - self.signal) // (self.step + PROCESS_BYTES))
-
-    def described(self) -> str:
-        """In one line."""
-        where = f"on disk in {self.spill}" if self.spill else "in memory"
-        return (
-            f"memory: about {self.step / 1e9:.2f} GB for a step, {self.signal / 1e9:.2f} GB of signal {where}"
-        )
-
-
-def _memory_plan(store: Store, n_marks: int, job: TrainingJob, memory: int | None) -> _MemoryPlan:
-    # The signal of the store's genes, and transformed that of training and validation genes.
-    signal = 2 * signal_bytes(store, n_marks)
-    variant = get_variant(job.variant)
-    sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
-    if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
-        sequences = 2 * n_marks
-    n_steps = -(-store.window.n_bins // variant.merge)
-    batch = max(job.settings.batch_size, INFERENCE_BATCH)
-    # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
-    step = 4 * batch * sequences * n_steps * 2 * 6 * job.settings.hidden
-    return _MemoryPlan(signal, step, available_memory() if memory is None else memory)
 
 
 def _finish(
@@ -244,7 +203,7 @@ def _finish(
     save_weights(run.path / MODEL, model.state_dict())
     with output_text(run.path / HISTORY) as stream:
         columns = {
-            name: np.concatenate([state.history[name] for state in states]) for name in states[0].history
+            name: np.concatenate([state.history[name] for state in states]) for name in HISTORY_COLUMNS
         }
         counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
         write_table(stream, columns | counts)

@@ -104,7 +104,8 @@ def _make_run(job: Job, folder: Path, threads: int) -> Run:
         job.store, job.method, job.preset, job.settings, pair, job.marks, job.split, job.unit,
         job.seed, job.device,
     )  # fmt: skip
-    return train(training, folder, resume=not broken, force=broken)
+    # Its memory is estimated and measured as that of one process.
+    return train(training, folder, resume=not broken, force=broken, side_by_side=False)
 
 
 def pending_jobs(jobs: Sequence[Job], out: Path) -> tuple[list[Job], list[Outcome]]:

@@ -1,0 +1,70 @@
+"""What a training takes of the memory, and what is done where that is too much."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffchrom.config import Hyperparameters, available_memory
+from diffchrom.dataset import signal_bytes
+from diffchrom.deepdiff.inference import INFERENCE_BATCH
+from diffchrom.store import Store
+from diffchrom.variants import Variant
+
+#: Bytes that a process takes before it does anything.
+PROCESS_BYTES = 400_000_000
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where a training's data go, and how many models there is room for.
+
+    Attributes
+    ----------
+    signal, step : bytes of the store's genes, and of what a step keeps.
+    limit : bytes that may be used.
+    """
+
+    signal: int
+    step: int
+    limit: int
+
+    @property
+    def spill(self) -> Path | None:
+        """Folder for the signal where it is too large for the memory."""
+        return Path(tempfile.gettempdir()) if self.signal + self.step > self.limit else None
+
+    @property
+    def processes(self) -> int:
+        """Models that may train at a time, each in a process of its own."""
+        return max(1, (self.limit - self.signal) // (self.step + PROCESS_BYTES))
+
+    def described(self) -> str:
+        """In one line."""
+        step, signal = self.step / 1e9, self.signal / 1e9
+        where = f"on disk in {self.spill}" if self.spill else "in memory"
+        return f"memory: about {step:.2f} GB for a step, {signal:.2f} GB of signal {where}"
+
+
+def plan_memory(
+    store: Store, n_marks: int, variant: Variant, settings: Hyperparameters, limit: int | None = None
+) -> MemoryPlan:
+    """Estimate what a training on a pair of cells takes.
+
+    Parameters
+    ----------
+    store, n_marks : the data.
+    variant, settings : the model.
+    limit : bytes that may be used; None is what is free.
+    """
+    # The signal of the store's genes, and transformed that of training and validation genes.
+    signal = 2 * signal_bytes(store, n_marks)
+    sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
+    if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
+        sequences = 2 * n_marks
+    n_steps = -(-store.window.n_bins // variant.merge)
+    batch = max(settings.batch_size, INFERENCE_BATCH)
+    # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
+    step = 4 * batch * sequences * n_steps * 2 * 6 * settings.hidden
+    return MemoryPlan(signal, step, available_memory() if limit is None else limit)
