@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Five-fold cross-validation of the default preset beside the baselines, and a learning curve; `table.py FOLDER` prints
-# the table "Cross-validation" of docs/results.md from it. Further options go to `diffchrom train`, as in
-#   run.sh DATA FOLDER --ensemble 3 --epochs 7
-# METHODS names the baselines (default: ridge,gradient-boosting,random-forest), CURVE the numbers of training
-# genes (default: 200 1000 4000; the published preset takes half an hour of 4,000). Start it again to go on.
+# Five-fold cross-validation of the default beside the baselines and the published preset, and a learning curve;
+# `table.py FOLDER` prints the tables of docs/results.md from it. Start it again to go on where it was stopped.
+#   run.sh DATA FOLDER
+# METHODS names the baselines (default: all) and PUBLISHED the variants with the published preset (default: the
+# seven), both for the small data; GENOME_METHODS the baselines of the segmentation (default: ridge, ...; all
+# take hours). CURVE gives the numbers of training genes (default: 200 1000 4000; then all), CURVE_EPOCHS the epochs
+# of the published preset on all of them (default: 30; its 90 take hours).
 set -euo pipefail
 data=$(cd "${1:?folder of the data}" && pwd)
 mkdir -p "${2:?folder for the results}" && cd "$2"
-shift 2
-methods=${METHODS:-ridge,gradient-boosting,random-forest}
+methods=${METHODS:-all}
+published=${PUBLISHED:-raw:d,raw:c,raw,aux,raw+aux,aux+siamese,raw+aux+siamese}
+genome_methods=${GENOME_METHODS:-mean,ridge,gradient-boosting,random-forest,deepchrome}
 genes="$data/gtf/roadmap_genes_hg19.gtf.gz"
 rpkm="$data/expression/roadmap_rpkm.tsv.gz"
 
@@ -18,18 +21,34 @@ rpkm="$data/expression/roadmap_rpkm.tsv.gz"
 [ -e segmentation.h5 ] || diffchrom prepare --gtf "$genes" --bigwigs "$data"/segmentation/*.bw \
     --expression "$rpkm" --store segmentation.h5
 
+# NAME BASELINES: a fold of the default and of every baseline is a job.
+folds() {
+    diffchrom sweep --store "$1.h5" --folds 5 --variants antisymmetric --presets default --baselines "$2" \
+        --out "$1" > "$1.summary.tsv"
+}
+
+for name in sample pilot; do
+    folds $name "$methods"
+    diffchrom sweep --store $name.h5 --folds 5 --variants "$published" --presets published --out $name \
+        > $name.summary.tsv
+done
+folds segmentation "$genome_methods"
 for name in sample pilot segmentation; do
-    diffchrom train --store $name.h5 --folds 5 --out $name/default "$@" > $name.default.tsv
-    diffchrom baseline --store $name.h5 --method "$methods" --folds 5 --out $name/baselines > $name.baselines.tsv
-    diffchrom compare $name/default $name/baselines/* --output $name.runs.tsv
-    diffchrom compare $name/default $name/baselines/* --summary --output $name.paired.tsv
+    diffchrom compare $name --output $name.runs.tsv
+    diffchrom compare $name --summary --output $name.paired.tsv
 done
 
+# SPLIT NAME [OPTION...]: the three methods of the learning curve.
+curve() {
+    split=$1 name=$2
+    shift 2
+    diffchrom train --store segmentation.h5 --split "$split" --out "curve/default.$name" --resume
+    diffchrom baseline --store segmentation.h5 --split "$split" --method ridge --out "curve/ridge.$name" --resume
+    diffchrom train --store segmentation.h5 --split "$split" --variant raw+aux+siamese --preset published \
+        --out "curve/published.$name" --resume "$@"
+}
+
 for n in ${CURVE:-200 1000 4000}; do
-    split=chromosome.train$n
-    diffchrom train --store segmentation.h5 --split $split --out curve/default.$n --resume "$@"
-    diffchrom baseline --store segmentation.h5 --split $split --method ridge --out curve/ridge.$n --resume
-    diffchrom train --store segmentation.h5 --split $split --variant raw+aux+siamese --preset published \
-        --out curve/published.$n --resume
-    diffchrom compare curve/default.$n curve/ridge.$n curve/published.$n --output curve.$n.tsv
+    curve "chromosome.train$n" "$n"
 done
+curve chromosome all --epochs "${CURVE_EPOCHS:-30}"

@@ -1,51 +1,97 @@
-"""Print the table "Cross-validation" of docs/results.md from the folder that run.sh filled."""
+"""Print the cross-validations and the learning curve of docs/results.md from the folder of run.sh."""
 
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from diffchrom.metrics import paired_bootstrap
-from diffchrom.runs import PREDICTIONS, Run
+from diffchrom.config import DEFAULT_VARIANT
+from diffchrom.metrics import bootstrap, mse, paired_bootstrap, pearson
+from diffchrom.runs import Run, is_finished
+from diffchrom.sweeps.comparing import Result, TestGenes, load_results
 
-HEADER = ("data", "method", "r of all genes", "mean of folds (sd)", "MSE", "default minus method")
+DEFAULT = f"{DEFAULT_VARIANT} (default)"
+FOLDS_HEADER = ("data", "method", "r of all genes", "mean of folds (sd)", "MSE", "default minus method")
+CURVE_HEADER = ("training genes", DEFAULT, "ridge", "raw+aux+siamese (published)", "default minus ridge")
+#: Folders of cross-validations, and what the table calls them.
+DATA = {"sample": "deepdiff sample", "pilot": "pilot E003-E116", "segmentation": "segmentation E116-E127"}
+CURVE = ("default", "ridge", "published")
 
 
-def row(name: str, run: Run, default: Run) -> tuple[str, ...]:
-    """Return the cells of one method; the default itself has no difference."""
-    test, details = run.config.metrics["test"], run.config.details
-    low, high = details["test_intervals"]["pearson"]
-    difference = ""
-    if run is not default:
-        ours, theirs = (pd.read_csv(one.path / PREDICTIONS, sep="\t") for one in (default, run))
-        both = ours.merge(theirs, on="gene_id", suffixes=("", "_other"))
-        pearson = paired_bootstrap(
-            both["log2fc"], both["log2fc_pred"], both["log2fc_pred_other"], ("pearson",), resamples=2000
-        )["pearson"]
-        difference = f"{pearson.value:.4f} [{pearson.low:.4f}, {pearson.high:.4f}]"
-    return (
-        f"{name}, {test['n']:,} genes",
-        run.config.variant,
-        f"{test['pearson']:.3f} [{low:.3f}, {high:.3f}]",
-        f"{details['fold_mean']['pearson']:.3f} ({details['fold_sd']['pearson']:.3f})",
-        f"{test['mse']:.3f}",
-        difference,
+def together(results: list[Result]) -> TestGenes:
+    """Return the test genes of all folds of a method, in one order for all methods."""
+    genes = [result.test for result in results]
+    ids, truth, prediction = (
+        np.concatenate([getattr(each, name) for each in genes]) for name in ("gene_id", "truth", "prediction")
     )
+    order = np.argsort(ids.astype(str))
+    return TestGenes(ids[order], truth[order], prediction[order])
 
 
-def main(folder: Path) -> None:
-    """Print a Markdown table of the data sets in `folder`."""
-    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    for name in ("sample", "pilot", "segmentation"):
-        if not (folder / name).is_dir():
-            continue
-        default = Run.open(folder / name / "default")
-        baselines = [Run.open(path) for path in sorted((folder / name / "baselines").iterdir())]
-        for run in (default, *baselines):
-            print(f"| {' | '.join(row(name, run, default))} |")
+def difference(default: TestGenes, other: TestGenes) -> str:
+    """By how much the default's r exceeds the other's on the same genes, with its 95% interval."""
+    both = paired_bootstrap(default.truth, default.prediction, other.prediction, ("pearson",), resamples=2000)
+    r = both["pearson"]
+    return f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]"
+
+
+def row(name: str, label: str, results: list[Result], default: TestGenes) -> tuple[float, tuple[str, ...]]:
+    """Return a method's r of all genes, -1 where it has none, and its cells."""
+    genes = together(results)
+    folds = [pearson(result.test.truth, result.test.prediction) for result in results]
+    interval = bootstrap(genes.truth, genes.prediction, resamples=2000)["pearson"]
+    value, r, spread, less = -1.0, "undefined", "", ""
+    if np.isfinite(folds).all():  # else the prediction is constant
+        value, r = interval.value, f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+        spread = f"{np.mean(folds):.3f} ({np.std(folds, ddof=1):.3f})"
+        less = "" if label == DEFAULT else difference(default, genes)
+    shown = f"**{label}**" if label == DEFAULT else label
+    error = f"{mse(genes.truth, genes.prediction):.3f}"
+    return value, (f"{name}, {len(genes.truth):,} genes", shown, r, spread, error, less)
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print Markdown."""
+    print(f"\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    for cells in rows:
+        print(f"| {' | '.join(cells)} |")
+
+
+def folds_table(folder: Path) -> list[tuple[str, ...]]:
+    """Methods of every cross-validation, that of the highest r first."""
+    rows = []
+    for name, title in DATA.items():
+        methods = defaultdict(list)
+        for result in load_results([folder / name]):
+            methods[result.label].append(result)
+        default = together(methods[DEFAULT])
+        found = []
+        for label, results in methods.items():
+            if set(together(results).gene_id) == set(default.gene_id):
+                found.append(row(title, label, results, default))
+            else:
+                print(f"{name}: {label} is not finished", file=sys.stderr)
+        rows += [cells for _, cells in sorted(found, reverse=True)]
+    return rows
+
+
+def curve_table(folder: Path) -> list[tuple[str, ...]]:
+    """The learning curve, a row a number of training genes."""
+    rows = []
+    for path in folder.glob("curve/default.*"):
+        runs = {method: path.with_name(f"{method}{path.suffix}") for method in CURVE}
+        results = {method: Result(Run.open(run)) for method, run in runs.items() if is_finished(run)}
+        n_genes = int(results["default"].run.config.metrics["train"]["n"] or 0)
+        r = {method: f"{result.row()['pearson']:.3f}" for method, result in results.items()}
+        tested = {method: together([result]) for method, result in results.items()}
+        beside = difference(tested["default"], tested["ridge"])
+        rows.append((n_genes, (f"{n_genes:,}", *(r.get(method, "") for method in CURVE), beside)))
+    return [cells for _, cells in sorted(rows)]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print_table(FOLDS_HEADER, folds_table(Path(sys.argv[1])))
+    print_table(CURVE_HEADER, curve_table(Path(sys.argv[1])))
