@@ -19,14 +19,13 @@ from safetensors.torch import save_file
 from conftest import make_store, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
-from diffchrom.deepdiff.checkpoint import HISTORY_COLUMNS
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import DiffchromError, RunError
-from diffchrom.runs import Run
+from diffchrom.runs import HISTORY_COLUMNS, Run
 from diffchrom.store import Store
 
 FILES = {"config.json", "history.tsv", "model.safetensors", "predictions.tsv"}
@@ -153,7 +152,6 @@ import sys
 import torch
 from pathlib import Path
 from diffchrom.deepdiff import members
-from diffchrom.deepdiff.checkpoint import HISTORY_COLUMNS
 from diffchrom.store import Store
 from test_members import LONG, job, train
 members.WORTH_A_PROCESS = 0

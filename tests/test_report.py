@@ -19,10 +19,11 @@ from diffchrom.report.build import build_report
 from diffchrom.report.charts import Chart, View
 from diffchrom.report.methods_text import methods_text
 from diffchrom.report.page import shown
-from diffchrom.report.results import calibration_groups, shown_results
+from diffchrom.report.results import calibration_groups, read_history, shown_results
 from diffchrom.reporting import SilentReporter
+from diffchrom.runs import HISTORY_COLUMNS
 from diffchrom.store import Store
-from diffchrom.sweeps.comparing import load_results
+from diffchrom.sweeps.comparing import Result, load_results
 from diffchrom.sweeps.plan import Plan, jobs_of
 from diffchrom.sweeps.running import run_job
 from test_compare import make_run
@@ -235,11 +236,28 @@ def test_a_hundred_runs_stay_under_ten_megabytes(tmp_path: Path) -> None:
             for seed in (0, 1):
                 name = f"{pair[1]}.m{method}.{seed}"
                 path = make_run(tmp_path / name, f"m{method}", 1.0 + method, pair=pair, seed=seed).path
-                history = "".join(f"{e}\t{1 / e:.6f}\t{1 - 1 / e:.6f}\t0.5\n" for e in range(1, 91))
-                (path / "history.tsv").write_text("epoch\ttrain_loss\tvalid_pearson\tvalid_mse\n" + history)
+                rows = [f"{e}\t{1 / e:.6f}\t{1 - 1 / e:.6f}\t0.5\t1\n" for e in range(1, 91)]
+                (path / "history.tsv").write_text("\t".join(HISTORY_COLUMNS) + "\n" + "".join(rows))
     html = build_report([tmp_path])
     assert "100 runs of 5 methods on 10 pairs" in Page(html).text
     assert len(html.encode()) < MAX_BYTES
+
+
+def test_the_models_of_an_ensemble_are_lines_of_their_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "antisymmetric", 1.0)
+    rows = ["1 3 0.1 9 1", "2 2 0.2 8 1", "1 4 NA 9 2", "2 1 0.4 7 2"]
+    (run.path / "history.tsv").write_text("\n".join(["\t".join(HISTORY_COLUMNS), *rows]).replace(" ", "\t"))
+    history = read_history(Result(run))
+    np.testing.assert_array_equal(history["epoch"], [1, 2, np.nan, 1, 2])
+    np.testing.assert_array_equal(history["valid_pearson"], [0.1, 0.2, np.nan, np.nan, 0.4])
+
+
+@pytest.mark.parametrize("text", ["", "epoch\n1\n", "\t".join(HISTORY_COLUMNS) + "\n1\t2\n"])
+def test_what_is_no_training_history_is_refused(text: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "raw", 1.0)
+    (run.path / "history.tsv").write_text(text)
+    with pytest.raises(RunError, match=r"history.tsv: not a training history .*make the run again"):
+        read_history(Result(run))
 
 
 def test_the_command_writes_the_page_and_refuses_what_is_no_run(

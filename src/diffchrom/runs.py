@@ -35,6 +35,8 @@ RUN_FORMAT_VERSION = 1
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 HISTORY = "history.tsv"
+#: Its columns, a row an epoch; members of an ensemble count from 1.
+HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
 PREDICTIONS = "predictions.tsv"
 
 TRAINING, FINISHED = "training", "finished"

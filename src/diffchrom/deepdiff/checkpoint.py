@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.files import write_bytes
+from diffchrom.runs import HISTORY_COLUMNS
 
 _STATE = "state"
 
 History = dict[str, list[float]]
-#: Columns of history.tsv, a row an epoch; members of an ensemble count from 1.
-HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
 
 
 def resume_path(folder: Path, member: int = 0) -> Path:
@@ -76,7 +75,7 @@ class TrainingState:
         Epochs done.
     best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
     best : weights of that epoch.
-    history : a list for each of `HISTORY_COLUMNS`, of all epochs so far.
+    history : a list for each of `runs.HISTORY_COLUMNS`, of all epochs so far.
     """
 
     epoch: int = 0

@@ -16,7 +16,6 @@ from torch import Tensor
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.checkpoint import (
-    HISTORY_COLUMNS,
     TrainingState,
     load_training,
     resume_path,
@@ -30,6 +29,7 @@ from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
 from diffchrom.reporting import Task
+from diffchrom.runs import HISTORY_COLUMNS
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60

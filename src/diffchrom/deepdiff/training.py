@@ -12,7 +12,6 @@ import numpy as np
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
 from diffchrom.dataset import PairData
 from diffchrom.deepdiff.checkpoint import (
-    HISTORY_COLUMNS,
     TrainingState,
     has_checkpoint,
     remove_checkpoints,
@@ -38,6 +37,7 @@ from diffchrom.run_input import RunInput
 from diffchrom.runs import (
     FINISHED,
     HISTORY,
+    HISTORY_COLUMNS,
     MODEL,
     Run,
     RunConfig,

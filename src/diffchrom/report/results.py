@@ -14,7 +14,7 @@ from diffchrom.errors import RunError
 from diffchrom.files import open_text
 from diffchrom.metrics import METRICS, pearson
 from diffchrom.report.charts import Chart, Palette, Table, View, axis
-from diffchrom.runs import HISTORY
+from diffchrom.runs import HISTORY, HISTORY_COLUMNS
 from diffchrom.sweeps.comparing import Result
 
 #: Most views of one chart; a page of hundreds of runs shows these many, and says so.
@@ -45,18 +45,24 @@ def _with_interval(row: dict[str, Any], name: str) -> str | None:
 
 
 def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
-    """Columns of a run's ``history.tsv``; empty where it has none (baselines)."""
+    """Columns of a run's ``history.tsv``; empty where it has none (baselines).
+
+    A row of NaN parts the models of an ensemble, so that a line along an ensemble's epochs has gaps.
+    """
     path = result.run.path / HISTORY
     if not path.is_file():
         return {}
     with open_text(path, "training history") as stream:
-        header, *rows = csv.reader(stream, delimiter="\t")
+        header, *rows = list(csv.reader(stream, delimiter="\t")) or [[]]
     try:
-        table = np.array([[float(v.replace("NA", "nan")) for v in row] for row in rows]).reshape(
-            -1, len(header)
-        )
+        if not set(HISTORY_COLUMNS) <= set(header):
+            raise ValueError(f"needs columns {', '.join(HISTORY_COLUMNS)}")
+        values = [[float(value.replace("NA", "nan")) for value in row] for row in rows]
+        table = np.array(values).reshape(len(rows), len(header))
     except ValueError as error:
         raise RunError(f"{path}: not a training history ({error}); make the run again") from error
+    member = table[:, header.index("member")]
+    table = np.insert(table, np.flatnonzero(np.diff(member)) + 1, np.nan, axis=0)
     return {name: table[:, i] for i, name in enumerate(header)}
 
 
