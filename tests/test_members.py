@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from conftest import make_store, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
+from diffchrom.deepdiff.checkpoint import TrainingState
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
+from diffchrom.deepdiff.fitting import fit_member
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import DiffchromError, RunError
+from diffchrom.reporting import SilentReporter
 from diffchrom.runs import HISTORY_COLUMNS, Run
 from diffchrom.store import Store
 
@@ -33,6 +39,7 @@ SETTINGS = hyperparameters("default", hidden=4, epochs=3, ensemble=3)
 #: Enough epochs to be interrupted in.
 LONG = {"epochs": 60, "patience": 60, "min_batches": 2}
 
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
 needs_kernel = pytest.mark.skipif(backend_name() != "fused", reason="the fused kernel is not built here")
 
 
@@ -43,6 +50,27 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+class Counter(SilentReporter):
+    """Counts what its task of training is told, and keeps notes."""
+
+    def __init__(self) -> None:
+        self.steps = self.total = 0
+        self.notes: list[str] = []
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Any]:
+        with super().task(description, total) as silent:
+            if description == "training":
+                self.total = total or 0
+            yield self if description == "training" else silent
+
+    def advance(self, steps: int = 1, status: str = "") -> None:
+        self.steps += steps
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +110,9 @@ def test_side_by_side_or_in_turn_the_bytes_are_the_same(
     started = []
     give = members.WorkItem
     monkeypatch.setattr(members, "WorkItem", lambda *item: started.append(item[2]["threads"]) or give(*item))
-    beside = train(job(toy_store), tmp_path / "beside")
+    beside = train(job(toy_store), tmp_path / "beside", reporter=(counter := Counter()))
     assert started == [1, 1, 2]
+    assert 0 < counter.steps == counter.total
     torch.set_num_threads(1)
     assert_same_run(beside, train(job(toy_store), tmp_path / "in turn"))
     assert len(started) == 3
@@ -92,7 +121,9 @@ def test_side_by_side_or_in_turn_the_bytes_are_the_same(
 @needs_kernel
 @pytest.mark.usefixtures("_two_threads")
 @pytest.mark.parametrize(
-    ("changes", "memory"), [({"ensemble": 1}, None), ({}, 1), ({}, 500_000_000)], ids=["one", "disk", "room"]
+    ("changes", "memory"),
+    [({"ensemble": 1}, None), ({}, 1), ({}, 1_200_000_000)],
+    ids=["one", "disk", "room"],
 )
 def test_one_model_or_too_little_memory_needs_no_process(
     changes: dict[str, object],
@@ -101,7 +132,7 @@ def test_one_model_or_too_little_memory_needs_no_process(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(members, "_side_by_side", pytest.fail)
+    monkeypatch.setattr(members, "_side_by_side", lambda *_: pytest.fail("processes were started"))
     assert train(job(toy_store, **changes), tmp_path / "run", memory=memory).config.status == "finished"
 
 
@@ -113,6 +144,7 @@ def test_few_genes_are_not_worth_a_process(
     train(job(toy_store), tmp_path / "run")
 
 
+@needs_linux
 @needs_kernel
 @pytest.mark.usefixtures("_two_threads")
 def test_a_member_that_is_killed_costs_no_other_its_epochs(
@@ -135,7 +167,73 @@ def test_a_member_that_is_killed_costs_no_other_its_epochs(
     assert {name for name in os.listdir(folder) if not name.startswith("resume")} == {"config.json"}
     monkeypatch.undo()
     torch.set_num_threads(1)
-    assert_same_run(whole, train(job(store, **LONG), folder, resume=True))
+    assert_same_run(whole, train(job(store, **LONG), folder, resume=True, reporter=(counter := Counter())))
+    assert counter.steps == counter.total
+    assert any("going on after epoch" in note for note in counter.notes)
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+def test_members_that_are_done_are_not_trained_again(
+    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when one of three had ended: the others train side by side, and the sum is the same."""
+    whole = train(job(toy_store), tmp_path / "whole")
+    folder = tmp_path / "run"
+    monkeypatch.setattr("diffchrom.deepdiff.members.fit_member", stop_after(1))
+    torch.set_num_threads(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(job(toy_store), folder)
+    assert {name for name in os.listdir(folder) if name.startswith("resume")} == {"resume.safetensors"}
+    monkeypatch.undo()
+    monkeypatch.setattr(members, "WORTH_A_PROCESS", 0)
+    torch.set_num_threads(2)
+    again = train(job(toy_store), folder, resume=True, reporter=(counter := Counter()))
+    assert any("going on after epoch 3, 0, 0 of 3" in note for note in counter.notes)
+    assert counter.steps == counter.total
+    assert_same_run(whole, again)
+
+
+def stop_after(n: int) -> Callable[..., TrainingState]:
+    """Fit so many members, then be interrupted."""
+    done: list[int] = []
+
+    def fit(*arguments: Any) -> TrainingState:
+        if len(done) == n:
+            raise KeyboardInterrupt
+        done.append(1)
+        return fit_member(*arguments)
+
+    return fit
+
+
+@needs_kernel
+@pytest.mark.usefixtures("_two_threads")
+def test_without_room_to_share_the_genes_members_train_in_turn(
+    toy_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    whole = train(job(toy_store), tmp_path / "whole")
+    monkeypatch.setattr("diffchrom.deepdiff.examples.save_file", full)
+    run = train(job(toy_store), tmp_path / "run", reporter=(counter := Counter()))
+    assert any("No space left" in note and "one after the other" in note for note in counter.notes)
+    assert_same_run(whole, run)
+
+
+@pytest.mark.parametrize(("cores", "n", "expected"), [(2, 1, [2]), (3, 2, [2, 1]), (8, 5, [2, 2, 2, 1, 1])])
+def test_all_cores_are_shared(cores: int, n: int, expected: list[int]) -> None:
+    assert members.shares(cores, n) == expected
+
+
+def test_a_finished_run_is_rid_of_what_its_training_left(toy_store: Store, tmp_path: Path) -> None:
+    run = train(job(toy_store, ensemble=1), tmp_path / "run")
+    for name in ("resume-2.safetensors", ".resume.safetensors.x1.tmp", "resume.genes.tmp"):
+        (run.path / name).touch()
+    train(job(toy_store, ensemble=1), run.path, resume=True)
+    assert set(os.listdir(run.path)) == FILES
 
 
 @needs_kernel
@@ -160,6 +258,7 @@ train(job(Store(sys.argv[1]), **LONG), sys.argv[2], resume=True)
 """
 
 
+@needs_linux
 @needs_kernel
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_ends_leaves_no_process_and_can_go_on(
@@ -188,8 +287,9 @@ def test_a_run_that_ends_leaves_no_process_and_can_go_on(
         ({"best": {"weight": torch.zeros(2)}}, "Unexpected key"),
         ({"model": {"weight": torch.zeros(2)}, "epoch": 1}, "Unexpected key"),
         ({"epoch": "many"}, "invalid literal"),
+        ({"epoch": math.inf}, "infinity"),
     ],
-    ids=["short", "empty", "foreign", "foreign weights", "text"],
+    ids=["short", "empty", "foreign", "foreign weights", "text", "infinite"],
 )
 def test_a_foreign_checkpoint_is_refused_in_one_line(
     state: dict[str, Any], said: str, toy_store: Store, tmp_path: Path

@@ -16,10 +16,10 @@ from diffchrom.cli import main
 from diffchrom.errors import RunError, StoreError
 from diffchrom.report.attention import choose_genes
 from diffchrom.report.build import build_report
-from diffchrom.report.charts import Chart, View
+from diffchrom.report.charts import Chart, Palette, View
 from diffchrom.report.methods_text import methods_text
 from diffchrom.report.page import shown
-from diffchrom.report.results import calibration_groups, read_history, shown_results
+from diffchrom.report.results import calibration_groups, read_history, shown_results, training_curves
 from diffchrom.reporting import SilentReporter
 from diffchrom.runs import HISTORY_COLUMNS
 from diffchrom.store import Store
@@ -250,6 +250,12 @@ def test_the_models_of_an_ensemble_are_lines_of_their_own(tmp_path: Path) -> Non
     history = read_history(Result(run))
     np.testing.assert_array_equal(history["epoch"], [1, 2, np.nan, 1, 2])
     np.testing.assert_array_equal(history["valid_pearson"], [0.1, 0.2, np.nan, np.nan, 0.4])
+    chart = training_curves([Result(run)], Palette(["antisymmetric (default)"]))
+    assert chart is not None
+    assert chart.table is not None
+    assert chart.table.rows[0][3:5] == ["2, 2", "2, 2"]
+    (run.path / "history.tsv").write_text("epoch\ttrain_loss\tvalid_pearson\tvalid_mse\n1\t2\t0.5\t3\n")
+    np.testing.assert_array_equal(read_history(Result(run))["epoch"], [1])  # as models had one line each
 
 
 @pytest.mark.parametrize("text", ["", "epoch\n1\n", "\t".join(HISTORY_COLUMNS) + "\n1\t2\n"])

@@ -122,6 +122,22 @@ def test_a_kept_worker_that_was_killed_while_idle_costs_no_item() -> None:
     assert "diffchrom.workers" not in children()
 
 
+def test_a_kept_worker_that_dies_during_a_shorter_run_costs_no_item() -> None:
+    with WorkerPool(2) as pool:
+        idle = {outcome.index: outcome.value for outcome in pool.run([item("a", "process_id")] * 2)}
+        killed = []
+
+        def kill_the_other(index: int, message: dict[str, int]) -> None:
+            if not killed:
+                (busy,) = (worker.process.pid for worker in pool._busy)
+                killed.append(next(pid for pid in idle.values() if pid != busy))
+                os.kill(killed[0], signal.SIGKILL)
+
+        (outcome,) = pool.run([item("a", "count", to=20)], told=kill_the_other)
+        assert killed
+        assert outcome.value == "counted"
+
+
 def test_workers_are_gone_when_the_caller_stops_early() -> None:
     with WorkerPool(2) as pool:
         assert next(pool.run([item("a", "double", number=1), item("b", "hang")])).value == 2

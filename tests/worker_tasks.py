@@ -47,6 +47,7 @@ def talk() -> str:
 def count(to: int) -> str:
     for number in range(to):
         tell({"number": number, "padding": bytes(200_000)})
+        time.sleep(0.01)
     return "counted"
 
 

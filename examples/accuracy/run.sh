@@ -24,13 +24,13 @@ rpkm="$data/expression/roadmap_rpkm.tsv.gz"
 # NAME BASELINES: a fold of the default and of every baseline is a job.
 folds() {
     diffchrom sweep --store "$1.h5" --folds 5 --variants antisymmetric --presets default --baselines "$2" \
-        --out "$1" > "$1.summary.tsv"
+        --out "$1" > "$1.default.tsv"
 }
 
 for name in sample pilot; do
     folds $name "$methods"
     diffchrom sweep --store $name.h5 --folds 5 --variants "$published" --presets published --out $name \
-        > $name.summary.tsv
+        > $name.published.tsv
 done
 folds segmentation "$genome_methods"
 for name in sample pilot segmentation; do

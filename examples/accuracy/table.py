@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffchrom.config import DEFAULT_VARIANT
+from diffchrom.config import DEFAULT_VARIANT, PRESETS
 from diffchrom.metrics import bootstrap, mse, paired_bootstrap, pearson
 from diffchrom.runs import Run, is_finished
 from diffchrom.sweeps.comparing import Result, TestGenes, load_results
@@ -61,21 +61,26 @@ def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 def folds_table(folder: Path) -> list[tuple[str, ...]]:
-    """Methods of every cross-validation, that of the highest r first."""
+    """Methods of every cross-validation, that of the highest r first; unfinished ones are left out."""
     rows = []
     for name, title in DATA.items():
         methods = defaultdict(list)
-        for result in load_results([folder / name]):
+        for result in load_results([folder / name]) if (folder / name).is_dir() else ():
             methods[result.label].append(result)
-        default = together(methods[DEFAULT])
-        found = []
-        for label, results in methods.items():
-            if set(together(results).gene_id) == set(default.gene_id):
-                found.append(row(title, label, results, default))
-            else:
-                print(f"{name}: {label} is not finished", file=sys.stderr)
-        rows += [cells for _, cells in sorted(found, reverse=True)]
+        finished = {label: results for label, results in methods.items() if is_whole(results)}
+        for label in methods.keys() - finished.keys() | {DEFAULT} - finished.keys():
+            print(f"{name}: {label} is not finished", file=sys.stderr)
+        if DEFAULT in finished:
+            default = together(finished[DEFAULT])
+            found = [row(title, label, results, default) for label, results in finished.items()]
+            rows += [cells for _, cells in sorted(found, reverse=True)]
     return rows
+
+
+def is_whole(results: list[Result]) -> bool:
+    """Whether every fold is there: a split's name ends in which it is, as in fold2of5."""
+    splits = {result.run.config.split for result in results}
+    return len(splits) == int(splits.pop().rpartition("of")[2].partition(".")[0])
 
 
 def curve_table(folder: Path) -> list[tuple[str, ...]]:
@@ -84,12 +89,22 @@ def curve_table(folder: Path) -> list[tuple[str, ...]]:
     for path in folder.glob("curve/default.*"):
         runs = {method: path.with_name(f"{method}{path.suffix}") for method in CURVE}
         results = {method: Result(Run.open(run)) for method, run in runs.items() if is_finished(run)}
+        if not {"default", "ridge"} <= results.keys():
+            print(f"{path}: not finished, or ridge beside it is not", file=sys.stderr)
+            continue
         n_genes = int(results["default"].run.config.metrics["train"]["n"] or 0)
-        r = {method: f"{result.row()['pearson']:.3f}" for method, result in results.items()}
-        tested = {method: together([result]) for method, result in results.items()}
-        beside = difference(tested["default"], tested["ridge"])
-        rows.append((n_genes, (f"{n_genes:,}", *(r.get(method, "") for method in CURVE), beside)))
+        r = [shown_r(results[method]) if method in results else "" for method in CURVE]
+        beside = difference(*(together([results[method]]) for method in ("default", "ridge")))
+        rows.append((n_genes, (f"{n_genes:,}", *r, beside)))
     return [cells for _, cells in sorted(rows)]
+
+
+def shown_r(result: Result) -> str:
+    """Return r, and the epochs where they are not the preset's."""
+    config = result.run.config
+    epochs = config.hyperparameters.get("epochs")
+    changed = config.preset in PRESETS and epochs != PRESETS[config.preset].epochs
+    return f"{result.row()['pearson']:.3f}" + (f" ({epochs} epochs)" if changed else "")
 
 
 if __name__ == "__main__":

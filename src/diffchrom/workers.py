@@ -76,8 +76,15 @@ def _receive(stream: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
+class _ParentGoneError(Exception):
+    """Nobody listens to what a worker tells."""
+
+
 def _send_told(stream: IO[bytes], message: Any) -> None:
-    _send(stream, (_TOLD, message))
+    try:
+        _send(stream, (_TOLD, message))
+    except BrokenPipeError as error:
+        raise _ParentGoneError from error
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def serve() -> None:
         module, _, name = function.partition(":")
         try:
             reply = (_DONE, getattr(importlib.import_module(module), name)(**arguments))
-        except BrokenPipeError:  # nobody listens to what it tells: the parent is gone
+        except _ParentGoneError:
             return
         except DiffchromError as error:
             reply = (_FAILED, error)
@@ -311,12 +318,12 @@ class WorkerPool:
         self, worker: _Worker, items: Sequence[WorkItem], told: Callable[[int, Any], None] | None
     ) -> Outcome | None:
         """Read what a worker has sent; its outcome, or None while that has not come."""
-        label = items[worker.index].label
         try:
             messages = worker.take()
         except EOFError:
+            # One that had nothing to do may have worked on other items than these.
             busy = worker in self._busy
-            error = _crashed(label, worker, self._wording) if busy else None
+            error = _crashed(items[worker.index].label, worker, self._wording) if busy else None
             self._dismiss([worker])
             return Outcome(worker.index, error=error) if busy else None
         for kind, value in messages:
@@ -330,7 +337,7 @@ class WorkerPool:
                 return Outcome(worker.index, value)
             if isinstance(value, MemoryError):
                 value = InputError(f"not enough memory; {self._wording.memory}")
-            return Outcome(worker.index, error=_named(value, label))
+            return Outcome(worker.index, error=_named(value, items[worker.index].label))
         return None
 
     def _dismiss(self, workers: Sequence[_Worker]) -> None:

@@ -29,16 +29,28 @@ def resume_path(folder: Path, member: int = 0) -> Path:
     return folder / ("resume.safetensors" if member == 0 else f"resume-{member + 1}.safetensors")
 
 
+def shared_path(folder: Path) -> Path:
+    """Where processes that train members of one run find their genes."""
+    return folder / "resume.genes.tmp"
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run has anything to go on from."""
     return any(folder.glob("resume*.safetensors"))
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove what only a training in progress needs, and what killed writers have left of it."""
-    for pattern in ("resume*.safetensors", ".resume*.tmp"):
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left half-written, and what they shared."""
+    for pattern in (".resume*.tmp", shared_path(folder).name):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all that only a training in progress needs."""
+    remove_leftovers(folder)
+    for path in folder.glob("resume*.safetensors"):
+        path.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -155,7 +167,9 @@ def refusing(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or foreign checkpoint leads to into a RunError."""
     try:
         yield
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        OSError, safetensors.SafetensorError, ArithmeticError, ValueError, KeyError, TypeError, RuntimeError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise RunError(
             f"{path}: cannot go on from this checkpoint ({reason}); start again with --force"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.dataset import PairData, disk_array
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
-from diffchrom.files import staged
+from diffchrom.errors import OutputError
 from diffchrom.label_noise import inverse_variance_weights
 from diffchrom.transform import PIECE, Rows, Signal, Transform, pieces
 
@@ -116,7 +116,13 @@ def examples_of(
 
 
 def save_examples(path: Path, parts: Mapping[str, Examples]) -> None:
-    """Write examples of the CPU to a safetensors file, for other processes of this machine."""
+    """Write examples of the CPU to a safetensors file, for other processes of this machine.
+
+    Raises
+    ------
+    OutputError
+        When there is no room for it, or no permission.
+    """
     tensors: dict[str, Tensor] = {}
     for part, examples in parts.items():
         targets = examples.targets
@@ -124,8 +130,10 @@ def save_examples(path: Path, parts: Mapping[str, Examples]) -> None:
         fields |= {f"expression/{block}": values for block, values in targets.expression.items()}
         tensors |= {f"{part}/{name}": tensor for name, tensor in fields.items() if tensor is not None}
     complete = {part: json.dumps(examples.targets.complete) for part, examples in parts.items()}
-    with staged(path) as temporary:
-        save_file(tensors, temporary, metadata=complete)
+    try:
+        save_file(tensors, path, metadata=complete)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
 
 
 def load_examples(path: Path, part: str) -> Examples:

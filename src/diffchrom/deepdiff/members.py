@@ -1,8 +1,8 @@
 """All models of a run: one, or those of an ensemble, which differ in their seed and may train side by side.
 
-Half of a training step is spent outside the LSTM kernel, on one core; several models, each in a process of
-its own with its share of the cores, leave none of them idle. The kernel gives the same bits for any number of
-threads, so it makes no difference to the result.
+A third to a half of a training step is spent outside the LSTM kernel, on one core; several models, each in a
+process of its own with its share of the cores, do that at the same time. The kernel gives the same bits for
+any number of threads, so it makes no difference to the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from pathlib import Path
 import torch
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.checkpoint import TrainingState, load_training, refusing
+from diffchrom.deepdiff.checkpoint import (
+    TrainingState,
+    load_training,
+    refusing,
+    remove_leftovers,
+    shared_path,
+)
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
@@ -22,6 +28,7 @@ from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.inference import build_model, ensemble_size
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
 from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.errors import OutputError
 from diffchrom.reporting import Reporter, Task
 from diffchrom.workers import Wording, WorkerPool, WorkItem, tell
 
@@ -60,6 +67,7 @@ def fit_members(
     model : with the best epoch's weights of each; an `Ensemble` where there is more than one.
     states : of all members.
     """
+    remove_leftovers(members[0].folder)
     n_genes, settings, folder = len(train_set), members[0].settings, members[0].folder
     n_epochs, n_batches = settings.epochs_of(n_genes), batches_per_epoch(settings, n_genes)
     saved = [load_training(member.checkpoint, train_set.device) for member in members]
@@ -71,11 +79,12 @@ def fit_members(
         for member, checkpoint in zip(members, saved, strict=True)
         if checkpoint is None or not member.is_done(checkpoint.state, n_genes)
     ]
-    at_a_time = min(processes, len(waiting), _worth(n_epochs * n_genes, train_set))
+    left = n_epochs - min(epochs)
+    at_a_time = min(processes, len(waiting), _worth(left * n_genes, train_set))
     with reporter.task("training", len(members) * n_epochs * n_batches) as task:
         task.advance(sum(epochs) * n_batches)
         if at_a_time > 1:
-            _side_by_side(waiting, train_set, valid_set, at_a_time, task)
+            _side_by_side(waiting, train_set, valid_set, at_a_time, task, reporter)
         with threads_for_lstm(train_set.device):
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
@@ -93,30 +102,48 @@ def _worth(genes_shown: int, examples: Examples) -> int:
 
 
 def _side_by_side(
-    members: Sequence[Member], train_set: Examples, valid_set: Examples, at_a_time: int, task: Task
+    members: Sequence[Member],
+    train_set: Examples,
+    valid_set: Examples,
+    at_a_time: int,
+    task: Task,
+    reporter: Reporter,
 ) -> None:
-    """Train members in processes of their own; what they come to is in their checkpoints."""
-    cores = torch.get_num_threads()
+    """Train members in processes of their own; what they come to is in their checkpoints.
+
+    Where there is no room for the genes that these share, nothing is done.
+    """
     folder = members[0].folder
-    shared = folder / ".resume-examples.tmp"
-    # The last ones have all cores to themselves.
-    last = len(members) % at_a_time
-    threads = [cores // at_a_time] * (len(members) - last) + [cores // max(last, 1)] * last
-    arguments = [
-        {"member": member, "examples": shared, "threads": count}
-        for member, count in zip(members, threads, strict=True)
-    ]
-    items = [WorkItem(str(folder), f"{__name__}:{fit_apart.__name__}", each) for each in arguments]
     try:
-        save_examples(shared, {"train": train_set, "valid": valid_set})
+        try:
+            save_examples(shared_path(folder), {"train": train_set, "valid": valid_set})
+        except OutputError as error:
+            reporter.note(f"{error}; the models train one after the other")
+            return
         with WorkerPool(at_a_time, wording=_WORDING) as pool:
-            outcomes = pool.run(items, time_limit=math.inf, told=lambda _, steps: task.advance(*steps))
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    raise outcome.error
+            for first in range(0, len(members), at_a_time):
+                _train_together(members[first : first + at_a_time], pool, task)
     finally:
-        for leftover in folder.glob(".resume*.tmp"):  # also of a worker that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(folder)
+
+
+def _train_together(members: Sequence[Member], pool: WorkerPool, task: Task) -> None:
+    """Train members at the same time, with all cores between them."""
+    items = [
+        WorkItem(
+            str(member.folder), f"{__name__}:{fit_apart.__name__}", {"member": member, "threads": threads}
+        )
+        for member, threads in zip(members, shares(torch.get_num_threads(), len(members)), strict=True)
+    ]
+    for outcome in pool.run(items, time_limit=math.inf, told=lambda _, done: task.advance(*done)):
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def shares(cores: int, n: int) -> list[int]:
+    """Divide cores among `n` processes, as evenly as they go."""
+    each, more = divmod(cores, n)
+    return [each + (number < more) for number in range(n)]
 
 
 class _ToldTask:
@@ -126,8 +153,8 @@ class _ToldTask:
         tell((steps, status))
 
 
-def fit_apart(member: Member, examples: Path, threads: int) -> None:
+def fit_apart(member: Member, threads: int) -> None:
     """Train one member in a worker process, with so many threads of the kernel."""
-    train_set, valid_set = (load_examples(examples, part) for part in ("train", "valid"))
+    train_set, valid_set = (load_examples(shared_path(member.folder), part) for part in ("train", "valid"))
     with kernel_threads(threads):
         fit_member(member, train_set, valid_set, _ToldTask())

@@ -37,8 +37,9 @@ class MemoryPlan:
 
     @property
     def processes(self) -> int:
-        """Models that may train at a time, each in a process of its own."""
-        return max(1, (self.limit - self.signal) // (self.step + PROCESS_BYTES))
+        """Models that may train at a time, each in a process of its own beside this one."""
+        shared = self.signal // 2  # the transformed half of it, once more
+        return max(1, (self.limit - PROCESS_BYTES - self.signal - shared) // (PROCESS_BYTES + self.step))
 
     def described(self) -> str:
         """In one line."""

@@ -138,6 +138,7 @@ def train(
     )
     run = open_run_folder(config, out, resume=resume, force=force)
     if run.config.status == FINISHED:
+        remove_checkpoints(run.path)  # it may have been killed just before it did so itself
         return run
     train_set, valid_set = (
         examples_of(data, part, transform, job.settings, medians, device, plan.spill)

@@ -47,7 +47,8 @@ def _with_interval(row: dict[str, Any], name: str) -> str | None:
 def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
     """Columns of a run's ``history.tsv``; empty where it has none (baselines).
 
-    A row of NaN parts the models of an ensemble, so that a line along an ensemble's epochs has gaps.
+    A row of NaN parts the models of an ensemble, so that a line along an ensemble's epochs has gaps. Without
+    a column ``member`` there is one model.
     """
     path = result.run.path / HISTORY
     if not path.is_file():
@@ -55,15 +56,24 @@ def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
     with open_text(path, "training history") as stream:
         header, *rows = list(csv.reader(stream, delimiter="\t")) or [[]]
     try:
-        if not set(HISTORY_COLUMNS) <= set(header):
-            raise ValueError(f"needs columns {', '.join(HISTORY_COLUMNS)}")
+        if missing := set(HISTORY_COLUMNS) - {"member"} - set(header):
+            raise ValueError(f"no column {min(missing)}")
         values = [[float(value.replace("NA", "nan")) for value in row] for row in rows]
         table = np.array(values).reshape(len(rows), len(header))
     except ValueError as error:
         raise RunError(f"{path}: not a training history ({error}); make the run again") from error
-    member = table[:, header.index("member")]
-    table = np.insert(table, np.flatnonzero(np.diff(member)) + 1, np.nan, axis=0)
+    if "member" in header:
+        first = np.flatnonzero(np.diff(table[:, header.index("member")])) + 1
+        table = np.insert(table, first, np.nan, axis=0)
     return {name: table[:, i] for i, name in enumerate(header)}
+
+
+def _epochs(history: dict[str, npt.NDArray[np.float64]]) -> tuple[str, str]:
+    """Epochs of every model of a run, and those with the highest validation r."""
+    models = np.split(history["valid_pearson"], np.flatnonzero(np.isnan(history["epoch"])))
+    scores = [np.nan_to_num(scores[i > 0 :], nan=-np.inf) for i, scores in enumerate(models)]
+    best = [int(one.argmax()) + 1 if len(one) else 0 for one in scores]
+    return ", ".join(str(len(one)) for one in scores), ", ".join(map(str, best))
 
 
 def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None:
@@ -95,18 +105,21 @@ def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None
                 }
             )
             shown.add(result.label)
-        alt = f"Lines of {name} by epoch for {len(histories)} trained models."
+        alt = f"Lines of {name} by epoch for {len(histories)} training runs."
         views.append(
             View(name, alt, traces, {"xaxis": axis("epoch"), "yaxis": axis(name), "legend": _LEGEND})
         )
     rows = []
-    for result, _ in histories:
+    for result, history in histories:
         config = result.run.config
         rows.append(
-            [", ".join(config.pair), result.label, config.seed, config.details.get("epochs"),
-             config.details.get("best_epoch"), config.metrics.get("valid", {}).get("pearson")]
+            [", ".join(config.pair), result.label, config.seed, *_epochs(history),
+             config.metrics.get("valid", {}).get("pearson")]
         )  # fmt: skip
-    caption = "Every line is a run; its weights are those of the epoch with the highest validation r."
+    caption = (
+        "Every line is a model, with gaps between those of an ensemble; its weights are those of the epoch "
+        "with the highest validation r."
+    )
     header = ("pair", "method", "seed", "epochs", "best epoch", "validation r")
     return Chart("training", "Training", caption, views, table=Table(header, rows))
 
