@@ -5,7 +5,7 @@
 # METHODS names the baselines (default: all) and PUBLISHED the variants with the published preset (default: the
 # seven), both for the small data; GENOME_METHODS the baselines of the segmentation (default: ridge, ...; all
 # take hours). CURVE gives the numbers of training genes (default: 200 1000 4000; then all), CURVE_EPOCHS the epochs
-# of the published preset on all of them (default: 30; its 90 take hours).
+# of the published preset on all of them (default: 20; its 90 take hours).
 set -euo pipefail
 data=$(cd "${1:?folder of the data}" && pwd)
 mkdir -p "${2:?folder for the results}" && cd "$2"
@@ -51,4 +51,4 @@ curve() {
 for n in ${CURVE:-200 1000 4000}; do
     curve "chromosome.train$n" "$n"
 done
-curve chromosome all --epochs "${CURVE_EPOCHS:-30}"
+curve chromosome all --epochs "${CURVE_EPOCHS:-20}"
