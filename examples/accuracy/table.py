@@ -15,7 +15,10 @@ from diffchrom.sweeps.comparing import Result, TestGenes, load_results
 
 DEFAULT = f"{DEFAULT_VARIANT} (default)"
 FOLDS_HEADER = ("data", "method", "r of all genes", "mean of folds (sd)", "MSE", "default minus method")
-CURVE_HEADER = ("training genes", DEFAULT, "ridge", "raw+aux+siamese (published)", "default minus ridge")
+CURVE_HEADER = (
+    "training genes", DEFAULT, "ridge", "raw+aux+siamese (published)",
+    "default minus ridge", "default minus published",
+)  # fmt: skip
 #: Folders of cross-validations, and what the table calls them.
 DATA = {"sample": "deepdiff sample", "pilot": "pilot E003-E116", "segmentation": "segmentation E116-E127"}
 CURVE = ("default", "ridge", "published")
@@ -94,8 +97,11 @@ def curve_table(folder: Path) -> list[tuple[str, ...]]:
             continue
         n_genes = int(results["default"].run.config.metrics["train"]["n"] or 0)
         r = [shown_r(results[method]) if method in results else "" for method in CURVE]
-        beside = difference(*(together([results[method]]) for method in ("default", "ridge")))
-        rows.append((n_genes, (f"{n_genes:,}", *r, beside)))
+        tested = {method: together([result]) for method, result in results.items()}
+        less = [
+            difference(tested["default"], tested[other]) if other in tested else "" for other in CURVE[1:]
+        ]
+        rows.append((n_genes, (f"{n_genes:,}", *r, *less)))
     return [cells for _, cells in sorted(rows)]
 
 
