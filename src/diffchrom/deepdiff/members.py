@@ -32,9 +32,9 @@ from diffchrom.errors import OutputError
 from diffchrom.reporting import Reporter, Task
 from diffchrom.workers import Wording, WorkerPool, WorkItem, tell
 
-#: Genes that a model must be shown in all its epochs for a process of its own to pay: starting one and
-#: importing torch takes as long as a few thousand.
-WORTH_A_PROCESS = 8000
+#: Genes that a model must be shown in its epochs, ten more for every step, for a process of its own to pay:
+#: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).
+WORTH_A_PROCESS = 11_000
 
 _WORDING = Wording(
     doing="training it",
@@ -79,8 +79,8 @@ def fit_members(
         for member, checkpoint in zip(members, saved, strict=True)
         if checkpoint is None or not member.is_done(checkpoint.state, n_genes)
     ]
-    left = n_epochs - min(epochs)
-    at_a_time = min(processes, len(waiting), _worth(left * n_genes, train_set))
+    work = (n_epochs - min(epochs)) * (n_genes + 10 * n_batches)
+    at_a_time = min(processes, len(waiting), _worth(work, train_set))
     with reporter.task("training", len(members) * n_epochs * n_batches) as task:
         task.advance(sum(epochs) * n_batches)
         if at_a_time > 1:
@@ -95,10 +95,10 @@ def fit_members(
     return (models[0] if len(models) == 1 else Ensemble(models)), states
 
 
-def _worth(genes_shown: int, examples: Examples) -> int:
+def _worth(work: int, examples: Examples) -> int:
     """Most processes that pay: one a core where the kernel serves and there is enough to do, else one."""
     worth = examples.device.type == "cpu" and not examples.on_disk and backend_name() == "fused"
-    return torch.get_num_threads() if worth and genes_shown >= WORTH_A_PROCESS else 1
+    return torch.get_num_threads() if worth and work >= WORTH_A_PROCESS else 1
 
 
 def _side_by_side(
