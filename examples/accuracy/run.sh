@@ -3,9 +3,9 @@
 # `table.py FOLDER` prints the tables of docs/results.md from it. Start it again to go on where it was stopped.
 #   run.sh DATA FOLDER
 # METHODS names the baselines (default: all) and PUBLISHED the variants with the published preset (default: the
-# seven), both for the small data; GENOME_METHODS the baselines of the segmentation (default: ridge, ...; all
-# take hours). CURVE gives the numbers of training genes (default: 200 1000 4000; then all), CURVE_EPOCHS the epochs
-# of the published preset on all of them (default: 20; its 90 take hours).
+# seven) for the sample and the pilot; GENOME_METHODS the baselines of the segmentation (default: mean, ridge,
+# gradient-boosting, random-forest, deepchrome; all take hours). CURVE gives the numbers of training genes (default:
+# 200 1000 4000; then all), CURVE_EPOCHS the epochs of the published preset on all of them (default: 20; 90 take hours).
 set -euo pipefail
 data=$(cd "${1:?folder of the data}" && pwd)
 mkdir -p "${2:?folder for the results}" && cd "$2"

@@ -1,5 +1,7 @@
 """The default's models trained side by side against one after the other, to the same bytes.
 
+`--epochs 3` shows each model 8,400 genes, the default here 28,000: what a process must be worth.
+
 Rounds are interleaved; seconds are those of `train` as a whole, reading and predicting included.
 
     python tests/benchmarks/bench_members.py [--rounds 3] [--genes 4000] [--models 5] [--epochs 10]
@@ -43,8 +45,10 @@ def main() -> None:
     import torch
 
     from conftest import make_store
+    from diffchrom.deepdiff import members
     from diffchrom.genes import Window
 
+    members.WORTH_A_PROCESS = 0  # also where it does not pay, which is to be seen
     torch.set_num_threads(options.threads)
     ratios = []
     with tempfile.TemporaryDirectory() as name:

@@ -96,7 +96,7 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     state = saved.state if saved else TrainingState()
     if member.is_done(state, len(train_set)):
         return state
-    model = new_model(member.variant, train_set, member.settings, member.first_seed)
+    model = _new_model(member.variant, train_set, member.settings, member.first_seed)
     optimiser = Adam(model.parameters(), member.settings.lr)
     if saved:
         saved.restore(model, optimiser)
@@ -118,7 +118,7 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     return state
 
 
-def new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
+def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     torch.manual_seed(seed)
     model = build_model(variant, examples.a.shape[1], settings)
