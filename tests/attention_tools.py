@@ -12,11 +12,11 @@ import torch
 
 from diffchrom.attention.weights import AttentionSource
 from diffchrom.config import hyperparameters
-from diffchrom.dataset import load_pair
-from diffchrom.deepdiff.inference import build_model
-from diffchrom.genes import Genes, Window
-from diffchrom.store import Store, create
-from diffchrom.transform import Transform
+from diffchrom.deepdiff.building import build_model
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.transform import Transform
+from diffchrom.store.store import Store, create
 
 
 def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> AttentionSource:

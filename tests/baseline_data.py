@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from diffchrom import store as stores
 from diffchrom.baselines.method import Examples, Method
 from diffchrom.baselines.methods import get_method
-from diffchrom.genes import Genes, Window
-from diffchrom.store import Store
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.store import store as stores
+from diffchrom.store.store import Store
 
 MARKS = ("H3K4me3", "H3K27me3", "H3K9me3")
 N_GENES, N_BINS = 150, 20

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from diffchrom.cli import main
-from diffchrom.genes import Genes, Window
-from diffchrom.store import Store, create
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.store.store import Store, create
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -22,7 +22,7 @@ from diffchrom.annotation.reading import (
     shared_windows,
 )
 from diffchrom.errors import InputError
-from diffchrom.genes import Window, bin_intervals
+from diffchrom.genome.genes import Window, bin_intervals
 
 # file, biotype -> (genes, dropped). Counted with awk, for example
 #   awk -F'\t' '$3=="gene" && /gene_biotype "protein_coding"/' ensembl_grch37.gtf | wc -l

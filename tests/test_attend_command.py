@@ -16,7 +16,7 @@ from conftest import make_store
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.training import TrainingJob, train
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 #: One call of each mode.
 MODES = {

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from attention_tools import genes_at, random_source, store_of, table_of
 from diffchrom.attention import weights as attention
 from diffchrom.attention.formats import BinChoice, bed_table, bin_table, mark_table, wide_table
-from diffchrom.attention.weights import genome_order, open_attention, signal_of_rows
-from diffchrom.bulk_text import integer_field, join_fields, text_field, weight_field
+from diffchrom.attention.weights import open_attention, signal_of_rows
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import RunError, StoreError
-from diffchrom.genes import Genes, Window
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.files.bulk import integer_field, join_fields, text_field, weight_field
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.orientation import genome_order
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
 #: Level I blocks of each variant, from the paper's Figure 3.

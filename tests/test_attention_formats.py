@@ -22,14 +22,15 @@ from diffchrom.attention import weights as attention
 from diffchrom.attention.export import ExportOptions, choose_genes, export
 from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.tracks import combine, track_name
-from diffchrom.attention.weights import AttentionSource, genome_order
+from diffchrom.attention.weights import AttentionSource
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
-from diffchrom.genes import Genes, Window
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.orientation import genome_order
 from diffchrom.signal.bigwig_writer import sections
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 SIZES = {"chr1": 6000, "chr10": 5000, "chr2": 2500}
 PLACES = [

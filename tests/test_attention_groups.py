@@ -11,20 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attention_tools import genes_at, random_source, store_of
-from diffchrom.attention.groups import (
-    GroupRule,
-    adjust,
-    bootstrap_means,
-    collect,
-    group_table,
-    permutation_p,
-)
+from diffchrom.attention.groups import GroupRule, adjust, bootstrap_means, collect, group_table, permutation_p
 from diffchrom.attention.plots import plot_distance, plot_groups
 from diffchrom.attention.reports import report_groups
 from diffchrom.errors import InputError, UsageError
-from diffchrom.figures import check_figure_path
-from diffchrom.genes import Window
-from diffchrom.store import Store
+from diffchrom.files.figures import check_figure_path
+from diffchrom.genome.genes import Window
+from diffchrom.store.store import Store
 
 
 def test_groups_are_the_genes_beyond_the_thresholds() -> None:

@@ -17,7 +17,7 @@ from diffchrom.attention.tracks import track_name
 from diffchrom.errors import InputError
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
 

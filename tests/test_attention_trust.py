@@ -44,9 +44,9 @@ from diffchrom.demo.simulate import RULE, simulate
 from diffchrom.errors import RunError
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
-from diffchrom.reporting import SILENT
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.progress import SILENT
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 
 BIN = 500
 SETTINGS = hyperparameters(

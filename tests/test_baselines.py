@@ -20,10 +20,10 @@ from diffchrom.baselines.linear import PairFeatures, fit_ridge
 from diffchrom.baselines.method import Context
 from diffchrom.baselines.methods import METHODS, parse_methods
 from diffchrom.cli import app
-from diffchrom.dataset import load_pair
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, UsageError
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.pairs.pair import load_pair
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 
 
 @pytest.fixture(scope="module")

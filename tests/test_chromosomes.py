@@ -9,9 +9,9 @@ import pytest
 
 from diffchrom.annotation.chromosomes import check_genome, guess_from_genes, match_names
 from diffchrom.annotation.reading import read_annotation
-from diffchrom.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes, from_text
 from diffchrom.errors import InputError
-from diffchrom.genes import Genes
+from diffchrom.genome.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes, from_text
+from diffchrom.genome.genes import Genes
 
 
 def chrom_sizes(path: Path) -> dict[str, int]:

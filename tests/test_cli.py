@@ -19,7 +19,7 @@ import pytest
 from conftest import make_store
 from diffchrom.cli import main
 from diffchrom.errors import StoreError
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 HEAVY = (
     "torch",

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from conftest import make_genes
 from diffchrom.cli import main
-from diffchrom.dataset import PairData
 from diffchrom.errors import RunError, UsageError
-from diffchrom.genes import Window
+from diffchrom.genome.genes import Window
 from diffchrom.metrics import METRICS, paired_bootstrap, pearson, pearson_of_many, resample_weights
-from diffchrom.reporting import SilentReporter
-from diffchrom.runs import FINISHED, TRAINING, Run, RunConfig, part_metrics, prediction_columns
-from diffchrom.sweeps.comparing import COLUMNS, find_runs, load_results
+from diffchrom.pairs.pair import PairData
+from diffchrom.progress import SilentReporter
+from diffchrom.runs.folder import FINISHED, TRAINING, Run, RunConfig
+from diffchrom.runs.tables import part_metrics, prediction_columns
 from diffchrom.sweeps.comparison import REFERENCES, Comparison, compare, contrasts, holm, summary_table
+from diffchrom.sweeps.results import COLUMNS, find_runs, load_results
 
 N = 120
 WINDOW = Window(flank=1000, bin_size=100)

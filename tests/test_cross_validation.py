@@ -12,9 +12,9 @@ import pytest
 
 from conftest import called, make_store
 from diffchrom.metrics import pearson
-from diffchrom.runs import Run
-from diffchrom.store import Store
-from diffchrom.sweeps.comparing import find_runs
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
+from diffchrom.sweeps.results import find_runs
 
 TRAIN = ["train", "--variant", "raw:d", "--epochs", "2", "--threads", "1", "--device", "cpu", "-q"]
 BASELINE = ["baseline", "--method", "ridge", "--threads", "1", "-q"]

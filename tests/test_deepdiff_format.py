@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from diffchrom.errors import InputError
+from diffchrom.files.tables import lines
 from diffchrom.prepare.deepdiff_format import MARKS, read_deepdiff
-from diffchrom.runs import gene_columns
-from diffchrom.tables import lines
+from diffchrom.runs.tables import gene_columns
 
 
 def test_the_published_sample_adds_up(shared_data: Path) -> None:

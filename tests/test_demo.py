@@ -9,7 +9,7 @@ import pytest
 from diffchrom.demo.simulate import CELLS, RULE, _draw_strengths, _place_genes, simulate
 from diffchrom.demo.steps import DemoSettings, run_demo
 from diffchrom.errors import OutputError
-from diffchrom.runs import Run
+from diffchrom.runs.folder import Run
 
 
 def test_domains_lie_downstream_of_the_tss_on_both_strands(tmp_path: Path) -> None:

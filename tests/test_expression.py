@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from diffchrom.annotation.reading import read_annotation
-from diffchrom.annotation.transcripts import read_tx2gene
 from diffchrom.errors import InputError
 from diffchrom.expression.joining import join_expression
 from diffchrom.expression.reading import read_expression
-from diffchrom.genes import Genes
+from diffchrom.expression.transcripts import read_tx2gene
+from diffchrom.genome.genes import Genes
 from diffchrom.prepare.deepdiff_format import unlocated_genes
 
 # file -> (dialect, genes, unit -> total of the first cell, genes of roadmap_genes_hg19.gtf.gz that it meets).

@@ -16,8 +16,8 @@ import pytest
 
 from diffchrom.errors import InputError
 from diffchrom.signal.bigwig import read_header
-from diffchrom.signal.binning import compiled
-from diffchrom.signal.reading import bin_track
+from diffchrom.signal.bigwig_native import compiled
+from diffchrom.signal.bins import bin_track
 
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "90"))
 SECONDS = 20.0
@@ -66,7 +66,7 @@ def test_damaged_bigwigs_are_read_or_refused_in_one_line(
     shared_data: Path, tmp_path: Path, dialect: str, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kernel == "numpy":
-        monkeypatch.setattr("diffchrom.signal.reading.compiled", lambda: False)
+        monkeypatch.setattr("diffchrom.signal.bins.compiled", lambda: False)
     elif not compiled():
         pytest.skip("the compiled decoder was not built")
     source = shared_data / "bigwig_dialects" / dialect

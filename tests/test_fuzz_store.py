@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from conftest import make_store
-from diffchrom.store_soundness import read_attrs
+from diffchrom.store.soundness import read_attrs
 
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "60"))
 SEED = int(os.environ.get("DIFFCHROM_FUZZ_SEED", "8"))
@@ -28,9 +28,9 @@ SECONDS_A_COPY = 6.0
 
 READ_EVERYTHING = """
 import sys
-from diffchrom import store_soundness
+from diffchrom.store import soundness as store_soundness
 from diffchrom.errors import DiffchromError
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 store_soundness.WALK_SECONDS = float(sys.argv[1])
 for path in sys.argv[2:]:

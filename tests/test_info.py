@@ -12,11 +12,11 @@ import pytest
 
 from diffchrom.cli import main
 from diffchrom.errors import RunError, StoreError, UsageError
-from diffchrom.genes import Genes, Window
-from diffchrom.inspection import summarise_store
-from diffchrom.inspection_report import json_text, plot_profiles, run_dict, run_text, store_text
-from diffchrom.runs import Run, RunConfig
-from diffchrom.store import Store, create
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.inspection.summary import summarise_store
+from diffchrom.inspection.text import json_text, plot_profiles, run_dict, run_text, store_text
+from diffchrom.runs.folder import Run, RunConfig
+from diffchrom.store.store import Store, create
 
 N_GENES = 60
 WINDOW = Window(flank=50, bin_size=10, orient="transcription")

@@ -10,16 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import called, make_store
-from diffchrom.dataset import load_pair
-from diffchrom.inspection import summarise_store
-from diffchrom.label_noise import (
-    inverse_variance_weights,
-    log2fc_se,
-    noise_ceiling,
-    shrunken_variance,
-)
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.inspection.summary import summarise_store
+from diffchrom.pairs.label_noise import inverse_variance_weights, log2fc_se, noise_ceiling, shrunken_variance
+from diffchrom.pairs.pair import load_pair
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 
 
 def simulated(n: int, spread: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from conftest import called, make_genes, make_store
-from diffchrom.dataset import load_pair
 from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.expression.differential import read_labels
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.pairs.pair import load_pair
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 
 GENES = make_genes(4)
 G = [str(gene) for gene in GENES.id]

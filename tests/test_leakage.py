@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import called, make_genes, make_store
-from diffchrom.leakage import find_leakage, store_leakage
+from diffchrom.pairs.leakage import find_leakage, store_leakage
 from diffchrom.prepare.deepdiff_format import unlocated_genes
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 TRAIN, VALID, TEST = 0, 1, 2
 

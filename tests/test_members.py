@@ -30,9 +30,10 @@ from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import DiffchromError, RunError
-from diffchrom.reporting import SilentReporter
-from diffchrom.runs import HISTORY_COLUMNS, Run
-from diffchrom.store import Store
+from diffchrom.progress import SilentReporter
+from diffchrom.runs.folder import Run
+from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.store.store import Store
 
 FILES = {"config.json", "history.tsv", "model.safetensors", "predictions.tsv"}
 SETTINGS = hyperparameters("default", hidden=4, epochs=3, ensemble=3)
@@ -98,7 +99,7 @@ def child_processes(parent: int) -> list[int]:
         ["ps", "-ww", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True
     )
     lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
-    return [int(pid) for pid, command in lines if "diffchrom.workers" in command]
+    return [int(pid) for pid, command in lines if "diffchrom.processes.workers" in command]
 
 
 @needs_kernel
@@ -160,7 +161,7 @@ def test_a_member_that_is_killed_costs_no_other_its_epochs(
             killed.append(child_processes(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setattr("diffchrom.reporting._SilentTask.advance", kill_one)
+    monkeypatch.setattr("diffchrom.progress._SilentTask.advance", kill_one)
     with pytest.raises(DiffchromError, match=r"broken: training it crashed .*SIGKILL.*--resume and fewer"):
         train(job(store, **LONG), folder)
     assert child_processes(os.getpid()) == []
@@ -250,7 +251,7 @@ import sys
 import torch
 from pathlib import Path
 from diffchrom.deepdiff import members
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 from test_members import LONG, job, train
 members.WORTH_A_PROCESS = 0
 torch.set_num_threads(2)

@@ -12,7 +12,7 @@ from diffchrom.attention.perturbation import parse_perturbations, perturbed, sum
 from diffchrom.attention.weights import AttentionSource
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.errors import StoreError, UsageError
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 ROWS = np.array([5, 2, 17])
 

@@ -15,7 +15,7 @@ from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 SIZES = {"chr1": 40_000, "chr2": 30_000}
 #: id, chrom, start, end (1-based, closed, as in GTF), strand

@@ -18,12 +18,12 @@ import pytest
 
 from conftest import SchedulerKiller, called, dask_cluster, free_port, wait_for
 from diffchrom.errors import DiffchromError
-from diffchrom.executors import ClusterLostError, ExecutorPool, Place, dask_place
-from diffchrom.files import staged
+from diffchrom.files.whole import staged
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
-from diffchrom.store import Store
-from diffchrom.workers import Outcome, WorkItem
+from diffchrom.processes.executors import ClusterLostError, ExecutorPool, Place, dask_place
+from diffchrom.processes.workers import Outcome, WorkItem
+from diffchrom.store.store import Store
 from test_prepare import GENES, write_bigwig, write_gtf
 
 TRACKS = [f"{cell}-{mark}.bw" for cell in ("A1", "B2") for mark in ("H3K4me1", "H3K4me3")]
@@ -185,7 +185,7 @@ def test_a_worker_that_sees_other_files_says_so(
         yield ExecutorPool(Place(Elsewhere(before, after), lambda: [1]))
 
     monkeypatch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-    monkeypatch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("diffchrom.processes.apart.KEPT_SECONDS", 0.0)
     size = Path(TRACKS[0]).stat().st_size
     request = PrepareRequest(
         store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, dask="tcp://x"
@@ -230,7 +230,7 @@ def test_a_part_that_a_worker_is_writing_outlives_an_interrupt_and_serves_the_ne
     )
     with monkeypatch.context() as patch:
         patch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-        patch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.0)
+        patch.setattr("diffchrom.processes.apart.KEPT_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             prepare(replace(request, dask="tcp://x"))
     interrupted.set()

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
-from diffchrom.store import Store
-from diffchrom.store_lock import lock_path
+from diffchrom.files.lock import lock_path
+from diffchrom.store.store import Store
 from test_prepare import GENES, write_bigwig, write_gtf
 
 CELLS = ("A", "B")

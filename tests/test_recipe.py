@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
+from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.fitting import learning_rate
-from diffchrom.deepdiff.inference import build_model, load_model, predict_run
+from diffchrom.deepdiff.inference import load_model, predict_run
 from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
 from diffchrom.deepdiff.training import TrainingJob, train
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
 QUICK = hyperparameters("default", hidden=4, epochs=2, ensemble=2)

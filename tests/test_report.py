@@ -14,17 +14,17 @@ import pytest
 from conftest import make_store
 from diffchrom.cli import main
 from diffchrom.errors import RunError, StoreError
+from diffchrom.progress import SilentReporter
 from diffchrom.report.attention import choose_genes
 from diffchrom.report.build import build_report
 from diffchrom.report.charts import Chart, Palette, View
 from diffchrom.report.methods_text import methods_text
 from diffchrom.report.page import shown
 from diffchrom.report.results import calibration_groups, read_history, shown_results, training_curves
-from diffchrom.reporting import SilentReporter
-from diffchrom.runs import HISTORY_COLUMNS
-from diffchrom.store import Store
-from diffchrom.sweeps.comparing import Result, load_results
+from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Plan, jobs_of
+from diffchrom.sweeps.results import Result, load_results
 from diffchrom.sweeps.running import run_job
 from test_compare import make_run
 

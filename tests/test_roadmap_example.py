@@ -16,7 +16,7 @@ import pytest
 
 from diffchrom.cli import main
 from diffchrom.signal.bigwig_writer import write_bigwig
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import jobs_of, make_plan
 from diffchrom.variants import VARIANTS
 

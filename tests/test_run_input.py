@@ -9,14 +9,14 @@ import pytest
 
 from conftest import called, make_store
 from diffchrom.baselines.fitting import BaselineJob
-from diffchrom.dataset import load_pair
 from diffchrom.deepdiff.training import TrainingJob
 from diffchrom.errors import DiffchromError
-from diffchrom.genes import Window
-from diffchrom.reporting import SILENT
-from diffchrom.run_input import Job, RunInput
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.genome.genes import Window
+from diffchrom.pairs.pair import load_pair
+from diffchrom.progress import SILENT
+from diffchrom.runs.folder import Run
+from diffchrom.runs.input import Job, RunInput
+from diffchrom.store.store import Store
 
 JOBS = [
     lambda store, **more: TrainingJob(store, **more),

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffchrom.errors import InputError
-from diffchrom.signal.bigwig_decode import Intervals
-from diffchrom.signal.binning import compiled
-from diffchrom.signal.reading import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms
+from diffchrom.signal.bigwig_native import compiled
+from diffchrom.signal.bigwig_numpy import Intervals
+from diffchrom.signal.bins import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms
 
 DIALECTS = [
     "bigwig_dialects/fixedStep.bw",
@@ -31,7 +31,7 @@ DIALECTS = [
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test with the compiled decoder, and without it."""
     if request.param == "numpy":
-        monkeypatch.setattr("diffchrom.signal.reading.compiled", lambda: False)
+        monkeypatch.setattr("diffchrom.signal.bins.compiled", lambda: False)
     elif not compiled():
         pytest.skip("the compiled decoder was not built")
     return str(request.param)

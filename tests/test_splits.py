@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from diffchrom.annotation.reading import read_annotation
 from diffchrom.errors import UsageError
-from diffchrom.genes import Genes
-from diffchrom.prepare.deepdiff_format import unlocated_genes
-from diffchrom.splits import (
+from diffchrom.genome.genes import Genes
+from diffchrom.pairs.splits import (
     SHARES,
     SPLITS,
     chromosome_split,
@@ -28,6 +27,7 @@ from diffchrom.splits import (
     split_family,
     whole_split_name,
 )
+from diffchrom.prepare.deepdiff_format import unlocated_genes
 
 
 def genes_on(chroms: list[str]) -> Genes:

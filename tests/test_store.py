@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from conftest import make_genes, make_store
-from diffchrom import store_soundness
 from diffchrom.errors import StoreError
-from diffchrom.genes import Window
-from diffchrom.store import Store, create
+from diffchrom.genome.genes import Window
+from diffchrom.store import soundness as store_soundness
+from diffchrom.store.store import Store, create
 
 GOLDEN = Path(__file__).parent / "golden" / "store-v1.h5"
 

@@ -13,9 +13,9 @@ from baseline_data import examples, make_store
 from diffchrom.baselines import kernel_svr, svr
 from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context
-from diffchrom.dataset import load_pair
 from diffchrom.errors import StoreError
-from diffchrom.reporting import SilentReporter
+from diffchrom.pairs.pair import load_pair
+from diffchrom.progress import SilentReporter
 
 GRID = {"C": (0.1, 1.0, 10.0, 100.0)}
 

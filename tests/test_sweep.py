@@ -14,9 +14,9 @@ import pytest
 from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
-from diffchrom.dataset import read_split
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
-from diffchrom.executors import (
+from diffchrom.pairs.choices import read_split
+from diffchrom.processes.executors import (
     ClusterLostError,
     Cores,
     LocalPool,
@@ -26,9 +26,9 @@ from diffchrom.executors import (
     local_place,
     share_cores,
 )
-from diffchrom.reporting import SilentReporter
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.progress import SilentReporter
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import read_jobs
 from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
@@ -280,7 +280,7 @@ def test_a_worker_that_sees_another_store_refuses(plan: Plan, tmp_path: Path) ->
 
 
 def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Place) -> None:
-    from diffchrom.store_lock import locked
+    from diffchrom.files.lock import locked
     from diffchrom.sweeps.folder import JOBS
 
     with locked(plan.out / JOBS), pytest.raises(StoreError, match=r"jobs\.tsv"):

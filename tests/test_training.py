@@ -16,14 +16,14 @@ import torch
 
 from conftest import make_store
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.dataset import load_pair
 from diffchrom.deepdiff.inference import load_model, predict_run
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import RunError, StoreError, UsageError
 from diffchrom.metrics import pearson
-from diffchrom.runs import Run
-from diffchrom.store import Store
-from diffchrom.transform import Transform
+from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.transform import Transform
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
 SMALL = hyperparameters("default", hidden=8, epochs=2, batch_size=16)
@@ -124,7 +124,7 @@ def test_a_run_predicts_another_pair_and_needs_its_marks(tmp_path: Path) -> None
 
 
 def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path) -> None:
-    from diffchrom.genes import Window
+    from diffchrom.genome.genes import Window
 
     run = train(job(toy_store), tmp_path / "run")
     other = make_store(tmp_path / "b.h5", window=Window(2000, 100))
@@ -165,7 +165,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from test_training import SMALL, job, replace
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 from diffchrom.deepdiff.training import train
 settings = replace(SMALL, epochs=60, patience=60)
 train(job(Store(sys.argv[1]), settings=settings, variant="aux"), sys.argv[2], resume=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import wait_for
-from diffchrom.work_apart import packed, run_apart
-from diffchrom.workers import Outcome, Wording, WorkerPool, WorkItem
+from diffchrom.processes.apart import packed, run_apart
+from diffchrom.processes.workers import Outcome, Wording, WorkerPool, WorkItem
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +107,8 @@ def test_workers_are_kept_between_calls_and_gone_at_the_end() -> None:
         first = [outcome.value for outcome in pool.run([item("a", "process_id")])]
         second = [outcome.value for outcome in pool.run([item("a", "process_id")])]
         assert first == second
-        assert "diffchrom.workers" in children()
-    assert "diffchrom.workers" not in children()
+        assert "diffchrom.processes.workers" in children()
+    assert "diffchrom.processes.workers" not in children()
 
 
 def test_a_kept_worker_that_was_killed_while_idle_costs_no_item() -> None:
@@ -119,7 +119,7 @@ def test_a_kept_worker_that_was_killed_while_idle_costs_no_item() -> None:
         (second,) = pool.run([item("a", "process_id")])
         assert second.error is None
         assert second.value not in (None, first.value)
-    assert "diffchrom.workers" not in children()
+    assert "diffchrom.processes.workers" not in children()
 
 
 def test_a_kept_worker_that_dies_during_a_shorter_run_costs_no_item() -> None:
@@ -141,14 +141,14 @@ def test_a_kept_worker_that_dies_during_a_shorter_run_costs_no_item() -> None:
 def test_workers_are_gone_when_the_caller_stops_early() -> None:
     with WorkerPool(2) as pool:
         assert next(pool.run([item("a", "double", number=1), item("b", "hang")])).value == 2
-        assert "diffchrom.workers" in children()
-    assert "diffchrom.workers" not in children()
+        assert "diffchrom.processes.workers" in children()
+    assert "diffchrom.processes.workers" not in children()
 
 
 def test_a_worker_apart_is_kept_for_the_next_call_but_not_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffchrom.work_apart.KEPT_SECONDS", 0.5)
+    monkeypatch.setattr("diffchrom.processes.apart.KEPT_SECONDS", 0.5)
 
     def call(name: str, folder: Path = tmp_path) -> Outcome:
         return run_apart(packed(item("a.bw", name)), 30.0, str(folder))
@@ -161,15 +161,15 @@ def test_a_worker_apart_is_kept_for_the_next_call_but_not_for_long(
     assert call("current_folder").value == str(tmp_path)
     assert call("current_folder", Path(__file__).parent).value == str(Path(__file__).parent)
     assert call("current_folder", tmp_path / "not here").value == str(Path.cwd())
-    wait_for(lambda: "diffchrom.workers" not in children())
+    wait_for(lambda: "diffchrom.processes.workers" not in children())
     assert call("process_id").value not in (first, second)
-    wait_for(lambda: "diffchrom.workers" not in children())
+    wait_for(lambda: "diffchrom.processes.workers" not in children())
 
 
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from diffchrom.workers import WorkItem, WorkerPool\n"
+        "from diffchrom.processes.workers import WorkItem, WorkerPool\n"
         "items = [WorkItem(str(i), 'operator:neg', {}) for i in range(2)]\n"
         "with WorkerPool(2) as pool:\n"
         "    print(sorted(type(outcome.error).__name__ for outcome in pool.run(items)))\n"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from diffchrom.errors import InputError
-from diffchrom.workers import tell
+from diffchrom.processes.workers import tell
 
 
 def double(number: int) -> int:

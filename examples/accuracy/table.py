@@ -10,8 +10,8 @@ import numpy as np
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS
 from diffchrom.metrics import bootstrap, mse, paired_bootstrap, pearson
-from diffchrom.runs import Run, is_finished
-from diffchrom.sweeps.comparing import Result, TestGenes, load_results
+from diffchrom.runs.folder import Run, is_finished
+from diffchrom.sweeps.results import Result, TestGenes, load_results
 
 DEFAULT = f"{DEFAULT_VARIANT} (default)"
 FOLDS_HEADER = ("data", "method", "r of all genes", "mean of folds (sd)", "MSE", "default minus method")

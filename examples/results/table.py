@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffchrom.sweeps.comparing import Result, load_results
 from diffchrom.sweeps.comparison import Comparison, compare
+from diffchrom.sweeps.results import Result, load_results
 
 METRICS = ("spearman", "mse", "r2", "sign_accuracy", "auprc")
 HEADER = (

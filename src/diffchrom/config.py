@@ -5,11 +5,9 @@ The command line reads these dataclasses for its help and its defaults; the run 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from diffchrom.errors import UsageError
@@ -28,23 +26,6 @@ SCHEDULES = ("one-cycle", "constant")
 def default_store() -> str:
     """Path of the store used when ``--store`` is not given."""
     return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
-
-
-def available_threads() -> int:
-    """Cores this process may use (fewer than the machine has under taskset, cgroups or SLURM)."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for this process, as far as the system tells."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path, key in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
-        with contextlib.suppress(OSError, ValueError, StopIteration):
-            line = next(line for line in Path(path).read_text().splitlines() if line.startswith(key))
-            free = min(free, int(line.split()[1]) * 1024 if key else int(line))
-    return free
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffchrom.genes import Genes, Window
-from diffchrom.store import Store, create
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.store.store import Store, create
 
 MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3")
 CHROMS = {f"chr{i}": size for i, size in enumerate(np.linspace(249_000_000, 47_000_000, 22).astype(int), 1)}

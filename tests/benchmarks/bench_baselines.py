@@ -26,10 +26,10 @@ from diffchrom.baselines.features import Scaler
 from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context, Examples
 from diffchrom.baselines.methods import get_method, parse_methods
-from diffchrom.config import available_threads
-from diffchrom.dataset import load_pair
 from diffchrom.metrics import bootstrap
-from diffchrom.store import Store
+from diffchrom.pairs.pair import load_pair
+from diffchrom.processes.machine import available_threads
+from diffchrom.store.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("DIFFCHROM_SHARED_DATA", PROJECT.parent / "shared" / "data"))

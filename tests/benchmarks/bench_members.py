@@ -34,7 +34,7 @@ def train_seconds(store: Path, folder: Path, models: int, epochs: int, side_by_s
 
 
 def main() -> None:
-    from diffchrom.config import available_threads
+    from diffchrom.processes.machine import available_threads
 
     parser = argparse.ArgumentParser()
     for name, default in (("rounds", 3), ("genes", 4000), ("models", 5), ("epochs", 10)):
@@ -46,7 +46,7 @@ def main() -> None:
 
     from conftest import make_store
     from diffchrom.deepdiff import members
-    from diffchrom.genes import Window
+    from diffchrom.genome.genes import Window
 
     members.WORTH_A_PROCESS = 0  # also where it does not pay, which is to be seen
     torch.set_num_threads(options.threads)

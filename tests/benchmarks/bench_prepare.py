@@ -24,7 +24,7 @@ import pyBigWig
 from make_bigwig import clustered_windows, write
 
 from diffchrom.signal import bigwig
-from diffchrom.signal.reading import bin_track, merge_regions
+from diffchrom.signal.bins import bin_track, merge_regions
 
 ROUNDS = int(os.environ.get("DIFFCHROM_BENCH_ROUNDS", "5"))
 N_BINS, BIN_SIZE = 200, 100

@@ -60,7 +60,7 @@ def children_cpu() -> float:
 
 def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[float, float]:
     """Wall seconds of a sweep, and CPU seconds of its workers."""
-    from diffchrom.executors import Cores, local_place
+    from diffchrom.processes.executors import Cores, local_place
     from diffchrom.sweeps.plan import Plan, jobs_of
     from diffchrom.sweeps.running import run_sweep
 
@@ -84,7 +84,7 @@ def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[fl
 
 def main() -> None:
     from conftest import make_store
-    from diffchrom.genes import Window
+    from diffchrom.genome.genes import Window
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)

@@ -21,9 +21,9 @@ import torch
 
 from diffchrom.config import PRESETS
 from diffchrom.deepdiff import _kernel
+from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.fitting import training_step
-from diffchrom.deepdiff.inference import build_model
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason, threads_for_lstm, use_backend
 from diffchrom.deepdiff.model import CELL_A, CELL_B

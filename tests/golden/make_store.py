@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from diffchrom.genes import Genes, Window
-from diffchrom.store import create
-from diffchrom.store_format import FORMAT_VERSION
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.store.format import FORMAT_VERSION
+from diffchrom.store.store import create
 
 
 def column(*values: str) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffchrom.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes
 from diffchrom.errors import InputError
-from diffchrom.gene_ids import examples
-from diffchrom.genes import Genes
+from diffchrom.genome.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes
+from diffchrom.genome.genes import Genes
+from diffchrom.genome.ids import examples
 
 # Annotations put a landmark's start up to 45 kb apart, two assemblies 59 kb or more.
 _LANDMARK_TOLERANCE = 50_000

@@ -15,9 +15,9 @@ from itertools import chain, islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from diffchrom.assemblies import from_text
 from diffchrom.errors import InputError
-from diffchrom.text_tables import text_blocks, words
+from diffchrom.files.text import text_blocks, words
+from diffchrom.genome.assemblies import from_text
 
 # A chromosome longer than this is no chromosome; HDF5 and bigWig coordinates stay far inside int64.
 MAX_POSITION = 1 << 40

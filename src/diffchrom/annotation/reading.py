@@ -21,10 +21,10 @@ import numpy.typing as npt
 from diffchrom.annotation.chromosomes import match_names
 from diffchrom.annotation.formats import GeneRecord, parse_interval, read_records
 from diffchrom.errors import InputError
-from diffchrom.files import require_file
-from diffchrom.gene_ids import examples, is_par_y, unversioned
-from diffchrom.genes import Genes, Window
-from diffchrom.text_tables import numbered_lines
+from diffchrom.files.text import numbered_lines
+from diffchrom.files.whole import require_file
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.ids import examples, is_par_y, unversioned
 
 DEFAULT_BIOTYPE = "protein_coding"
 ANY_BIOTYPE = "any"

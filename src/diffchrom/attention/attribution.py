@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diffchrom.attention.weights import AttentionSource, Rows, Signal
 from diffchrom.deepdiff.model import DeepDiff, Output
-from diffchrom.reporting import SILENT, Reporter
+from diffchrom.progress import SILENT, Reporter
 
 #: Points on the line from the average gene's signal to the gene's own.
 STEPS = 32

@@ -18,12 +18,12 @@ import torch
 from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
 from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, open_attention
-from diffchrom.deepdiff.inference import build_model
+from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.model import initialise
 from diffchrom.errors import DiffchromError, RunError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import Run
-from diffchrom.store import Store
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 
 #: Genes that are checked, drawn from those asked for: gradients and deletion take hundreds of passes each.
 SAMPLE = 200

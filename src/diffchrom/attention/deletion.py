@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from diffchrom.attention.weights import AttentionBatch, AttentionSource, Signal
 from diffchrom.deepdiff.inference import predict_tensors
-from diffchrom.reporting import Task
+from diffchrom.progress import Task
 
 #: Shares of the (mark, bin) pairs that are masked; most are small, since an early change is what counts.
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)

@@ -19,11 +19,12 @@ from diffchrom.attention.formats import (
     wide_table,
 )
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
-from diffchrom.attention.weights import AttentionSource, Rows, genome_order
-from diffchrom.bulk_text import output_bytes
+from diffchrom.attention.weights import AttentionSource, Rows
 from diffchrom.errors import InputError, UsageError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.selection import select_rows
+from diffchrom.files.bulk import output_bytes
+from diffchrom.genome.orientation import genome_order
+from diffchrom.pairs.selection import select_rows
+from diffchrom.progress import SILENT, Reporter
 
 LEVELS = ("bin", "mark")
 #: Formats by level, the default first; all but TSV need genes in genome order.

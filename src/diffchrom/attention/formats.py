@@ -13,21 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import (
-    AttentionBatch,
-    AttentionSource,
-    Rows,
-    Sequence,
-    chromosome_ends,
-    reversed_windows,
-    to_genome_order,
-)
-from diffchrom.bulk_text import Field, integer_field, join_fields, text_field, weight_field
-from diffchrom.dataset import PART_NAMES
+from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, Sequence
 from diffchrom.errors import InputError
-from diffchrom.genes import Genes, Window
-from diffchrom.runs import gene_columns
-from diffchrom.tables import lines
+from diffchrom.files.bulk import Field, integer_field, join_fields, text_field, weight_field
+from diffchrom.files.tables import lines
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.orientation import chromosome_ends, reversed_windows, to_genome_order
+from diffchrom.pairs.choices import PART_NAMES
+from diffchrom.runs.tables import gene_columns
 
 BIN_COLUMNS = ("gene_id", "block", "mark", "bin", "chrom", "start", "end", "alpha")
 WIDE_COLUMNS = ("gene_id", "block", "mark", "chrom", "start", "end", "strand")

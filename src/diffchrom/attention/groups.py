@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionSource, Rows, Sequence, from_upstream
+from diffchrom.attention.weights import AttentionSource, Rows, Sequence
 from diffchrom.errors import InputError, UsageError
-from diffchrom.reporting import SILENT, Reporter
+from diffchrom.genome.orientation import from_upstream
+from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
 MEASURES = ("log2fc", "log2fc_pred")

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.attention.weights import AttentionSource, Rows, Signal, signal_of_rows
-from diffchrom.bulk_text import output_bytes
-from diffchrom.dataset import PART_NAMES, check_units, resolve_marks
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.errors import UsageError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import gene_columns
-from diffchrom.tables import lines
+from diffchrom.files.bulk import output_bytes
+from diffchrom.files.tables import lines
+from diffchrom.pairs.choices import PART_NAMES, check_units, resolve_marks
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.tables import gene_columns
 
 EVERY_MARK = "all"
 NOTHING = "0"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from diffchrom.attention.deletion import DeletionCurves
 from diffchrom.attention.groups import GROUPS, GroupAttention
-from diffchrom.genes import Window
+from diffchrom.genome.genes import Window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,11 @@ from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
 from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
 from diffchrom.attention.weights import AttentionSource, Rows
-from diffchrom.figures import check_figure_path, save_figure
-from diffchrom.files import output_text
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import Run
-from diffchrom.tables import format_row, write_table
+from diffchrom.files.figures import check_figure_path, save_figure
+from diffchrom.files.tables import format_row, write_table
+from diffchrom.files.whole import output_text
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import Run
 
 
 def report_groups(

@@ -16,16 +16,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import (
-    AttentionBatch,
-    AttentionSource,
-    Sequence,
-    chromosome_ends,
-    to_genome_order,
-)
-from diffchrom.bulk_text import ByteWriter, integer_field, join_fields, output_bytes, text_field, weight_field
+from diffchrom.attention.weights import AttentionBatch, AttentionSource, Sequence
 from diffchrom.errors import OutputError, StoreError, UsageError
-from diffchrom.files import remove_folder, staged
+from diffchrom.files.bulk import (
+    ByteWriter,
+    integer_field,
+    join_fields,
+    output_bytes,
+    text_field,
+    weight_field,
+)
+from diffchrom.files.whole import remove_folder, staged
+from diffchrom.genome.orientation import chromosome_ends, to_genome_order
 
 COMBINATIONS = ("max", "mean")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")

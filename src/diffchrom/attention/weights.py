@@ -8,25 +8,26 @@ a task: ``main``, and ``A`` and ``B`` for the auxiliary tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import SPLIT_PARTS, PairData
-from diffchrom.deepdiff.inference import load_model, load_run_data, resolve_device
+from diffchrom.deepdiff.building import resolve_device
+from diffchrom.deepdiff.inference import load_model, load_run_data
 from diffchrom.deepdiff.model import MAIN, DeepDiff
-from diffchrom.genes import Genes, Window
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import Run
-from diffchrom.store import Store
-from diffchrom.store_format import CHUNK_GENES
-from diffchrom.transform import Transform
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.pairs.choices import SPLIT_PARTS
+from diffchrom.pairs.pair import PairData
+from diffchrom.pairs.transform import Transform
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import Run
+from diffchrom.store.format import CHUNK_GENES
+from diffchrom.store.store import Store
 
 #: Genes computed together; bounds memory, together with the number of sequences and bins.
 ATTENTION_BATCH = 64
@@ -240,38 +241,3 @@ def signal_of_rows(store: Store, cell: str, marks: tuple[str, ...], rows: Rows) 
             first, last = int(rows[places[0]]), int(rows[places[-1]])
             values[places] = store.signal(cell, marks, slice(first, last + 1))[rows[places] - first]
     return values
-
-
-def genome_order(genes: Genes, window: Window, rows: Rows) -> Rows:
-    """`rows` sorted by chromosome (byte order, as ``sort -k1,1``) and start of the window."""
-    starts = genes.window_starts(window.flank)[rows]
-    chroms = np.array([str(chrom).encode() for chrom in genes.chrom[rows]], dtype=bytes)
-    return np.asarray(rows[np.lexsort((rows, starts, chroms))], dtype=np.intp)
-
-
-def reversed_windows(genes: Genes, window: Window, rows: Rows) -> npt.NDArray[np.bool_]:
-    """True for the genes whose bins run against the genome's coordinates."""
-    return genes.minus[rows] & (window.orient == "transcription")
-
-
-def to_genome_order(values: npt.NDArray[Any], genes: Genes, window: Window, rows: Rows) -> npt.NDArray[Any]:
-    """Copy of `values` [len(rows), ..., n_bins] with the bins of every gene in ascending coordinates."""
-    result = values.copy()
-    backwards = reversed_windows(genes, window, rows)
-    result[backwards] = values[backwards][..., ::-1]
-    return result
-
-
-def from_upstream(values: npt.NDArray[Any], genes: Genes, window: Window, rows: Rows) -> npt.NDArray[Any]:
-    """Copy of `values` [len(rows), ..., n_bins] with the bins of every gene from upstream to downstream."""
-    result = values.copy()
-    if window.orient == "genome":
-        minus = genes.minus[rows]
-        result[minus] = values[minus][..., ::-1]
-    return result
-
-
-def chromosome_ends(genes: Genes, chrom_sizes: Mapping[str, int], rows: Rows) -> npt.NDArray[np.int64]:
-    """Length of each gene's chromosome; the largest int64 where it is not known."""
-    unknown = np.iinfo(np.int64).max
-    return np.array([chrom_sizes.get(chrom, unknown) for chrom in genes.chrom[rows]], dtype=np.int64)

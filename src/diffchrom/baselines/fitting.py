@@ -10,23 +10,14 @@ import numpy as np
 
 from diffchrom.baselines.method import Context, Examples, Method, Prediction, Vector
 from diffchrom.baselines.methods import get_method
-from diffchrom.dataset import PairData
 from diffchrom.errors import StoreError
-from diffchrom.files import remove_folder
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.run_input import RunInput
-from diffchrom.runs import (
-    FINISHED,
-    Run,
-    RunConfig,
-    describe_labels,
-    label_details,
-    library_versions,
-    open_run_folder,
-    part_metrics,
-    prediction_columns,
-)
-from diffchrom.store import Store
+from diffchrom.files.whole import remove_folder
+from diffchrom.pairs.pair import PairData
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import FINISHED, Run, RunConfig, library_versions, open_run_folder
+from diffchrom.runs.input import RunInput
+from diffchrom.runs.tables import describe_labels, label_details, part_metrics, prediction_columns
+from diffchrom.store.store import Store
 
 #: Folder inside an unfinished run with the pieces that are done, so that a killed fit goes on.
 PIECES = "pieces"

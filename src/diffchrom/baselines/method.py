@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
-from diffchrom.reporting import SILENT, Reporter
+from diffchrom.progress import SILENT, Reporter
 
 Signal = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]

@@ -30,8 +30,8 @@ from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
 from diffchrom.metrics import pearson
-from diffchrom.reporting import Reporter, Task
-from diffchrom.transform import Transform
+from diffchrom.pairs.transform import Transform
+from diffchrom.progress import Reporter, Task
 from diffchrom.variants import Variant
 
 _PREDICTED_AT_A_TIME = 512

@@ -25,7 +25,7 @@ from diffchrom.baselines.method import (
     Vector,
     require_genes,
 )
-from diffchrom.files import write_bytes
+from diffchrom.files.whole import write_bytes
 from diffchrom.metrics import pearson
 
 FOLDS = 5

@@ -109,12 +109,12 @@ def attend(
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.attention import reports as reports
+    from diffchrom.attention import reports
     from diffchrom.attention.export import ExportOptions, choose_genes, export
     from diffchrom.attention.groups import GroupRule
     from diffchrom.attention.weights import open_attention
-    from diffchrom.runs import Run
-    from diffchrom.store import Store
+    from diffchrom.runs.folder import Run
+    from diffchrom.store.store import Store
 
     names = (options.split_names(block), options.split_names(marks))
     wanted = ExportOptions(level, format_, wide, top, min_weight, combine, *names)
@@ -131,7 +131,7 @@ def attend(
         )  # fmt: skip
     elif perturb:
         table = reports.report_perturbations(source, rows, perturb, output, summary, reporter=console)
-        from diffchrom.tables import format_row
+        from diffchrom.files.tables import format_row
 
         lines = [format_row(row).split("\t") for row in zip(*table.values(), strict=True)]
         console.table(list(table), lines)

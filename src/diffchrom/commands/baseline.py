@@ -11,7 +11,7 @@ import typer
 from diffchrom.commands import options
 
 if TYPE_CHECKING:
-    from diffchrom.runs import Run
+    from diffchrom.runs.folder import Run
 
 
 def baseline(
@@ -52,8 +52,8 @@ def baseline(
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import BaselineJob, fit_baseline
     from diffchrom.commands.summary import print_cross_validation, print_run
-    from diffchrom.cross_validation import cross_validate
     from diffchrom.errors import StoreError
+    from diffchrom.runs.cross_validation import cross_validate
 
     header = True
     for one in methods:

@@ -39,10 +39,10 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals; a row a (pair, method, preset, seed)."""
     console = options.start(quiet=quiet, verbose=verbose)
-    from diffchrom.figures import check_figure_path
-    from diffchrom.files import output_text
-    from diffchrom.sweeps.comparing import COLUMNS, load_results
-    from diffchrom.tables import format_row
+    from diffchrom.files.figures import check_figure_path
+    from diffchrom.files.tables import format_row
+    from diffchrom.files.whole import output_text
+    from diffchrom.sweeps.results import COLUMNS, load_results
 
     if plot is not None:
         check_figure_path(plot)

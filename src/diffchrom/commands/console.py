@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from diffchrom.reporting import SILENT, Task
+from diffchrom.progress import SILENT, Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

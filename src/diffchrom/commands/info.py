@@ -37,13 +37,13 @@ def info(
 ) -> None:
     """Tell what a store or a run holds: cells, marks, genes, splits, signal, and what looks wrong."""
     console = options.start(quiet=quiet, verbose=verbose)
-    from diffchrom import inspection_report as report
-    from diffchrom.figures import check_figure_path
-    from diffchrom.files import output_text
-    from diffchrom.inspection import summarise_store
-    from diffchrom.leakage import leakage_text, store_leakage
-    from diffchrom.runs import Run
-    from diffchrom.store import Store
+    from diffchrom.files.figures import check_figure_path
+    from diffchrom.files.whole import output_text
+    from diffchrom.inspection import text as report
+    from diffchrom.inspection.summary import summarise_store
+    from diffchrom.pairs.leakage import leakage_text, store_leakage
+    from diffchrom.runs.folder import Run
+    from diffchrom.store.store import Store
 
     if path.is_dir():
         if plot is not None or leakage:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands.console import Console
-from diffchrom.config import DEVICES, available_threads, default_store
+from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError
+from diffchrom.processes.machine import available_threads
 
 StoreOption = Annotated[
     Path,

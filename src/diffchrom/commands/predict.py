@@ -36,11 +36,11 @@ def predict(
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.deepdiff.inference import predict_run
-    from diffchrom.files import output_text
-    from diffchrom.runs import Run
-    from diffchrom.selection import select_rows
-    from diffchrom.store import Store
-    from diffchrom.tables import write_table
+    from diffchrom.files.tables import write_table
+    from diffchrom.files.whole import output_text
+    from diffchrom.pairs.selection import select_rows
+    from diffchrom.runs.folder import Run
+    from diffchrom.store.store import Store
 
     data, columns = predict_run(Run.open(run), Store(store), pair=pair, device=device, reporter=console)
     rows = select_rows(data, part=split, genes=genes, reporter=console)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from diffchrom.cross_validation import COLUMNS, describe_folds, table_rows
-from diffchrom.reporting import Reporter
-from diffchrom.runs import SUMMARY_COLUMNS, Run, describe_labels
-from diffchrom.tables import format_row
+from diffchrom.files.tables import format_row
+from diffchrom.progress import Reporter
+from diffchrom.runs.cross_validation import COLUMNS, describe_folds, table_rows
+from diffchrom.runs.folder import Run
+from diffchrom.runs.tables import SUMMARY_COLUMNS, describe_labels
 
 
 def print_run(run: Run, *, header: bool = True) -> None:

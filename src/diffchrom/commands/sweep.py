@@ -82,7 +82,7 @@ def sweep(
     console = options.start(quiet=quiet, verbose=verbose, threads=1 if dry_run else None)
     from diffchrom.commands.sweep_view import live_view, print_jobs, print_runs
     from diffchrom.errors import RunError
-    from diffchrom.executors import dask_place, local_place, share_cores
+    from diffchrom.processes.executors import dask_place, local_place, share_cores
     from diffchrom.sweeps.estimate import relative_cost
     from diffchrom.sweeps.folder import FAILED
     from diffchrom.sweeps.plan import jobs_of, make_plan

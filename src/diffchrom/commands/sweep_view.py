@@ -11,13 +11,14 @@ from typing import Any
 
 from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
-from diffchrom.executors import Cores
-from diffchrom.runs import FINISHED, SUMMARY_COLUMNS, Run
+from diffchrom.files.tables import format_row
+from diffchrom.processes.executors import Cores
+from diffchrom.runs.folder import FINISHED, Run
+from diffchrom.runs.tables import SUMMARY_COLUMNS
 from diffchrom.sweeps.estimate import estimate_jobs
 from diffchrom.sweeps.folder import read_jobs, status_of
 from diffchrom.sweeps.plan import Job
 from diffchrom.sweeps.running import Progress
-from diffchrom.tables import format_row
 
 _SHOWN = 12
 DRY_RUN_COLUMNS = (

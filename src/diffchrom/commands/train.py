@@ -13,7 +13,7 @@ from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PR
 from diffchrom.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from diffchrom.runs import Run
+    from diffchrom.runs.folder import Run
 
 _PRESET = PRESETS["default"]
 
@@ -108,9 +108,9 @@ def train(
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.commands.summary import print_cross_validation, print_run
-    from diffchrom.cross_validation import cross_validate
     from diffchrom.deepdiff.training import TrainingJob
     from diffchrom.deepdiff.training import train as train_run
+    from diffchrom.runs.cross_validation import cross_validate
 
     job = TrainingJob(
         store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
-from diffchrom.files import write_bytes
-from diffchrom.runs import HISTORY_COLUMNS
+from diffchrom.files.whole import write_bytes
+from diffchrom.runs.tables import HISTORY_COLUMNS
 
 _STATE = "state"
 

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import PairData, disk_array
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.errors import OutputError
-from diffchrom.label_noise import inverse_variance_weights
-from diffchrom.transform import PIECE, Rows, Signal, Transform, pieces
+from diffchrom.pairs.label_noise import inverse_variance_weights
+from diffchrom.pairs.pair import PairData, disk_array
+from diffchrom.pairs.transform import PIECE, Rows, Signal, Transform, pieces
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,17 @@ from torch import Tensor
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.checkpoint import (
-    TrainingState,
-    load_training,
-    resume_path,
-    save_training,
-)
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model
+from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.examples import Examples
-from diffchrom.deepdiff.inference import INFERENCE_BATCH, build_model, predict_tensors
+from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
-from diffchrom.reporting import Task
-from diffchrom.runs import HISTORY_COLUMNS
+from diffchrom.progress import Task
+from diffchrom.runs.tables import HISTORY_COLUMNS
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60

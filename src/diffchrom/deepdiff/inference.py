@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import PairData, has_split, load_pair, resolve_pair
-from diffchrom.deepdiff.antisymmetric import Antisymmetric
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, ensemble_size, resolve_device
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.lstm import threads_for_lstm
@@ -21,53 +20,13 @@ from diffchrom.deepdiff.model import DeepDiff, Output
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError, UsageError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import MODEL, Run, prediction_columns
-from diffchrom.store import Store
-from diffchrom.transform import Rows, Signal, Transform, pieces
-from diffchrom.variants import get_variant
-
-INFERENCE_BATCH = 256
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto takes CUDA where there is one."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("--device cuda: no CUDA device is usable here; use --device cpu or auto")
-    return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
-
-
-def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:
-    """Make the model of a variant with random weights."""
-    outputs = 2 if settings.aux_task == "classification" else 1
-    row = get_variant(variant)
-    if row.antisymmetric:
-        return Antisymmetric(
-            row,
-            n_marks,
-            settings.hidden,
-            settings.dropout,
-            outputs,
-            settings.transform,
-            settings.standardise,
-        )
-    return DeepDiff(row, n_marks, settings.hidden, settings.dropout, outputs)
-
-
-def ensemble_size(variant: str, settings: Hyperparameters) -> int:
-    """Models that are averaged."""
-    return get_variant(variant).ensemble_size(settings.ensemble)
-
-
-def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
-    """Fit the transform of a model's input on the training genes `rows`.
-
-    The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
-    """
-    if get_variant(variant).antisymmetric:
-        return Transform.fit("raw", False, rows, *signals)
-    return Transform.fit(settings.transform, settings.standardise, rows, *signals)
+from diffchrom.pairs.choices import has_split, resolve_pair
+from diffchrom.pairs.pair import PairData, load_pair
+from diffchrom.pairs.transform import Rows, Transform, pieces
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.tables import prediction_columns
+from diffchrom.store.store import Store
 
 
 def load_model(run: Run, device: torch.device | None = None, pair: tuple[str, str] | None = None) -> DeepDiff:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.building import build_model, ensemble_size
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -25,12 +26,11 @@ from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
-from diffchrom.deepdiff.inference import build_model, ensemble_size
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
 from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.errors import OutputError
-from diffchrom.reporting import Reporter, Task
-from diffchrom.workers import Wording, WorkerPool, WorkItem, tell
+from diffchrom.processes.workers import Wording, WorkerPool, WorkItem, tell
+from diffchrom.progress import Reporter, Task
 
 #: Genes that a model must be shown in its epochs, ten more for every step, for a process of its own to pay:
 #: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).

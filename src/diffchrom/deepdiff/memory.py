@@ -6,10 +6,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffchrom.config import Hyperparameters, available_memory
-from diffchrom.dataset import signal_bytes
-from diffchrom.deepdiff.inference import INFERENCE_BATCH
-from diffchrom.store import Store
+from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.building import INFERENCE_BATCH
+from diffchrom.pairs.pair import signal_bytes
+from diffchrom.processes.machine import available_memory
+from diffchrom.store.store import Store
 from diffchrom.variants import Variant
 
 #: Bytes that a process takes before it does anything.

@@ -10,45 +10,24 @@ from typing import Any
 import numpy as np
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
-from diffchrom.dataset import PairData
-from diffchrom.deepdiff.checkpoint import (
-    TrainingState,
-    has_checkpoint,
-    remove_checkpoints,
-    save_weights,
-)
+from diffchrom.deepdiff.building import fit_transform, resolve_device
+from diffchrom.deepdiff.checkpoint import TrainingState, has_checkpoint, remove_checkpoints, save_weights
 from diffchrom.deepdiff.examples import examples_of
-from diffchrom.deepdiff.inference import (
-    columns_of,
-    fit_transform,
-    mean_asymmetry,
-    predict_pair,
-    resolve_device,
-)
+from diffchrom.deepdiff.inference import columns_of, mean_asymmetry, predict_pair
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
 from diffchrom.deepdiff.uncertainty import Calibration, coverage
 from diffchrom.errors import StoreError
-from diffchrom.files import output_text, remove_folder
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.run_input import RunInput
-from diffchrom.runs import (
-    FINISHED,
-    HISTORY,
-    HISTORY_COLUMNS,
-    MODEL,
-    Run,
-    RunConfig,
-    describe_labels,
-    label_details,
-    library_versions,
-    open_run_folder,
-    part_metrics,
-)
-from diffchrom.tables import write_table
-from diffchrom.transform import Transform
+from diffchrom.files.tables import write_table
+from diffchrom.files.whole import output_text, remove_folder
+from diffchrom.pairs.pair import PairData
+from diffchrom.pairs.transform import Transform
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import FINISHED, HISTORY, MODEL, Run, RunConfig, library_versions, open_run_folder
+from diffchrom.runs.input import RunInput
+from diffchrom.runs.tables import HISTORY_COLUMNS, describe_labels, label_details, part_metrics
 from diffchrom.variants import get_variant
 
 #: Fewest genes with labels that make a training or validation set.

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.files import output_text
-from diffchrom.genes import Genes
+from diffchrom.files.whole import output_text
+from diffchrom.genome.genes import Genes
 from diffchrom.signal.bigwig_writer import write_bigwig
 
 CELLS = ("K562", "H1")

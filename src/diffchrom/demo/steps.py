@@ -10,10 +10,10 @@ from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.demo.simulate import CELLS, RULE, DemoFiles, simulate
 from diffchrom.errors import OutputError
-from diffchrom.files import write_text
+from diffchrom.files.whole import write_text
 from diffchrom.prepare.building import PrepareRequest, prepare
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import PREDICTIONS, Run
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import PREDICTIONS, Run
 
 STORE = "diffchrom.h5"
 SUMMARY = "summary.txt"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from diffchrom.text_tables import words
+from diffchrom.files.text import words
 
 
 @dataclass(frozen=True)

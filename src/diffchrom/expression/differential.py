@@ -12,8 +12,8 @@ import numpy.typing as npt
 from diffchrom.errors import InputError, UsageError
 from diffchrom.expression.joining import match_rows
 from diffchrom.expression.parsing import Columns, Values, drop_repeated, read_columns
-from diffchrom.files import require_file
-from diffchrom.genes import Genes
+from diffchrom.files.whole import require_file
+from diffchrom.genome.genes import Genes
 
 #: Beyond any log2 change (that of the largest ratio of two float64 is 2,098), and any standard error of use.
 MAX_CHANGE = 1e4

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from diffchrom.errors import InputError
 from diffchrom.expression.reading import ExpressionTable
-from diffchrom.gene_ids import examples, is_par_y, unversioned
-from diffchrom.genes import Genes
+from diffchrom.genome.genes import Genes
+from diffchrom.genome.ids import examples, is_par_y, unversioned
 
 Values = npt.NDArray[np.float64]
 #: Row of the table for each gene, -1 where it has none.

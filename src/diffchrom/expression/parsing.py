@@ -30,8 +30,8 @@ from diffchrom.expression.dialects import (
     Dialect,
     recognise,
 )
-from diffchrom.gene_ids import examples
-from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows, words
+from diffchrom.files.text import guess_delimiter, peek_lines, table_rows, words
+from diffchrom.genome.ids import examples
 
 Values = npt.NDArray[np.float64]
 

@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.annotation.transcripts import sum_transcripts
 from diffchrom.errors import InputError, UsageError
-from diffchrom.expression.dialects import (
-    STAR,
-    guess_unit,
-)
+from diffchrom.expression.dialects import STAR, guess_unit
 from diffchrom.expression.parsing import Columns, Values, drop_repeated, read_columns
 from diffchrom.expression.samples import split_spec, understand_samples
-from diffchrom.files import require_file
+from diffchrom.expression.transcripts import sum_transcripts
+from diffchrom.files.whole import require_file
 
 Strings = npt.NDArray[np.object_]
 

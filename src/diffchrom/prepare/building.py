@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffchrom.config import PREPARE, available_threads
+from diffchrom.config import PREPARE
 from diffchrom.errors import StoreError, UsageError
-from diffchrom.executors import ItemPool, item_pool
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
-from diffchrom.genes import Window
+from diffchrom.files.lock import locked
+from diffchrom.genome.genes import Window
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
@@ -32,10 +32,11 @@ from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.track_reading import Windows
 from diffchrom.prepare.tracks import Plan
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.store import Store
-from diffchrom.store_lock import locked
-from diffchrom.store_writer import StoreEditor, creating
+from diffchrom.processes.executors import ItemPool, item_pool
+from diffchrom.processes.machine import available_threads
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.store.store import Store
+from diffchrom.store.writer import StoreEditor, creating
 
 __all__ = ["PrepareRequest", "PrepareResult", "prepare"]
 

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError
-from diffchrom.files import open_text
-from diffchrom.gene_ids import examples
-from diffchrom.genes import UNKNOWN_CHROM, Genes, Window
+from diffchrom.files.whole import open_text
+from diffchrom.genome.genes import UNKNOWN_CHROM, Genes, Window
+from diffchrom.genome.ids import examples
 
 MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3")
 WINDOW = Window(flank=10_000, bin_size=100, orient="genome")

@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.annotation.formats import read_transcripts
-from diffchrom.annotation.transcripts import read_tx2gene
 from diffchrom.errors import InputError, StoreError
 from diffchrom.expression.joining import JoinedExpression, join_expression
 from diffchrom.expression.reading import read_expression
-from diffchrom.genes import Genes
+from diffchrom.expression.transcripts import read_tx2gene
+from diffchrom.genome.genes import Genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.store import Store
-from diffchrom.store_writer import StoreEditor, digest
+from diffchrom.store.format import digest
+from diffchrom.store.store import Store
+from diffchrom.store.writer import StoreEditor
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ import numpy.typing as npt
 
 from diffchrom.config import PREPARE
 from diffchrom.errors import InputError
-from diffchrom.genes import Genes
+from diffchrom.genome.genes import Genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.store_writer import read_part
+from diffchrom.store.parts import read_part
 
 if TYPE_CHECKING:
     from diffchrom.prepare.tracks import Part

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels, read_labels, split_labels
-from diffchrom.genes import Genes
+from diffchrom.genome.genes import Genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.store import Store
-from diffchrom.store_writer import StoreEditor
+from diffchrom.store.store import Store
+from diffchrom.store.writer import StoreEditor
 
 
 def read_all_labels(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from diffchrom.config import PREPARE
 from diffchrom.errors import UsageError
-from diffchrom.genes import ORIENTATIONS, Window
+from diffchrom.genome.genes import ORIENTATIONS, Window
+from diffchrom.pairs.splits import SPLITS
 from diffchrom.prepare.expression import ExpressionOptions
 from diffchrom.prepare.samples import UNITS
 from diffchrom.prepare.track_reading import CONTROL_MODES
 from diffchrom.prepare.tracks import TrackOptions
 from diffchrom.signal.reads import COUNT_MODES
-from diffchrom.splits import SPLITS
-from diffchrom.store_format import SIGNAL_GROUPS
+from diffchrom.store.format import SIGNAL_GROUPS
 
 BLACKLIST_MODES = ("mask", "drop")
 

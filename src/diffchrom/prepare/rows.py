@@ -14,12 +14,12 @@ import numpy.typing as npt
 from diffchrom.annotation.reading import blacklisted_bins, read_annotation, read_gene_list
 from diffchrom.config import PREPARE
 from diffchrom.errors import InputError, UsageError
-from diffchrom.files import require_file
-from diffchrom.genes import Genes, Window
+from diffchrom.files.whole import require_file
+from diffchrom.genome.genes import Genes, Window
 from diffchrom.prepare.request import PrepareRequest
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import TrackOptions
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 
 def sha256(path: Path, what: str = "file") -> str:

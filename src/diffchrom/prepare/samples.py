@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffchrom.errors import InputError
-from diffchrom.files import require_file
-from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows, words
+from diffchrom.files.text import guess_delimiter, peek_lines, table_rows, words
+from diffchrom.files.whole import require_file
 
 SHEET_REQUIRED = ("cell", "mark", "path")
 SHEET_OPTIONAL = ("replicate", "scale", "control", "unit")

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from diffchrom.config import PREPARE
 from diffchrom.errors import StoreError, UsageError
-from diffchrom.genes import Genes
+from diffchrom.genome.genes import Genes
+from diffchrom.pairs.splits import describe_split, make_split
 from diffchrom.prepare.summary import Summary
-from diffchrom.splits import describe_split, make_split
-from diffchrom.store import Store
+from diffchrom.store.store import Store
 
 #: What a new store gets where its genes lie on too few chromosomes for the default.
 FALLBACK = "random"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from diffchrom.reporting import Reporter
+from diffchrom.progress import Reporter
 
 
 @dataclass

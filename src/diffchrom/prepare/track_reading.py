@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError
-from diffchrom.genes import Genes, Window
+from diffchrom.genome.genes import Genes, Window
 
 #: Raised when the same files would give other values than before: what stores hold is then read again.
 READER_VERSION = 1
@@ -160,7 +160,7 @@ class _Binned:
 
 
 def _read_bigwig(source: Source, windows: Windows, settings: ReadSettings) -> _Binned:
-    from diffchrom.signal.reading import bin_track
+    from diffchrom.signal.bins import bin_track
 
     names = np.array([source.chroms.get(chrom, "") for chrom in windows.chrom], dtype=object)
     binned = bin_track(source.path, names, windows.start, n_bins=windows.n_bins, bin_size=windows.bin_size)
@@ -228,7 +228,7 @@ def read_track(
     mask : bool [n_genes, n_bins] in the store's order of bins; True where a blacklist puts 0; or None.
     draft : the part's rows are still to be chosen (a new store).
     """
-    from diffchrom.store_writer import write_part
+    from diffchrom.store.parts import write_part
 
     for source in sources:
         check_same_file(source)
@@ -263,7 +263,7 @@ def _found(extra: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
 
 def take_part_rows(source: Path, target: Path, kept: npt.NDArray[np.bool_]) -> None:
     """Write a part with only the kept genes; the work of one worker."""
-    from diffchrom.store_writer import read_part, write_part
+    from diffchrom.store.parts import read_part, write_part
 
     values, attrs = read_part(source)
     extra = {name: read_part(source, name)[0][kept] for name in ("coverage", "absent", "clipped")}

@@ -18,23 +18,17 @@ import numpy.typing as npt
 from diffchrom.annotation.chromosomes import Genome, check_genome
 from diffchrom.config import PREPARE
 from diffchrom.errors import DiffchromError, InputError, OutputError
-from diffchrom.executors import ItemPool
-from diffchrom.files import require_file
-from diffchrom.gene_ids import examples
-from diffchrom.genes import Genes, Window
+from diffchrom.files.whole import require_file
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.ids import examples
 from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import (
-    ReadSettings,
-    Source,
-    Windows,
-    file_facts,
-    settings_digest,
-)
-from diffchrom.signal.reading import track_chroms
+from diffchrom.prepare.track_reading import ReadSettings, Source, Windows, file_facts, settings_digest
+from diffchrom.processes.executors import ItemPool
+from diffchrom.processes.workers import WorkItem
+from diffchrom.signal.bins import track_chroms
 from diffchrom.signal.reads import bam_chroms, reads_kind
-from diffchrom.store_writer import is_part, read_part
-from diffchrom.workers import WorkItem
+from diffchrom.store.parts import is_part, read_part
 
 
 @dataclass(frozen=True)

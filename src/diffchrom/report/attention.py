@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
-from diffchrom.attention.weights import AttentionSource, Rows, from_upstream, open_attention
-from diffchrom.cross_validation import fold_folder
+from diffchrom.attention.weights import AttentionSource, Rows, open_attention
 from diffchrom.errors import InputError, RunError
-from diffchrom.figures import COLOURS
+from diffchrom.files.figures import COLOURS
+from diffchrom.genome.orientation import from_upstream
+from diffchrom.progress import SILENT, Reporter
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import Run
-from diffchrom.store import Store
-from diffchrom.sweeps.comparing import Result
+from diffchrom.runs.cross_validation import fold_folder
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import DEEPDIFF
+from diffchrom.sweeps.results import Result
 
 #: Runs whose attention is drawn: the best of each pair by validation r, up to these many.
 MAX_RUNS = 4

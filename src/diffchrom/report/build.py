@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffchrom.errors import StoreError
+from diffchrom.progress import SILENT, Reporter
 from diffchrom.report import comparison as methods
 from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import describe_labels
-from diffchrom.store import Store
-from diffchrom.sweeps.comparing import Result, load_results
+from diffchrom.runs.tables import describe_labels
+from diffchrom.store.store import Store
 from diffchrom.sweeps.comparison import Comparison, compare
 from diffchrom.sweeps.plan import DEEPDIFF
+from diffchrom.sweeps.results import Result, load_results
 
 Pair = tuple[str, str]
 
@@ -120,7 +120,7 @@ def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
 
 
 def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter) -> Section:
-    from diffchrom.inspection import summarise_store
+    from diffchrom.inspection.summary import summarise_store
 
     parts = [Part("table", "What the runs were made from", table=data.provenance_table(found))]
     paths = list(dict.fromkeys(str(store.path) for store in stores.values()))

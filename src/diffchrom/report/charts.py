@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.figures import COLOURS
+from diffchrom.files.figures import COLOURS
 
 #: Significant digits of drawn numbers: more than a screen shows, and a page of 100 runs stays small.
 DIGITS = 4

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.figures import COLOURS
+from diffchrom.files.figures import COLOURS
 from diffchrom.report.charts import Chart, Palette, Table, View, axis, count
 from diffchrom.sweeps.comparison import REFERENCES, Comparison, contrasts, summary_table
 from diffchrom.sweeps.plots import PANELS

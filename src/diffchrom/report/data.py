@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffchrom.figures import COLOURS
-from diffchrom.inspection import StoreSummary
+from diffchrom.files.figures import COLOURS
+from diffchrom.inspection.summary import StoreSummary
 from diffchrom.report.charts import Chart, Table, View, axis
-from diffchrom.sweeps.comparing import Result
+from diffchrom.sweeps.results import Result
 
 
 def tracks_table(summary: StoreSummary) -> Table:

@@ -10,9 +10,9 @@ from typing import Any
 from diffchrom._version import __version__
 from diffchrom.baselines.methods import METHODS
 from diffchrom.report.charts import count
-from diffchrom.runs import RunConfig
-from diffchrom.sweeps.comparing import Result
+from diffchrom.runs.folder import RunConfig
 from diffchrom.sweeps.plan import BASELINE, DEEPDIFF
+from diffchrom.sweeps.results import Result
 from diffchrom.variants import VARIANTS
 
 #: What is cited, by the word in the text.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom._version import __version__
-from diffchrom.files import output_text
+from diffchrom.files.tables import NA
+from diffchrom.files.whole import output_text
 from diffchrom.report.charts import Chart, Table
-from diffchrom.tables import NA
 
 _LONG = 40
 

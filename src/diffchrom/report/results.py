@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import RunError
-from diffchrom.files import open_text
+from diffchrom.files.whole import open_text
 from diffchrom.metrics import METRICS, pearson
 from diffchrom.report.charts import Chart, Palette, Table, View, axis
-from diffchrom.runs import HISTORY, HISTORY_COLUMNS
-from diffchrom.sweeps.comparing import Result
+from diffchrom.runs.folder import HISTORY
+from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.sweeps.results import Result
 
 #: Most views of one chart; a page of hundreds of runs shows these many, and says so.
 MAX_VIEWS = 12

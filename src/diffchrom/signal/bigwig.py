@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError
-from diffchrom.files import require_file
+from diffchrom.files.whole import require_file
 
 try:
     import deflate as libdeflate  # inflates a block in half of zlib's time

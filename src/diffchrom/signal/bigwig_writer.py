@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyBigWig
 
 from diffchrom.errors import OutputError
-from diffchrom.files import staged
+from diffchrom.files.whole import staged
 
 #: Evenly spaced values from which a fixedStep section is worth the block it begins.
 _RUN = 64

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.assemblies import canonical
 from diffchrom.errors import InputError
-from diffchrom.files import open_text, require_file
-from diffchrom.text_tables import numbered_lines
+from diffchrom.files.text import numbered_lines
+from diffchrom.files.whole import open_text, require_file
+from diffchrom.genome.assemblies import canonical
 
 IntArray = npt.NDArray[np.int64]
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from diffchrom.errors import RunError
 from diffchrom.metrics import pearson_of_many, resample_weights
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.sweeps.comparing import Result
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.sweeps.results import Result
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[str, str]

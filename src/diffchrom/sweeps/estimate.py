@@ -16,8 +16,8 @@ from functools import cache
 from typing import Any
 
 from diffchrom.config import Hyperparameters
-from diffchrom.dataset import SPLIT_PARTS, read_split, resolve_marks, resolve_unit
-from diffchrom.store import Store
+from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_unit
+from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Job
 from diffchrom.variants import get_variant
 
@@ -151,7 +151,7 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
         seconds, power = BASELINE_SECONDS[job.method]
         size = shape.n_marks * shape.n_bins / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
-    from diffchrom.deepdiff.inference import INFERENCE_BATCH
+    from diffchrom.deepdiff.building import INFERENCE_BATCH
 
     settings = job.settings
     batch = settings.batch_of(shape.n_train)
@@ -176,9 +176,9 @@ def _step_seconds(
     """Seconds of one core for a training step of a variant on made-up signal."""
     import torch
 
+    from diffchrom.deepdiff.building import build_model
     from diffchrom.deepdiff.examples import Examples
     from diffchrom.deepdiff.fitting import training_step
-    from diffchrom.deepdiff.inference import build_model
     from diffchrom.deepdiff.loss import Targets
     from diffchrom.deepdiff.lstm import threads_for_lstm
     from diffchrom.deepdiff.model import CELL_A, CELL_B

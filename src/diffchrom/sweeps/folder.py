@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.errors import RunError
-from diffchrom.files import output_text
-from diffchrom.runs import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
+from diffchrom.files.tables import format_row
+from diffchrom.files.whole import output_text
+from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
 from diffchrom.sweeps.plan import Job
-from diffchrom.tables import format_row
 
 JOBS = "jobs.tsv"
 JOB_COLUMNS = (

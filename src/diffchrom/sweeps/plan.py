@@ -20,11 +20,11 @@ from diffchrom.config import (
     default_store,
     hyperparameters,
 )
-from diffchrom.dataset import resolve_pair, resolve_split
 from diffchrom.errors import InputError, StoreError, UsageError
-from diffchrom.files import open_text
-from diffchrom.splits import make_folds
-from diffchrom.store import Store
+from diffchrom.files.whole import open_text
+from diffchrom.pairs.choices import resolve_pair, resolve_split
+from diffchrom.pairs.splits import make_folds
+from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
 ALL = "all"

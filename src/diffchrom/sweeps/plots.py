@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.figures import COLOURS, check_figure_path, save_figure
+from diffchrom.files.figures import COLOURS, check_figure_path, save_figure
 from diffchrom.sweeps.comparison import Comparison
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
-from diffchrom.executors import Place
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import FINISHED, Run, is_broken
-from diffchrom.store import Store
-from diffchrom.store_lock import locked
+from diffchrom.files.lock import locked
+from diffchrom.processes.executors import Place
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import FINISHED, Run, is_broken
+from diffchrom.store.store import Store
 from diffchrom.sweeps.folder import FAILED, JOBS, JobTable, Outcome, status_of
 from diffchrom.sweeps.plan import Job
 

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from diffchrom.errors import DiffchromError, InputError, UsageError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.work_apart import packed, run_apart
-from diffchrom.workers import Outcome, WorkerPool, WorkItem
+from diffchrom.processes.apart import packed, run_apart
+from diffchrom.processes.workers import Outcome, WorkerPool, WorkItem
+from diffchrom.progress import SILENT, Reporter
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffchrom.errors import OutputError, UsageError
-from diffchrom.files import staged
+from diffchrom.files.whole import staged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,7 @@ from diffchrom.errors import DiffchromError, InputError
 _LENGTH = struct.Struct("<Q")
 #: Kinds of messages from a worker.
 _TOLD, _DONE, _FAILED = "told", "done", "failed"
-_START = "import sys; sys.path[:] = {path!r}; from diffchrom.workers import serve; serve()"
+_START = "import sys; sys.path[:] = {path!r}; from diffchrom.processes.workers import serve; serve()"
 #: Numeric libraries in a worker get one thread each: there is a worker for every core.
 _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.config import DEFAULT_SPLIT
-from diffchrom.errors import OutputError, StoreError, UsageError
-from diffchrom.genes import Genes
-from diffchrom.label_noise import log2fc_se
-from diffchrom.splits import fewer_training_genes, fold_split, is_fold_name, whole_split_name
-from diffchrom.store import Store
-from diffchrom.transform import PIECE
-
-#: Numbers under which a store keeps the parts of a split, and the names users give them.
-SPLIT_PARTS = {"train": 0, "valid": 1, "test": 2}
-PART_NAMES = {number: name for name, number in SPLIT_PARTS.items()} | {-1: "unused"}
+from diffchrom.errors import OutputError, StoreError
+from diffchrom.genome.genes import Genes
+from diffchrom.pairs.choices import (
+    SPLIT_PARTS,
+    check_units,
+    read_split,
+    resolve_marks,
+    resolve_split,
+    resolve_unit,
+)
+from diffchrom.pairs.label_noise import log2fc_se
+from diffchrom.pairs.transform import PIECE
+from diffchrom.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -76,104 +78,6 @@ class PairData:
         taken = {name: getattr(self, name)[index] for name in arrays}
         se = None if self.se is None else self.se[index]
         return replace(self, genes=self.genes.take(index), se=se, **taken)
-
-
-def resolve_pair(store: Store, pair: str | None) -> tuple[str, str]:
-    """Turn ``A,B`` into two cells of the store; None is the store's two cells, where it has exactly two."""
-    cells = store.cells()
-    if pair is None:
-        if len(cells) != 2:
-            known = ", ".join(cells) or "none"
-            raise UsageError(f"--pair A,B is needed: {store.path} has {len(cells)} cells ({known})")
-        return cells[0], cells[1]
-    names = [name.strip() for name in pair.split(",")]
-    if len(names) != 2 or not all(names):
-        raise UsageError(f"--pair {pair}: give two cells with a comma between them, as in --pair A,B")
-    unknown = [name for name in names if name not in cells]
-    if unknown:
-        raise StoreError(f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(cells)}")
-    if names[0] == names[1]:
-        raise UsageError(f"--pair {pair}: the two cells are the same")
-    return names[0], names[1]
-
-
-def resolve_split(store: Store, name: str | None) -> str:
-    """Name of the split to use: the one asked for, the only one, or `config.DEFAULT_SPLIT`."""
-    known = store.splits()
-    chosen = name or (known[0] if len(known) == 1 else DEFAULT_SPLIT)
-    if not has_split(store, chosen):
-        raise StoreError(
-            f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
-            "add one with `diffchrom prepare --split`"
-        )
-    return chosen
-
-
-def has_split(store: Store, name: str) -> bool:
-    """Tell whether `read_split` finds a split of this name."""
-    whole, _ = whole_split_name(name)
-    return name in store.splits() or whole in store.splits() or is_fold_name(whole)
-
-
-def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
-    """Read a split; folds (`splits.Folds.names`) and splits with fewer training genes need not be stored.
-
-    Returns
-    -------
-    int8 array [n_genes]
-        0 train, 1 valid, 2 test, -1 unused.
-    """
-    if name in store.splits():
-        return store.split(name)
-    whole, n = whole_split_name(name)
-    stored = whole in store.splits() or not is_fold_name(whole)
-    split = store.split(whole) if stored else fold_split(store.genes, whole, 2 * store.window.flank)
-    return split if n is None else fewer_training_genes(split, store.genes, n)
-
-
-def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Marks to use: those asked for (StoreError when a cell lacks one), or all of the pair's.
-
-    A mark that only one cell of the pair has is an error too: a model trained on fewer marks than the store
-    holds should be somebody's decision.
-    """
-    held = {cell: store.marks(cell) for cell in pair}
-    wanted = tuple(marks) if marks else tuple(dict.fromkeys(mark for cell in pair for mark in held[cell]))
-    lacking = {cell: [mark for mark in wanted if mark not in held[cell]] for cell in pair}
-    for cell, missing in lacking.items():
-        if missing:
-            common = ",".join(store.common_marks(pair))
-            advice = f"use --marks {common}" if common and not marks else "choose other marks"
-            raise StoreError(
-                f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
-                f"or {advice}"
-            )
-    if not wanted:
-        raise StoreError(f"{store.path}: cells {' and '.join(pair)} have no tracks")
-    return wanted
-
-
-def resolve_unit(store: Store, pair: tuple[str, str], unit: str | None = None) -> str | None:
-    """Unit of expression that both cells have: the one asked for, else the preferred; None where none is."""
-    first, second = (store.expression_units(cell) for cell in pair)
-    common = [name for name in first if name in second]
-    if unit is not None and unit not in common:
-        raise StoreError(
-            f"{store.path}: cells {' and '.join(pair)} have no common expression in {unit}; "
-            f"they share {', '.join(common) or 'none'}"
-        )
-    return unit or (common[0] if common else None)
-
-
-def check_units(store: Store, pair: tuple[str, str], marks: Sequence[str]) -> None:
-    """Refuse a pair in which one mark's two tracks have different units of signal."""
-    for mark in marks:
-        units = [str(store.signal_attrs(cell, mark).get("unit", "")) for cell in pair]
-        if all(units) and units[0] != units[1]:
-            raise StoreError(
-                f"{store.path}: {mark} is {units[0]} in {pair[0]} and {units[1]} in {pair[1]}; "
-                "prepare both from tracks of one unit"
-            )
 
 
 def log2_fold_change(

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.signal import bigwig
-from diffchrom.signal.bigwig_decode import Intervals, read_intervals
-from diffchrom.signal.binning import Regions, bin_blocks, compiled
+from diffchrom.signal.bigwig_native import Regions, bin_blocks, compiled
+from diffchrom.signal.bigwig_numpy import Intervals, read_intervals
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

@@ -13,27 +13,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.dataset import SPLIT_PARTS, load_pair, resolve_pair
 from diffchrom.errors import OutputError, RunError
-from diffchrom.files import open_text, output_text, remove_folder
+from diffchrom.files.whole import open_text, output_text, remove_folder
 from diffchrom.metrics import METRICS, bootstrap, evaluate
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import (
+from diffchrom.pairs.choices import SPLIT_PARTS, resolve_pair
+from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.splits import Folds, make_folds
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import (
     CONFIG,
     FINISHED,
     PREDICTIONS,
-    SUMMARY_COLUMNS,
     TRAINING,
     Run,
     RunConfig,
     is_broken,
     is_finished,
-    label_details,
     new_run_folder,
     run_name,
 )
-from diffchrom.splits import Folds, make_folds
-from diffchrom.store import Store
+from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details
+from diffchrom.store.store import Store
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
 COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")

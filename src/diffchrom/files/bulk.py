@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.files import staged
+from diffchrom.files.whole import staged
 
 Field = npt.NDArray[np.void]
 

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from diffchrom.errors import DiffchromError, StoreError
-from diffchrom.workers import WorkerPool, WorkItem
+from diffchrom.processes.workers import WorkerPool, WorkItem
 
 #: Seconds that walking through a file without checksums may take.
 WALK_SECONDS = 30.0
@@ -69,7 +69,7 @@ def require_walked(path: Path) -> None:
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if state in _walked:
         return
-    item = WorkItem(str(path), "diffchrom.store_soundness:walk", {"path": str(path)})
+    item = WorkItem(str(path), "diffchrom.store.soundness:walk", {"path": str(path)})
     with WorkerPool(1) as pool:
         for outcome in pool.run([item], time_limit=WALK_SECONDS):
             if outcome.error is not None:

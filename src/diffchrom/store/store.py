@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
-from diffchrom.files import staged
-from diffchrom.genes import ORIENTATIONS, Genes, Window
-from diffchrom.store_format import (
+from diffchrom.files.whole import staged
+from diffchrom.genome.genes import ORIENTATIONS, Genes, Window
+from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
     FORMAT_VERSION,
@@ -36,12 +36,13 @@ from diffchrom.store_format import (
     Signal,
     check_size,
     datasets_in,
+    digest,
     groups_in,
     read_column,
     reading,
 )
-from diffchrom.store_soundness import read_attrs
-from diffchrom.store_writer import StoreEditor, creating, digest
+from diffchrom.store.soundness import read_attrs
+from diffchrom.store.writer import StoreEditor, creating
 
 
 def create(

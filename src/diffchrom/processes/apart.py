@@ -7,7 +7,7 @@ import threading
 import zlib
 from pathlib import Path
 
-from diffchrom.workers import Outcome, Wording, WorkerPool, WorkItem
+from diffchrom.processes.workers import Outcome, Wording, WorkerPool, WorkItem
 
 
 def packed(item: WorkItem) -> bytes:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import UsageError
-from diffchrom.gene_ids import unversioned
-from diffchrom.genes import Genes
+from diffchrom.genome.genes import Genes
+from diffchrom.genome.ids import unversioned
 
 Split = npt.NDArray[np.int8]
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffchrom.dataset import PairData, load_pair, resolve_marks, resolve_pair, resolve_split
-from diffchrom.leakage import find_leakage
-from diffchrom.reporting import Reporter
-from diffchrom.runs import describe_store
-from diffchrom.store import Store
+from diffchrom.pairs.choices import resolve_marks, resolve_pair, resolve_split
+from diffchrom.pairs.leakage import find_leakage
+from diffchrom.pairs.pair import PairData, load_pair
+from diffchrom.progress import Reporter
+from diffchrom.runs.folder import describe_store
+from diffchrom.store.store import Store
 
 
 class Job(Protocol):

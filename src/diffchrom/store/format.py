@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import DiffchromError, StoreError
-from diffchrom.store_soundness import require_sound, unreadable
+from diffchrom.store.soundness import require_sound, unreadable
 
 FORMAT = "diffchrom-store"
 FORMAT_VERSION = 1
@@ -98,3 +99,8 @@ def check_size(dataset: h5py.Dataset) -> None:
     claimed = int(np.prod(dataset.shape, dtype=np.float64)) * dataset.dtype.itemsize
     if claimed > _MAX_DEFLATE_RATIO * (dataset.id.get_storage_size() + 64):
         raise ValueError(f"{dataset.name} claims {claimed} bytes that the file does not hold")
+
+
+def digest(values: npt.NDArray[Any]) -> str:
+    """Return ``values_sha256``: of the values as they lie in memory, in C order."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.dataset import SPLIT_PARTS, PairData
 from diffchrom.errors import InputError, RunError
-from diffchrom.files import open_text
-from diffchrom.genes import Genes
-from diffchrom.reporting import SILENT, Reporter
+from diffchrom.files.whole import open_text
+from diffchrom.genome.genes import Genes
+from diffchrom.pairs.choices import SPLIT_PARTS
+from diffchrom.pairs.pair import PairData
+from diffchrom.progress import SILENT, Reporter
 
 _SHOWN = 5
 

@@ -20,14 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom._version import __version__
-from diffchrom.dataset import PART_NAMES, SPLIT_PARTS, PairData
 from diffchrom.errors import OutputError, RunError
-from diffchrom.files import output_text, write_text
-from diffchrom.genes import Genes, Window
-from diffchrom.label_noise import noise_ceiling
-from diffchrom.metrics import bootstrap, evaluate
-from diffchrom.store import Store
-from diffchrom.tables import NA, write_table
+from diffchrom.files.tables import write_table
+from diffchrom.files.whole import output_text, write_text
+from diffchrom.genome.genes import Window
+from diffchrom.runs.tables import SUMMARY_COLUMNS
+from diffchrom.store.store import Store
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -35,15 +33,10 @@ RUN_FORMAT_VERSION = 1
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 HISTORY = "history.tsv"
-#: Its columns, a row an epoch; members of an ensemble count from 1.
-HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
 PREDICTIONS = "predictions.tsv"
 
 TRAINING, FINISHED = "training", "finished"
 MAX_CONFIG_BYTES = 16 * 1024 * 1024
-
-#: Columns of the line that `train` and `baseline` print for a run.
-SUMMARY_COLUMNS = ("run", "variant", "pair", "split", "n", "pearson", "spearman", "mse")
 
 
 @dataclass(frozen=True)
@@ -311,84 +304,3 @@ def open_run_folder(
     run = Run(path, config)
     run.save_config()
     return run
-
-
-def part_metrics(
-    data: PairData, log2fc_pred: npt.NDArray[Any]
-) -> tuple[dict[str, dict[str, float | None]], dict[str, list[float]]]:
-    """Metrics of a prediction of all genes, for ``config.json``.
-
-    Returns
-    -------
-    metrics : part of the split (train, valid, test) to metric (and ``n``) to value.
-    test_intervals : metric to the ends of its 95% gene-bootstrap interval on the test genes.
-    """
-    metrics: dict[str, dict[str, float | None]] = {}
-    for part in SPLIT_PARTS:
-        rows = data.rows(part)
-        metrics[part] = {"n": len(rows), **evaluate(data.log2fc[rows], log2fc_pred[rows])}
-    test = data.rows("test")
-    intervals = bootstrap(data.log2fc[test], log2fc_pred[test])
-    return metrics, {name: [interval.low, interval.high] for name, interval in intervals.items()}
-
-
-def label_details(data: PairData) -> dict[str, Any]:
-    """The part of ``details`` that says where the labels come from and how good they are on test genes."""
-    test = data.rows("test")
-    ceiling = noise_ceiling(data.log2fc[test], None if data.se is None else data.se[test])
-    return {"labels": dict(data.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
-
-
-def describe_labels(details: Mapping[str, Any]) -> str:
-    """Say in a line what is worth knowing of a run's labels; empty where there is nothing."""
-    said = []
-    labels, ceiling = details.get("labels") or {}, details.get("noise_ceiling")
-    if labels.get("dialect"):
-        said.append(f"labels are {labels['dialect']} of {labels.get('source', '?')}")
-    if ceiling:
-        said.append(
-            f"the noise of the labels leaves r at most {ceiling['pearson']:.3f} on the {ceiling['n']} test "
-            f"genes of known standard error (reliability {ceiling['reliability']:.3f})"
-        )
-    return "; ".join(said)
-
-
-def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
-    """Columns that identify genes in every table; start is 0-based and end exclusive, as in BED.
-
-    Where a gene's coordinates are unknown (`Genes.located`), they are NA.
-    """
-    known = genes.located
-
-    def where_known(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return column if known.all() else np.where(known, column.astype(object), NA)
-
-    return {
-        "gene_id": genes.id,
-        "gene_name": genes.name,
-        "chrom": where_known(genes.chrom),
-        "start": where_known(genes.start),
-        "end": where_known(genes.end),
-        "strand": where_known(genes.strand),
-    }
-
-
-def prediction_columns(
-    data: PairData,
-    log2fc_pred: npt.NDArray[Any],
-    expression: Mapping[str, npt.NDArray[Any]] | None = None,
-) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a predictions table.
-
-    Parameters
-    ----------
-    data : the genes, their split and labels.
-    log2fc_pred : float [n_genes].
-    expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]:
-        log2(expression + 1) or, for classification, the probability of being above the cell's median.
-    """
-    parts = np.array([PART_NAMES[number] for number in data.split.tolist()], dtype=object)
-    columns = gene_columns(data.genes) | {"split": parts, "log2fc_pred": log2fc_pred, "log2fc": data.log2fc}
-    for block, values in (expression or {}).items():
-        columns[f"expr_{block.lower()}_pred"] = values
-    return columns

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError
-from diffchrom.gene_ids import examples, unversioned
-from diffchrom.text_tables import guess_delimiter, peek_lines, table_rows
+from diffchrom.files.text import guess_delimiter, peek_lines, table_rows
+from diffchrom.genome.ids import examples, unversioned
 
 _GENE_LIKE = re.compile(r"^ENS[A-Z]*G\d{11}(?:\.\d+)?$")
 _HEADERS = frozenset(["txname", "transcript", "transcript_id", "target_id", "tx", "tx_id", "enst", "name"])

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.cross_validation import fold_folder
 from diffchrom.errors import RunError
-from diffchrom.files import open_text
+from diffchrom.files.whole import open_text
 from diffchrom.metrics import METRICS, bootstrap
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.runs import CONFIG, FINISHED, PREDICTIONS, Run
-from diffchrom.splits import fold_number, split_family
+from diffchrom.pairs.splits import fold_number, split_family
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.cross_validation import fold_folder
+from diffchrom.runs.folder import CONFIG, FINISHED, PREDICTIONS, Run
 
 #: How deep below a folder runs are looked for.
 _DEPTH = 3

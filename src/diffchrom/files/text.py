@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from diffchrom.errors import InputError
-from diffchrom.files import open_text
+from diffchrom.files.whole import open_text
 
 CHUNK_CHARACTERS = 1 << 22
 # No line of a gene annotation or of an expression table comes near this; a file without newlines does.

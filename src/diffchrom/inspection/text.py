@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from diffchrom.errors import RunError, UsageError
-from diffchrom.figures import check_figure_path, save_figure
-from diffchrom.inspection import StoreSummary
-from diffchrom.runs import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run, describe_labels
-from diffchrom.tables import format_value
+from diffchrom.files.figures import check_figure_path, save_figure
+from diffchrom.files.tables import format_value
+from diffchrom.inspection.summary import StoreSummary
+from diffchrom.runs.folder import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
+from diffchrom.runs.tables import describe_labels
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:

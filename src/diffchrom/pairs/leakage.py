@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.dataset import SPLIT_PARTS
-from diffchrom.genes import Genes
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.store import Store
+from diffchrom.genome.genes import Genes
+from diffchrom.pairs.choices import SPLIT_PARTS
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.store.store import Store
 
 Rows = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,10 +14,9 @@ import numpy.typing as npt
 
 from diffchrom._version import __version__
 from diffchrom.errors import StoreError
-from diffchrom.files import staged
-from diffchrom.genes import Genes, Window
-from diffchrom.store_format import (
-    CHUNK_GENES,
+from diffchrom.files.whole import staged
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.store.format import (
     COMPRESSION,
     FORMAT,
     FORMAT_VERSION,
@@ -26,20 +24,17 @@ from diffchrom.store_format import (
     REPLICATES,
     SIGNAL_GROUPS,
     Signal,
+    digest,
     reading,
 )
-from diffchrom.store_soundness import read_attrs, write_attrs
+from diffchrom.store.parts import signal_chunks
+from diffchrom.store.soundness import write_attrs
 
 
 def _check_name(kind: str, name: str) -> str:
     if not name or "/" in name or name in {".", ".."} or not name.isprintable():
         raise StoreError(f"{name!r} cannot be a {kind} name in a store: it is empty or has '/' in it")
     return name
-
-
-def digest(values: npt.NDArray[Any]) -> str:
-    """Return ``values_sha256``: of the values as they lie in memory, in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def _write_strings(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
@@ -53,54 +48,6 @@ def _write_strings(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> No
 def _write_column(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
     column = group.create_dataset(name, data=values, chunks=(max(1, len(values)),), **COMPRESSION)
     write_attrs(column, {"values_sha256": digest(values)})
-
-
-def signal_chunks(n_genes: int, n_bins: int) -> tuple[int, int]:
-    """Chunk shape of a track: few genes, so that reading random genes inflates little."""
-    return min(CHUNK_GENES, n_genes), n_bins
-
-
-def write_part(
-    path: Path,
-    values: Signal,
-    attrs: Mapping[str, Any],
-    extra: Mapping[str, npt.NDArray[Any]],
-    *,
-    draft: bool = False,
-) -> None:
-    """Write one track as it will stand in a store, for `StoreEditor.add_part`; whole or not at all.
-
-    Parameters
-    ----------
-    path : the part's file.
-    values : float32 [n_genes, n_bins].
-    attrs : of the track.
-    extra : further arrays that stay in the part (coverage).
-    draft : write the values plainly, since the part's rows are still to be chosen.
-    """
-    layout = {} if draft else {"chunks": signal_chunks(*values.shape), **COMPRESSION}
-    with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        dataset = file.create_dataset("values", data=values, **layout)
-        write_attrs(dataset, attrs)
-        if not draft:
-            write_attrs(dataset, {"values_sha256": digest(values)})
-        for name, array in extra.items():
-            file[name] = array
-
-
-def is_part(path: Path) -> bool:
-    """Tell whether a part is there and whole; parts are renamed into place, so opening it is enough."""
-    try:
-        with reading(path) as file:
-            return "values" in file
-    except StoreError:
-        return False
-
-
-def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
-    """Read an array of a part and the track's attributes; StoreError when the part is broken."""
-    with reading(path) as file:
-        return file[name][:], read_attrs(file["values"])
 
 
 @contextlib.contextmanager

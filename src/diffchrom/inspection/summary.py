@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.dataset import PART_NAMES
 from diffchrom.errors import StoreError
-from diffchrom.reporting import SILENT, Reporter
-from diffchrom.splits import natural_order
-from diffchrom.store import Store
-from diffchrom.store_format import SIGNAL_GROUPS
-from diffchrom.store_writer import digest
+from diffchrom.pairs.choices import PART_NAMES
+from diffchrom.pairs.splits import natural_order
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.store.format import SIGNAL_GROUPS, digest
+from diffchrom.store.store import Store
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
 DEPTH_RATIO = 100.0

@@ -1,0 +1,1 @@
+"""Genes and the windows around them: coordinates, orientation, identifiers, assemblies."""

@@ -1,0 +1,1 @@
+"""What a store or run holds, found out and said."""

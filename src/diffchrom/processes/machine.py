@@ -1,0 +1,24 @@
+"""What this machine has left for us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def available_threads() -> int:
+    """Cores this process may use (fewer than the machine has under taskset, cgroups or SLURM)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free for this process, as far as the system tells."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path, key in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            line = next(line for line in Path(path).read_text().splitlines() if line.startswith(key))
+            free = min(free, int(line.split()[1]) * 1024 if key else int(line))
+    return free

@@ -1,0 +1,1 @@
+"""Run folders: what is in them, how they are made, folds of one cross-validation."""
