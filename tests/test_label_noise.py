@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conftest import called, make_store
 from diffchrom.inspection.summary import summarise_store
 from diffchrom.pairs.label_noise import inverse_variance_weights, log2fc_se, noise_ceiling, shrunken_variance
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -121,7 +121,7 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = make_store(tmp_path / "s.h5", n_genes=120)
-    assert load_pair(store, ("A1", "B2")).se is None
+    assert Pair.of(store, ("A1", "B2")).load().se is None
     table = replicate_table(tmp_path / "counts.tsv", store, 0.5)
     said = ["--store", str(store.path)]
     assert called(["prepare", *said, "--expression", str(table), "--replace", "--threads", "1", "-q"]) == 0
@@ -134,10 +134,10 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     before = store.path.read_bytes()
     assert called(["prepare", *said, "--expression", str(table), "--threads", "1", "-q"]) == 0
     assert store.path.read_bytes() == before
-    data = load_pair(store, ("A1", "B2"))
+    data = Pair.of(store, ("A1", "B2")).load()
     assert data.se is not None
     np.testing.assert_allclose(np.median(data.se), 0.5 * np.sqrt(5 / 6), rtol=0.25)
-    np.testing.assert_array_equal(load_pair(store, ("B2", "A1")).se, data.se)
+    np.testing.assert_array_equal(Pair.of(store, ("B2", "A1")).load().se, data.se)
 
     train = ["train", *said, "--variant", "raw:d", "--epochs", "1", "--threads", "1", "--device", "cpu"]
     assert called([*train, "--out", str(tmp_path / "plain")]) == 0
@@ -162,7 +162,7 @@ def test_expression_that_replaces_another_takes_its_replicates_away(tmp_path: Pa
         assert called([*said, "--threads", "1", "-q"]) == 0
     store = Store(store.path)
     assert store.replicates("A1", "counts") is None
-    assert load_pair(store, ("A1", "B2")).se is None
+    assert Pair.of(store, ("A1", "B2")).load().se is None
 
 
 def test_other_replicates_of_the_same_mean_need_replace(

@@ -14,7 +14,7 @@ from diffchrom.baselines import kernel_svr, svr
 from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context
 from diffchrom.errors import StoreError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.progress import SilentReporter
 
 GRID = {"C": (0.1, 1.0, 10.0, 100.0)}
@@ -24,7 +24,7 @@ needs_compiler = pytest.mark.skipif(not kernel_svr.compiled(), reason="the SVR s
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return load_pair(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B"))
+    return Pair.of(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B")).load()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.method import Matrix, Signal, Vector
+from diffchrom.baselines.method import Matrix, Vector
+from diffchrom.genome.genes import Signal
 
 #: Of the optimality conditions, in units of the standardised label; LIBSVM's default.
 TOLERANCE = 1e-3

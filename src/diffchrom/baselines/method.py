@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
+from diffchrom.genome.genes import Signal
 from diffchrom.progress import SILENT, Reporter
 
-Signal = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 

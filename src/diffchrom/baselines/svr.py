@@ -21,11 +21,11 @@ from diffchrom.baselines.method import (
     Matrix,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
 from diffchrom.files.whole import write_bytes
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
 FOLDS = 5

@@ -15,6 +15,10 @@ import numpy.typing as npt
 StringArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
+#: Rows of a store: positions of genes, int [n].
+Rows = npt.NDArray[np.intp]
+#: Binned signal, float32 [n_genes, n_marks, n_bins] (or [n_genes, n_bins] of one mark).
+Signal = npt.NDArray[np.float32]
 
 #: Chromosome of a gene whose coordinates are unknown, as in the published DeepDiff format.
 UNKNOWN_CHROM = "NA"
@@ -97,6 +101,10 @@ class Window:
     def n_bins(self) -> int:
         """Bins a window."""
         return 2 * self.flank // self.bin_size
+
+    def described(self) -> str:
+        """In words."""
+        return f"+/-{self.flank} bp in bins of {self.bin_size} bp, {self.orient} orientation"
 
 
 ORIENTATIONS = ("transcription", "genome")

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes, Window
-
-Rows = npt.NDArray[np.intp]
+from diffchrom.genome.genes import Genes, Rows, Window
 
 
 def genome_order(genes: Genes, window: Window, rows: Rows) -> Rows:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes
+from diffchrom.genome.genes import Genes, Rows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store
 
-Rows = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 #: Correlation of standardised log profiles from which two genes count as nearly identical.

@@ -11,7 +11,7 @@ from diffchrom.errors import InputError, RunError
 from diffchrom.files.whole import open_text
 from diffchrom.genome.genes import Genes
 from diffchrom.pairs.choices import SPLIT_PARTS
-from diffchrom.pairs.pair import PairData
+from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.progress import SILENT, Reporter
 
 _SHOWN = 5
@@ -45,7 +45,7 @@ def match_genes(genes: Genes, wanted: list[str]) -> tuple[npt.NDArray[np.intp], 
 
 
 def select_rows(
-    data: PairData, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
+    data: Pair | PairData, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
 ) -> npt.NDArray[np.intp]:
     """Rows of `data` in `part` (train, valid, test or all) and, where given, in a file of genes.
 
@@ -58,7 +58,7 @@ def select_rows(
     """
     chosen = np.ones(len(data), dtype=bool)
     if part != "all":
-        chosen = data.split == SPLIT_PARTS[part]
+        chosen = data.parts == SPLIT_PARTS[part]
         if not chosen.any():
             raise RunError(f"no {part} genes in this store's split; use --split all")
     if genes is not None:

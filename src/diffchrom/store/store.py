@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.genome.genes import ORIENTATIONS, Genes, Window
+from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
 from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
@@ -33,7 +33,6 @@ from diffchrom.store.format import (
     MAX_GENES,
     REPLICATES,
     SIGNAL_GROUPS,
-    Signal,
     check_size,
     datasets_in,
     digest,

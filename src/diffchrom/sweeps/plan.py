@@ -22,7 +22,7 @@ from diffchrom.config import (
 )
 from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.files.whole import open_text
-from diffchrom.pairs.choices import resolve_pair, resolve_split
+from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
@@ -53,7 +53,7 @@ class Plan:
     variants, baselines, presets : names, or ``all``.
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
-    split, unit, marks, device : as in `training.TrainingJob`.
+    split, unit, marks, device : as in `pairs.pair.Pair` and the recipes.
     settings : changes to every preset's hyper-parameters.
     preset_settings : further changes, by preset.
     """
@@ -87,7 +87,7 @@ class Job:
     method : variant or baseline.
     preset : empty for baselines.
     settings : hyper-parameters; None for baselines.
-    pair, split, unit, marks, seed, device : as in `training.TrainingJob`.
+    pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
     """
 
     name: str
@@ -277,7 +277,7 @@ def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
 def resolve_pairs(store: Store, pairs: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of cells of the store; ``all`` is every two cells with expression, in the store's order."""
     if ALL not in pairs:
-        return [resolve_pair(store, pair) for pair in pairs]
+        return [resolve_cells(store, parse_pair(pair)) for pair in pairs]
     cells = [cell for cell in _expressed(store) if store.marks(cell)]
     if len(cells) < 2:
         raise StoreError(f"{store.path}: fewer than two cells have both tracks and expression; add some")
