@@ -110,9 +110,10 @@ def attend(
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.attention import reports
-    from diffchrom.attention.export import ExportOptions, choose_genes, export
+    from diffchrom.attention.export import ExportOptions, export
     from diffchrom.attention.groups import GroupRule
     from diffchrom.attention.weights import open_attention
+    from diffchrom.pairs.selection import select_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
@@ -121,7 +122,7 @@ def attend(
     rule = GroupRule(up, down, up_quantile, by) if grouped else None
     opened = Run.open(run)
     source = open_attention(opened, Store(store), pair=pair, device=device)
-    rows = choose_genes(source, part=split, genes=genes, reporter=console)
+    rows = select_rows(source.data, part=split, genes=genes, reporter=console)
     if rule is not None:
         reports.report_groups(source, rows, rule, output, plot, seed=seed, reporter=console)
     elif check:
