@@ -134,7 +134,7 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
 def _examples(store: Store, data: PairData, method: Method, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
     tes_a = tes_b = None
-    if "tes" in method.needs:
+    if method.uses_tes:
         lacking = [
             f"{mark} of {cell}"
             for cell in data.pair
@@ -149,7 +149,7 @@ def _examples(store: Store, data: PairData, method: Method, reporter: Reporter) 
             )
         else:
             tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.pair)
-    elsewhere = _change_elsewhere(store, data) if "other cells" in method.needs else None
+    elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
     return Examples(
         data.marks,
         data.signal_a,

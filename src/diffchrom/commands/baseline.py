@@ -77,7 +77,7 @@ def baseline(
             else:
                 run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)
         except StoreError as error:
-            if method != ALL or "other cells" not in one.needs:
+            if method != ALL or not one.needs_other_cells:
                 raise
             console.warn(f"{one.name} is left out: {error}")
             continue
