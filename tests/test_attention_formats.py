@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of
 from conftest import train, training
-from diffchrom.attention.export import ExportOptions, choose_genes, export
+from diffchrom.attention.export import ExportOptions, export
 from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.tracks import combine, track_name
 from diffchrom.cli import main
@@ -29,6 +29,7 @@ from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.orientation import genome_order
+from diffchrom.pairs.selection import chosen_rows
 from diffchrom.signal.bigwig_writer import sections
 from diffchrom.store.store import Store
 
@@ -399,5 +400,5 @@ def test_gzipped_tables_are_the_same_tables_every_time(crowded: OpenedModel, tmp
 
 
 def test_choosing_genes_keeps_the_order_of_the_store(crowded: OpenedModel) -> None:
-    assert choose_genes(crowded).tolist() == list(range(9))
-    assert choose_genes(crowded, part="test").tolist() == [2, 5, 8]
+    assert chosen_rows(crowded.genes, crowded.pair.parts).tolist() == list(range(9))
+    assert chosen_rows(crowded.genes, crowded.pair.parts, part="test").tolist() == [2, 5, 8]

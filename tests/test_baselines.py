@@ -13,12 +13,13 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeCV
 from typer.testing import CliRunner
 
-from baseline_data import BLIND, N_GENES, examples, make_store, small
+from baseline_data import BLIND, MARKS, N_GENES, examples, make_store, small
 from conftest import fitting
 from diffchrom.baselines.features import Scaler, both_and_difference, log2_merged
 from diffchrom.baselines.fitting import fit_and_predict
 from diffchrom.baselines.linear import PairFeatures, fit_ridge
-from diffchrom.baselines.method import Context
+from diffchrom.baselines.memory import mean
+from diffchrom.baselines.method import Context, Method
 from diffchrom.baselines.methods import METHODS, parse_methods
 from diffchrom.cli import app
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, UsageError
@@ -156,6 +157,26 @@ def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
     column = lines[0].split("\t").index("log2fc_pred")
     predicted = [float(line.split("\t")[column]) for line in lines[1:]]
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("uses_tes", [False, True])
+@pytest.mark.parametrize("needs_other_cells", [False, True])
+def test_a_method_is_handed_what_it_asks_for_and_no_more(tmp_path, monkeypatch, uses_tes, needs_other_cells):
+    store = make_store(tmp_path / "s.h5", n_genes=30)
+    with store.edit() as editor:
+        for cell in ("A", "B"):
+            for mark in MARKS:
+                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, around="tes")
+    handed = []
+
+    def fit(train, valid, grid, context):
+        handed.append((train.tes_a is not None, train.change_elsewhere is not None))
+        return mean(train, valid, grid, context)
+
+    asking = Method("asking", "", "", fit, uses_tes=uses_tes, needs_other_cells=needs_other_cells)
+    monkeypatch.setitem(METHODS, "asking", asking)
+    fitting(store.path, "asking", "A,B").make(tmp_path / "run")
+    assert handed == [(uses_tes, needs_other_cells)]
 
 
 def test_cell_mean_without_a_third_cell_says_what_to_add(tmp_path):

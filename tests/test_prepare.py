@@ -295,6 +295,20 @@ def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -
         prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
 
 
+def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(
+    inputs: PrepareRequest, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("gene_id\nENSG00000000003.9\nN1 # a symbol\nNOBODY\n")
+    result = prepare(replace(inputs, genes=listed))
+    assert result.store.genes.id.tolist() == ["ENSG00000000001", "ENSG00000000003"]
+    assert f"{listed}: 1 genes are not in genes.gtf: NOBODY" in result.notes
+    assert "genes.gtf: 2 genes left out: not in list.txt" in result.notes
+    listed.write_text("NOBODY\n")
+    with pytest.raises(InputError, match=r"none of its 1 genes \(NOBODY\) is in genes.gtf"):
+        prepare(replace(inputs, store=tmp_path / "t.h5", genes=listed))
+
+
 def test_genes_outside_the_assayed_regions_are_left_out_and_counted(inputs: PrepareRequest) -> None:
     for path in inputs.bigwigs:
         with pyBigWig.open(str(path), "w") as track:

@@ -20,11 +20,10 @@ from diffchrom.attention.formats import (
 )
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
 from diffchrom.deepdiff.opened import OpenedModel
-from diffchrom.errors import InputError, UsageError
+from diffchrom.errors import UsageError
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
 from diffchrom.genome.orientation import genome_order
-from diffchrom.pairs.selection import select_rows
 from diffchrom.progress import SILENT, Reporter
 
 LEVELS = ("bin", "mark")
@@ -74,16 +73,6 @@ class ExportOptions:
         """Which bins become BED regions."""
         top = DEFAULT_TOP if self.top is None and self.min_weight is None else self.top
         return BinChoice(top, self.min_weight)
-
-
-def choose_genes(
-    opened: OpenedModel, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
-) -> Rows:
-    """Rows of the genes asked for (`selection.select_rows`); InputError where there are none."""
-    rows = select_rows(opened.pair, part=part, genes=genes, reporter=reporter)
-    if not len(rows):
-        raise InputError(f"{genes}: none of its genes is among the {part} genes; use --split all")
-    return rows
 
 
 def choose_sequences(

@@ -120,7 +120,7 @@ def _examples(pair: Pair, data: PairData, method: Method, reporter: Reporter) ->
     """Everything a method may look at, for all genes of the store."""
     store = pair.store
     tes_a = tes_b = None
-    if "tes" in method.needs:
+    if method.uses_tes:
         lacking = [
             f"{mark} of {cell}"
             for cell in data.cells
@@ -135,7 +135,7 @@ def _examples(pair: Pair, data: PairData, method: Method, reporter: Reporter) ->
             )
         else:
             tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.cells)
-    elsewhere = _change_elsewhere(store, data) if "other cells" in method.needs else None
+    elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
     return Examples(
         data.marks,
         data.signal_a,

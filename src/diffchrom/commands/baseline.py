@@ -60,7 +60,7 @@ def baseline(
                 folds=folds, resume=resume, force=force, console=console, header=header,
             )  # fmt: skip
         except StoreError as error:
-            if method != ALL or "other cells" not in row.needs:
+            if method != ALL or not row.needs_other_cells:
                 raise
             console.warn(f"{row.name} is left out: {error}")
             continue

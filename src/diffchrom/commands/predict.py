@@ -39,11 +39,12 @@ def predict(
     from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
     from diffchrom.pairs.choices import parse_pair
-    from diffchrom.pairs.selection import select_rows
+    from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
     opened = open_model(Run.open(run), Store(store), parse_pair(pair), device=device)
-    rows = select_rows(opened.pair, part=split, genes=genes, reporter=console)
+    genome, parts = opened.genes, opened.pair.parts
+    rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:
         stream.writelines(joined_lines(piece.columns() for piece in opened.predict_batches(rows, console)))

@@ -311,7 +311,7 @@ def jobs_of(plan: Plan) -> list[Job]:
     store = Store(plan.store)
     if ALL in plan.baselines and len(_expressed(store)) < 3:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
-        baselines = tuple(name for name in baselines if "other cells" not in METHODS[name].needs)
+        baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
     splits = _splits_of(store, plan)
     settings = {
         preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
