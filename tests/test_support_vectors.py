@@ -10,8 +10,8 @@ from sklearn.metrics.pairwise import rbf_kernel as sklearn_rbf_kernel
 from sklearn.svm import SVR
 
 from baseline_data import examples, make_store
-from diffchrom.baselines import kernel_svr, svr
-from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
+from diffchrom.baselines import svr
+from diffchrom.baselines.kernel_svr import EPSILON, SOLVER, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context
 from diffchrom.errors import StoreError
 from diffchrom.pairs.pair import Pair
@@ -19,7 +19,7 @@ from diffchrom.progress import SilentReporter
 
 GRID = {"C": (0.1, 1.0, 10.0, 100.0)}
 
-needs_compiler = pytest.mark.skipif(not kernel_svr.compiled(), reason="the SVR solver is not built here")
+needs_compiler = pytest.mark.skipif(bool(SOLVER.missing), reason=SOLVER.missing or "")
 
 
 @pytest.fixture(scope="module")
