@@ -22,7 +22,7 @@ from diffchrom.pairs.choices import (
     resolve_split,
     resolve_unit,
 )
-from diffchrom.pairs.label_noise import log2fc_se
+from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.transform import PIECE
 from diffchrom.store.store import Store
 
@@ -47,7 +47,10 @@ class PairData:
     unit : str
         Unit of the expression, empty without labels.
     se : float64 [n_genes] or None
-        Standard error of log2fc, from replicates or from the table of changes; None where there is neither.
+        Standard error of log2fc, for weights: from replicates, with a prior learnt from the training genes,
+        or from the table of changes; None where there is neither.
+    error_variance : float64 [n_genes] or None
+        Variance of log2fc's error, right on average over genes (`label_noise.log2fc_error_variance`).
     labels : dict
         Where log2fc comes from: ``source`` (``expression``, or a path) and ``dialect`` of a table of changes.
     """
@@ -63,6 +66,7 @@ class PairData:
     split: npt.NDArray[np.int8]
     unit: str = ""
     se: npt.NDArray[np.float64] | None = None
+    error_variance: npt.NDArray[np.float64] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -74,10 +78,9 @@ class PairData:
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
-        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "split")
-        taken = {name: getattr(self, name)[index] for name in arrays}
-        se = None if self.se is None else self.se[index]
-        return replace(self, genes=self.genes.take(index), se=se, **taken)
+        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "split", "se", "error_variance")
+        taken = {name: values[index] for name in arrays if (values := getattr(self, name)) is not None}
+        return replace(self, genes=self.genes.take(index), **taken)
 
 
 def log2_fold_change(
@@ -120,8 +123,8 @@ def load_pair(
     required = labels == "required"
     chosen_marks = resolve_marks(store, pair, marks)
     check_units(store, pair, chosen_marks)
-    learnt = _read_labels(store, pair, resolve_unit(store, pair, unit), required)
     parts = _read_parts(store, split, required)
+    learnt = _read_labels(store, pair, resolve_unit(store, pair, unit), required, parts)
     nothing = np.empty((store.n_genes, len(chosen_marks), 0), dtype=np.float32)
     return PairData(
         pair=pair,
@@ -143,10 +146,13 @@ class _Labels:
     expr_b: npt.NDArray[np.float64]
     unit: str
     se: npt.NDArray[np.float64] | None
+    error_variance: npt.NDArray[np.float64] | None
     labels: Mapping[str, str]
 
 
-def _read_labels(store: Store, pair: tuple[str, str], unit: str | None, required: bool) -> _Labels:
+def _read_labels(
+    store: Store, pair: tuple[str, str], unit: str | None, required: bool, parts: npt.NDArray[np.int8]
+) -> _Labels:
     """Read expression in `unit`, and changes: those given for the pair, or else those of expression."""
     given = store.labels(pair)
     if unit is None and given is None and required:
@@ -157,9 +163,19 @@ def _read_labels(store: Store, pair: tuple[str, str], unit: str | None, required
     unknown = np.full(store.n_genes, np.nan)
     expr_a, expr_b = (np.log2(store.expression(cell, unit) + 1) if unit else unknown for cell in pair)
     if given is not None:
-        return _Labels(given.log2fc, expr_a, expr_b, unit or "", given.se, given.attrs)
-    log2fc, se = log2_fold_change(expr_a, expr_b), _replicates_se(store, pair, unit)
-    return _Labels(log2fc, expr_a, expr_b, unit or "", se, {"source": "expression"})
+        variance = None if given.se is None else given.se**2
+        return _Labels(given.log2fc, expr_a, expr_b, unit or "", given.se, variance, given.attrs)
+    first, second = (store.replicates(cell, unit) if unit else None for cell in pair)
+    training = parts == SPLIT_PARTS["train"]
+    return _Labels(
+        log2_fold_change(expr_a, expr_b),
+        expr_a,
+        expr_b,
+        unit or "",
+        log2fc_se(first, second, training if training.any() else None),
+        log2fc_error_variance(first, second),
+        {"source": "expression"},
+    )
 
 
 def _read_parts(store: Store, split: str | None, required: bool) -> npt.NDArray[np.int8]:
@@ -167,14 +183,6 @@ def _read_parts(store: Store, split: str | None, required: bool) -> npt.NDArray[
     if split is None and not store.splits() and not required:
         return np.full(store.n_genes, -1, dtype=np.int8)
     return read_split(store, resolve_split(store, split))
-
-
-def _replicates_se(store: Store, pair: tuple[str, str], unit: str | None) -> npt.NDArray[np.float64] | None:
-    """Standard errors of log2fc where at least one cell has replicates."""
-    if unit is None:
-        return None
-    first, second = (store.replicates(cell, unit) for cell in pair)
-    return log2fc_se(first, second)
 
 
 def _read_signal(

@@ -45,7 +45,8 @@ def part_metrics(
 def label_details(data: PairData) -> dict[str, Any]:
     """The part of ``details`` that says where the labels come from and how good they are on test genes."""
     test = data.rows("test")
-    ceiling = noise_ceiling(data.log2fc[test], None if data.se is None else data.se[test])
+    variance = data.error_variance
+    ceiling = noise_ceiling(data.log2fc[test], None if variance is None else variance[test])
     return {"labels": dict(data.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
 
 
