@@ -24,7 +24,7 @@ from diffchrom.pairs.choices import (
     resolve_split,
     resolve_unit,
 )
-from diffchrom.pairs.label_noise import log2fc_se
+from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.transform import PIECE
 from diffchrom.store.format import CHUNK_GENES
 from diffchrom.store.store import Store
@@ -46,7 +46,10 @@ class Labels:
     unit : str
         Unit of the expression, empty without any.
     se : float64 [n_genes] or None
-        Standard error of log2fc, from replicates or from the table of changes; None where there is neither.
+        Standard error of log2fc, for weights: from replicates, with a prior learnt from the training genes,
+        or from the table of changes; None where there is neither.
+    error_variance : float64 [n_genes] or None
+        Variance of log2fc's error, right on average over genes (`label_noise.log2fc_error_variance`).
     labels : dict
         Where log2fc comes from: ``source`` (``expression``, or a path) and ``dialect`` of a table of changes.
     """
@@ -56,6 +59,7 @@ class Labels:
     expr_b: npt.NDArray[np.float64]
     unit: str = ""
     se: npt.NDArray[np.float64] | None = None
+    error_variance: npt.NDArray[np.float64] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -149,16 +153,21 @@ class Pair:
             for cell in self.cells
         )
         if given is not None:
-            return Labels(given.log2fc, expr_a, expr_b, self.unit or "", given.se, given.attrs)
-        # log2((B + 1) / (A + 1)), since both are log2(expression + 1) already.
-        return Labels(expr_b - expr_a, expr_a, expr_b, self.unit or "", self._se(), {"source": "expression"})
-
-    def _se(self) -> npt.NDArray[np.float64] | None:
-        """Standard errors of log2fc where at least one cell has replicates."""
-        if self.unit is None:
-            return None
-        first, second = (self.store.replicates(cell, self.unit) for cell in self.cells)
-        return log2fc_se(first, second)
+            variance = None if given.se is None else given.se**2
+            return Labels(given.log2fc, expr_a, expr_b, self.unit or "", given.se, variance, given.attrs)
+        first, second = (
+            self.store.replicates(cell, self.unit) if self.unit else None for cell in self.cells
+        )
+        training = self.parts == SPLIT_PARTS["train"]
+        return Labels(
+            expr_b - expr_a,  # log2((B + 1) / (A + 1)), since both are log2(expression + 1) already
+            expr_a,
+            expr_b,
+            self.unit or "",
+            log2fc_se(first, second, training if training.any() else None),
+            log2fc_error_variance(first, second),
+            {"source": "expression"},
+        )
 
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
@@ -233,7 +242,7 @@ class PairData:
     cells, marks, genes, parts : as of `Pair`; rows may be fewer than the store's.
     signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
         Binned signal as it stands in the store, neither transformed nor scaled.
-    log2fc, expr_a, expr_b, unit, se, labels : as of `Labels`.
+    log2fc, expr_a, expr_b, unit, se, error_variance, labels : as of `Labels`.
     """
 
     cells: tuple[str, str]
@@ -247,6 +256,7 @@ class PairData:
     expr_b: npt.NDArray[np.float64]
     unit: str = ""
     se: npt.NDArray[np.float64] | None = None
+    error_variance: npt.NDArray[np.float64] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -258,10 +268,9 @@ class PairData:
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
-        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts")
-        taken = {name: getattr(self, name)[index] for name in arrays}
-        se = None if self.se is None else self.se[index]
-        return replace(self, genes=self.genes.take(index), se=se, **taken)
+        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance")
+        taken = {name: values[index] for name in arrays if (values := getattr(self, name)) is not None}
+        return replace(self, genes=self.genes.take(index), **taken)
 
 
 def _rows_of(part: str, parts: npt.NDArray[np.int8], log2fc: npt.NDArray[np.float64]) -> Rows:

@@ -44,7 +44,8 @@ def part_metrics(
 
 def label_details(labels: Labels | PairData, test: npt.NDArray[np.intp]) -> dict[str, Any]:
     """The part of ``details`` that says where labels come from and how good they are on the rows `test`."""
-    ceiling = noise_ceiling(labels.log2fc[test], None if labels.se is None else labels.se[test])
+    variance = labels.error_variance
+    ceiling = noise_ceiling(labels.log2fc[test], None if variance is None else variance[test])
     return {"labels": dict(labels.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
 
 
