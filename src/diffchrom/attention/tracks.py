@@ -265,5 +265,6 @@ def require_sizes(source: AttentionSource, rows: npt.NDArray[np.intp]) -> None:
     if unknown:
         raise StoreError(
             f"{source.store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; "
-            "use --format bedgraph, or prepare the store from bigWigs that have all chromosomes"
+            f"add it with `diffchrom prepare --store {source.store.path} --chrom-sizes FILE`, or use "
+            "--format bedgraph"
         )
