@@ -376,6 +376,29 @@ def test_reads_are_counted_beside_bigwigs(inputs: PrepareRequest, tmp_path: Path
     assert not store.signal_attrs("E1", "H3K4me3")["depth"].size
 
 
+def test_a_store_of_text_reads_gets_chromosome_lengths_at_once_or_later(
+    inputs: PrepareRequest, tmp_path: Path
+) -> None:
+    reads = tmp_path / "E1-H3K9me3.tagAlign"
+    reads.write_text("chr1\t9095\t9105\tN\t1000\t+\nchr2\t600\t700\tN\t1000\t-\n")
+    lengths = tmp_path / "g.chrom.sizes"
+    lengths.write_text("".join(f"{chrom}\t{size}\n" for chrom, size in SIZES.items()))
+    request = replace(inputs, bigwigs=(), reads=(reads,), chrom_sizes=lengths)
+    assert prepare(request).store.chrom_sizes == SIZES
+    later = replace(request, store=tmp_path / "later.h5", chrom_sizes=None)
+    store = prepare(later).store
+    assert store.chrom_sizes == {}
+    signal = store.signal("E1", ["H3K9me3"])
+    grown = prepare(PrepareRequest(store=later.store, chrom_sizes=lengths)).store
+    assert grown.chrom_sizes == SIZES
+    np.testing.assert_array_equal(grown.signal("E1", ["H3K9me3"]), signal)
+    assert set(grown.columns_intact().values()) == {True}
+    other = tmp_path / "other.chrom.sizes"
+    other.write_text("chr1\t39\n")
+    with pytest.raises(InputError, match=r"chr1 has 39 bases"):
+        prepare(PrepareRequest(store=later.store, chrom_sizes=other))
+
+
 def test_tracks_of_two_genomes_are_refused_until_forced(inputs: PrepareRequest) -> None:
     write_bigwig(inputs.bigwigs[3], 3, {"chr1": 45_000, "chr2": 30_000})
     with pytest.raises(InputError, match=r"chr1 has 45000 bases.*--force"):

@@ -265,6 +265,6 @@ def require_sizes(opened: OpenedModel, rows: npt.NDArray[np.intp]) -> None:
     unknown = sorted({str(chrom) for chrom in opened.genes.chrom[rows]} - set(sizes))
     if unknown:
         raise StoreError(
-            f"{store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; "
-            "use --format bedgraph, or prepare the store from bigWigs that have all chromosomes"
+            f"{store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; add it "
+            f"with `diffchrom prepare --store {store.path} --chrom-sizes FILE`, or use --format bedgraph"
         )

@@ -122,7 +122,7 @@ class Store:
 
     @cached_property
     def chrom_sizes(self) -> dict[str, int]:
-        """Chromosome lengths in bases, as far as known when the store was made."""
+        """Chromosome lengths in bases, as far as known."""
         with reading(self.path) as file:
             group = file["chrom_sizes"]
             if "name" not in group:
