@@ -155,9 +155,7 @@ class Pair:
         if given is not None:
             variance = None if given.se is None else given.se**2
             return Labels(given.log2fc, expr_a, expr_b, self.unit or "", given.se, variance, given.attrs)
-        first, second = (
-            self.store.replicates(cell, self.unit) if self.unit else None for cell in self.cells
-        )
+        first, second = (self.store.replicates(cell, self.unit) if self.unit else None for cell in self.cells)
         training = self.parts == SPLIT_PARTS["train"]
         return Labels(
             expr_b - expr_a,  # log2((B + 1) / (A + 1)), since both are log2(expression + 1) already
