@@ -317,9 +317,9 @@ def test_unknown_blocks_and_marks_are_named_with_those_there_are(crowded: Opened
     with pytest.raises(
         UsageError, match=r"--block main: this run has main:A, main:B, main:A-B, aux:A, aux:B"
     ):
-        export(crowded, np.arange(9), ExportOptions(blocks=("main",)))
+        export(crowded, np.arange(9), ExportOptions(blocks=("main",)), Path("-"))
     with pytest.raises(UsageError, match="--marks H3K9me3: this run has H3K4me3, H3K27me3"):
-        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)))
+        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)), Path("-"))
 
 
 @pytest.fixture(scope="module")

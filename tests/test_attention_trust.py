@@ -192,7 +192,7 @@ def test_sequences_are_compared_with_what_they_read(source: OpenedModel) -> None
 def test_the_attention_of_a_gene_adds_up_to_one_over_marks_and_bins(toy_store: Store, variant: str) -> None:
     source = random_source(toy_store, variant)
     rows = np.arange(7)
-    weights = attention_map(source, source.attend(rows))
+    weights = attention_map(source, source.attention_of(rows))
     assert weights.shape == (7, 2, 20)
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-5)
 

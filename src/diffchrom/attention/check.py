@@ -155,7 +155,7 @@ def untrained(opened: OpenedModel, seed: int) -> OpenedModel:
     """The same architecture with random weights, drawn as training draws its first ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(opened.model.variant.name, len(opened.marks), opened.settings)
+        model = build_model(opened.model.variant, len(opened.marks), opened.settings)
         if opened.settings.init_range is not None:
             initialise(model, opened.settings.init_range)
     return replace(opened, model=model.to(opened.device).eval())
@@ -181,9 +181,9 @@ def check(
     sample = _Sample(
         opened,
         rows,
-        opened.attend(rows),
-        untrained(opened, seed + 1_000_003).attend(rows),
-        {name: other.attend(rows) for name, other in (others or {}).items()},
+        opened.attention_of(rows),
+        untrained(opened, seed + 1_000_003).attention_of(rows),
+        {name: other.attention_of(rows) for name, other in (others or {}).items()},
         {method: attribute(opened, rows, method, reporter) for method in METHODS},
     )
     result = Check()

@@ -84,9 +84,9 @@ def attend(
         Path | None, _option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
     output: Annotated[
-        Path | None,
-        _option("--output", "-o", help="Write here, not to stdout; a folder for several tracks."),
-    ] = None,
+        Path,
+        _option("--output", "-o", show_default="stdout", help="Write here; a folder for several tracks."),
+    ] = options.STDOUT,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,

@@ -25,7 +25,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
     ] = None,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Compare runs of different stores or splits all the same.")
     ] = False,

@@ -25,8 +25,12 @@ StoreOption = Annotated[
         help="The store.",
     ),
 ]
+STDOUT = Path("-")
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write here instead of stdout; NAME.gz is gzipped.")
+    Path,
+    typer.Option(
+        "--output", "-o", show_default="stdout", help="Write here instead of stdout; NAME.gz is gzipped."
+    ),
 ]
 PairOption = Annotated[
     str | None,

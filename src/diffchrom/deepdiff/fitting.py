@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
+from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
@@ -26,6 +28,7 @@ from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
 from diffchrom.progress import Task
 from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.variants import Variant
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60
@@ -45,13 +48,15 @@ class Member:
     variant, settings : what is trained, and how.
     seed : of the run.
     number : of the model, from 0.
+    module : somebody's own, with the weights to begin with; None is the variant's model.
     """
 
     folder: Path
-    variant: str
+    variant: Variant
     settings: Hyperparameters
     seed: int
     number: int = 0
+    module: nn.Module | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -62,6 +67,12 @@ class Member:
     def first_seed(self) -> int:
         """Of the initial weights; those of the epochs follow from it."""
         return self.seed + _MEMBER_SEED * self.number
+
+    def build(self, n_marks: int) -> PairModel:
+        """The model before its training; weights of a variant are drawn at random."""
+        if self.module is not None:
+            return Custom(copy.deepcopy(self.module), n_marks)
+        return build_model(self.variant, n_marks, self.settings)
 
     def is_done(self, state: TrainingState, n_genes: int) -> bool:
         """Whether patience or epochs, with so many training genes, have run out."""
@@ -92,7 +103,7 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     state = saved.state if saved else TrainingState()
     if member.is_done(state, len(train_set)):
         return state
-    model = _new_model(member.variant, train_set, member.settings, member.first_seed)
+    model = _new_model(member, train_set)
     optimiser = Adam(model.parameters(), member.settings.lr)
     if saved:
         saved.restore(model, optimiser)
@@ -114,11 +125,12 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     return state
 
 
-def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> PairModel:
+def _new_model(member: Member, examples: Examples) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
-    torch.manual_seed(seed)
-    model = build_model(variant, examples.a.shape[1], settings)
-    if settings.init_range is not None:
+    settings = member.settings
+    torch.manual_seed(member.first_seed)
+    model = member.build(examples.a.shape[1])
+    if settings.init_range is not None and member.module is None:
         initialise(model, settings.init_range)
     if isinstance(model, Antisymmetric):
 

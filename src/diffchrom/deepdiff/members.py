@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import build_model, ensemble_size
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -31,6 +31,7 @@ from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
 from diffchrom.processes.workers import Wording, WorkerPool, WorkItem, tell
 from diffchrom.progress import Reporter, Task
+from diffchrom.variants import Variant
 
 #: Genes that a model must be shown in its epochs, ten more for every step, for a process of its own to pay:
 #: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).
@@ -44,10 +45,12 @@ _WORDING = Wording(
 )
 
 
-def members_of(folder: Path, variant: str, settings: Hyperparameters, seed: int) -> list[Member]:
-    """All members of the run in `folder`."""
-    size = ensemble_size(variant, settings)
-    return [Member(folder, variant, settings, seed, number) for number in range(size)]
+def members_of(
+    folder: Path, variant: Variant, settings: Hyperparameters, seed: int, module: nn.Module | None = None
+) -> list[Member]:
+    """All members of the run in `folder`; `module` is what is trained where it is somebody's own."""
+    size = variant.ensemble_size(settings.ensemble)
+    return [Member(folder, variant, settings, seed, number, module) for number in range(size)]
 
 
 def fit_members(
@@ -89,7 +92,7 @@ def fit_members(
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):
-        models.append(build_model(member.variant, train_set.a.shape[1], settings).to(train_set.device))
+        models.append(member.build(train_set.a.shape[1]).to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states

@@ -192,7 +192,7 @@ def _step_seconds(
         expression = {cell: (values > 0).long() for cell, values in expression.items()}
     targets = Targets(labels[0], expression)
     batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
-    model = build_model(variant, n_marks, settings)
+    model = build_model(get_variant(variant), n_marks, settings)
     optimiser = Adam(model.parameters(), settings.lr)
     times = []
     for _ in range(_CALIBRATION_STEPS):
