@@ -14,14 +14,6 @@ from scipy import stats
 
 from attention_tools import random_source
 from conftest import make_store, train, training
-from diffchrom.attention.attribution import (
-    METHODS,
-    attribute,
-    attribute_signal,
-    of_bins,
-    of_marks,
-    of_sequences,
-)
 from diffchrom.attention.check import (
     check,
     concentration,
@@ -30,12 +22,19 @@ from diffchrom.attention.check import (
     sample_genes,
     sibling_runs,
     spearman,
-    untrained,
 )
 from diffchrom.attention.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
 from diffchrom.attention.plots import plot_deletion
 from diffchrom.attention.reports import report_check
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.attribution import (
+    METHODS,
+    attribute,
+    attribute_signal,
+    of_bins,
+    of_marks,
+    of_sequences,
+)
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.model import Output
 from diffchrom.deepdiff.opened import OpenedModel, open_model
@@ -256,11 +255,11 @@ def test_rank_correlation_is_scipys() -> None:
 
 def test_the_untrained_model_has_the_architecture_and_none_of_the_weights(source: OpenedModel) -> None:
     state = torch.random.get_rng_state()
-    other = untrained(source, 1)
+    other = source.untrained(1)
     assert torch.equal(state, torch.random.get_rng_state())
     pairs = zip(source.model.parameters(), other.model.parameters(), strict=True)
     assert all(one.shape == two.shape and not torch.equal(one, two) for one, two in pairs)
-    same = untrained(source, 1).model.state_dict()
+    same = source.untrained(1).model.state_dict()
     assert all(torch.equal(same[name], value) for name, value in other.model.state_dict().items())
 
 

@@ -335,7 +335,7 @@ def test_sequences_are_those_of_the_papers_blocks() -> None:
 
 @pytest.fixture
 def a_step_takes_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffchrom.sweeps.estimate._step_seconds", lambda *_: 0.010)
+    monkeypatch.setattr("diffchrom.deepdiff.timing.step_seconds", lambda *_: 0.010)
 
 
 @pytest.mark.usefixtures("a_step_takes_10_ms")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffchrom.attention.attribution import attribute as attributions
 from diffchrom.attention.check import SAMPLE, Check, check
 from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.fitting import Fitting
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
+from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel, open_model
 from diffchrom.deepdiff.training import Training
 from diffchrom.errors import UsageError

@@ -8,17 +8,14 @@ integrated gradients). `deletion` asks whether what it ranks highest is what the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
-from diffchrom.deepdiff.building import build_model
-from diffchrom.deepdiff.model import initialise
+from diffchrom.deepdiff.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.genome.genes import Rows
@@ -151,16 +148,6 @@ def open_others(
     return others
 
 
-def untrained(opened: OpenedModel, seed: int) -> OpenedModel:
-    """The same architecture with random weights, drawn as training draws its first ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_model(opened.model.variant, len(opened.marks), opened.settings)
-        if opened.settings.init_range is not None:
-            initialise(model, opened.settings.init_range)
-    return replace(opened, model=model.to(opened.device).eval())
-
-
 def check(
     opened: OpenedModel,
     rows: Rows,
@@ -182,7 +169,7 @@ def check(
         opened,
         rows,
         opened.attention_of(rows),
-        untrained(opened, seed + 1_000_003).attention_of(rows),
+        opened.untrained(seed + 1_000_003).attention_of(rows),
         {name: other.attention_of(rows) for name, other in (others or {}).items()},
         {method: attribute(opened, rows, method, reporter) for method in METHODS},
     )

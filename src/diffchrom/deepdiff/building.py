@@ -25,6 +25,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
 
 
+def use_threads(threads: int) -> None:
+    """Let models compute with so many threads from now on."""
+    torch.set_num_threads(threads)
+
+
 def build_model(variant: Variant, n_marks: int, settings: Hyperparameters) -> PairModel:
     """Make the model of a variant with random weights."""
     outputs = 2 if settings.aux_task == "classification" else 1

@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_run_model, resolve_device
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.model import MAIN, PairModel
+from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError
@@ -206,6 +206,15 @@ class OpenedModel:
         for _, a, b in self.pair.signal_batches(rows, ATTENTION_BATCH):
             total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
         return np.asarray(total / (2 * len(rows)), dtype=np.float32)
+
+    def untrained(self, seed: int) -> OpenedModel:
+        """The same architecture with random weights, drawn as training draws its first ones."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(self.model.variant, len(self.marks), self.settings)
+            if self.settings.init_range is not None:
+                initialise(model, self.settings.init_range)
+        return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn raw signal of A and of B into the model's inputs."""

@@ -99,11 +99,10 @@ def _recipe(job: Job, threads: int) -> Recipe:
         from diffchrom.baselines.fitting import Fitting
 
         return Fitting(job.method, job.seed, threads)
-    import torch
-
+    from diffchrom.deepdiff.building import use_threads
     from diffchrom.deepdiff.training import Training
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     # Its memory is estimated and measured as that of one process.
     return Training(job.method, job.preset, job.settings, job.seed, job.device, side_by_side=False)
 
