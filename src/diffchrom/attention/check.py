@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
 from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, open_attention
-from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.building import build_model, seeded
 from diffchrom.deepdiff.model import initialise
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.progress import SILENT, Reporter
@@ -152,8 +151,7 @@ def open_others(
 
 def untrained(source: AttentionSource, seed: int) -> AttentionSource:
     """The same architecture with random weights, drawn as training draws its first ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = build_model(source.model.variant.name, len(source.marks), source.settings)
         if source.settings.init_range is not None:
             initialise(model, source.settings.init_range)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from diffchrom.config import Hyperparameters
@@ -12,6 +15,7 @@ from diffchrom.pairs.transform import Rows, Signal, Transform
 from diffchrom.variants import get_variant
 
 INFERENCE_BATCH = 256
+_CPU = torch.device("cpu")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -20,6 +24,23 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise UsageError("--device cuda: no CUDA device is usable here; use --device cpu or auto")
     return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Draw torch's random numbers from `seed` inside the block, and leave the caller's as they were.
+
+    Parameters
+    ----------
+    device : whose numbers are drawn besides the CPU's.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+        # Not torch.manual_seed: it seeds every device there is, and only these are put back.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:

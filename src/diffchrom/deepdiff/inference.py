@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, ensemble_size, resolve_device
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, ensemble_size, resolve_device, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.lstm import threads_for_lstm
@@ -40,10 +40,11 @@ def load_model(run: Run, device: torch.device | None = None, pair: tuple[str, st
         )
     try:
         settings = Hyperparameters(**run.config.hyperparameters)
-        members = [
-            build_model(run.config.variant, len(run.config.marks), settings)
-            for _ in range(ensemble_size(run.config.variant, settings))
-        ]
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            members = [
+                build_model(run.config.variant, len(run.config.marks), settings)
+                for _ in range(ensemble_size(run.config.variant, settings))
+            ]
         model = members[0] if len(members) == 1 else Ensemble(members)
     except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import build_model, ensemble_size
+from diffchrom.deepdiff.building import build_model, ensemble_size, seeded
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -89,7 +89,9 @@ def fit_members(
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):
-        models.append(build_model(member.variant, train_set.a.shape[1], settings).to(train_set.device))
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            model = build_model(member.variant, train_set.a.shape[1], settings)
+        models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states

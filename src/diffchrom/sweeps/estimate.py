@@ -176,7 +176,7 @@ def _step_seconds(
     """Seconds of one core for a training step of a variant on made-up signal."""
     import torch
 
-    from diffchrom.deepdiff.building import build_model
+    from diffchrom.deepdiff.building import build_model, seeded
     from diffchrom.deepdiff.examples import Examples
     from diffchrom.deepdiff.fitting import training_step
     from diffchrom.deepdiff.loss import Targets
@@ -192,12 +192,12 @@ def _step_seconds(
         expression = {cell: (values > 0).long() for cell, values in expression.items()}
     targets = Targets(labels[0], expression)
     batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
-    model = build_model(variant, n_marks, settings)
-    optimiser = Adam(model.parameters(), settings.lr)
     times = []
-    for _ in range(_CALIBRATION_STEPS):
-        started = time.process_time()  # what else the machine does is no matter
-        with threads_for_lstm():
+    with seeded(0), threads_for_lstm():
+        model = build_model(variant, n_marks, settings)
+        optimiser = Adam(model.parameters(), settings.lr)
+        for _ in range(_CALIBRATION_STEPS):
+            started = time.process_time()  # what else the machine does is no matter
             training_step(model, optimiser, batch, settings)
-        times.append(time.process_time() - started)
+            times.append(time.process_time() - started)
     return min(times[1:])
