@@ -72,6 +72,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy_store: S
         assert first != other
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("variant", ["raw:d", "antisymmetric"])
+def test_training_and_predicting_leave_torchs_random_numbers_to_the_caller(
+    toy_store: Store, tmp_path: Path, variant: str, preset: str
+) -> None:
+    settings = hyperparameters(preset, hidden=8, epochs=2, ensemble=2)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    run = train(job(toy_store, name=variant, preset=preset, settings=settings), tmp_path / "run")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    predictions_of(run, toy_store)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_tracks_and_labels_of_test_genes_do_not_reach_training(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5")
     first = train(job(store), tmp_path / "first")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from diffchrom.config import Hyperparameters
@@ -15,6 +18,7 @@ from diffchrom.runs.folder import Run
 from diffchrom.variants import Variant, get_variant
 
 INFERENCE_BATCH = 256
+_CPU = torch.device("cpu")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -28,6 +32,23 @@ def resolve_device(name: str) -> torch.device:
 def use_threads(threads: int) -> None:
     """Let models compute with so many threads from now on."""
     torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Draw torch's random numbers from `seed` inside the block, and leave the caller's as they were.
+
+    Parameters
+    ----------
+    device : whose numbers are drawn besides the CPU's.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+        # Not torch.manual_seed: it seeds every device there is, and only these are put back.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 def build_model(variant: Variant, n_marks: int, settings: Hyperparameters) -> PairModel:
@@ -63,7 +84,8 @@ def build_run_model(run: Run) -> PairModel:
         settings = Hyperparameters(**config.hyperparameters)
         variant = get_variant(config.variant)
         n_members = variant.ensemble_size(settings.ensemble)
-        members = [build_model(variant, len(config.marks), settings) for _ in range(n_members)]
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            members = [build_model(variant, len(config.marks), settings) for _ in range(n_members)]
         return members[0] if len(members) == 1 else Ensemble(members)
     except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.examples import Examples
@@ -110,7 +110,9 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     truth = valid_set.targets.log2fc.cpu().numpy()
     saved_at, cost = time.monotonic(), 0.0
     while not member.is_done(state, len(train_set)):
-        loss = _epoch(member, model, optimiser, train_set, state.epoch, task)
+        # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
+        with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
+            loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
         predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
         _record(member, state, model, loss, predicted, truth)
         score = state.history["valid_pearson"][-1]
@@ -128,10 +130,10 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
 def _new_model(member: Member, examples: Examples) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     settings = member.settings
-    torch.manual_seed(member.first_seed)
-    model = member.build(examples.a.shape[1])
-    if settings.init_range is not None and member.module is None:
-        initialise(model, settings.init_range)
+    with seeded(member.first_seed):
+        model = member.build(examples.a.shape[1])
+        if settings.init_range is not None and member.module is None:
+            initialise(model, settings.init_range)
     if isinstance(model, Antisymmetric):
 
         def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -167,16 +169,10 @@ def training_step(model: PairModel, optimiser: Adam, batch: Examples, settings: 
 
 
 def _epoch(
-    member: Member, model: PairModel, optimiser: Adam, examples: Examples, epoch: int, task: Task
+    settings: Hyperparameters, model: PairModel, optimiser: Adam, examples: Examples, epoch: int, task: Task
 ) -> float:
-    """One pass over the training genes; returns the mean loss.
-
-    The random numbers of an epoch depend on the seed and the epoch alone, so that going on after a
-    checkpoint needs no generator's state.
-    """
-    settings = member.settings
+    """One pass over the training genes; returns the mean loss."""
     model.train()
-    torch.manual_seed(member.first_seed + _EPOCH_SEED * epoch)
     order = torch.randperm(len(examples))
     losses = []
     n_batches, n_epochs = batches_per_epoch(settings, len(examples)), settings.epochs_of(len(examples))

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -92,7 +93,9 @@ def fit_members(
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):
-        models.append(member.build(train_set.a.shape[1]).to(train_set.device))
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            model = member.build(train_set.a.shape[1])
+        models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states

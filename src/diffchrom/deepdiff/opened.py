@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
@@ -209,8 +209,7 @@ class OpenedModel:
 
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             model = build_model(self.model.variant, len(self.marks), self.settings)
             if self.settings.init_range is not None:
                 initialise(model, self.settings.init_range)

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.building import build_model, seeded
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.fitting import training_step
 from diffchrom.deepdiff.loss import Targets
@@ -33,12 +33,12 @@ def step_seconds(
         expression = {cell: (values > 0).long() for cell, values in expression.items()}
     targets = Targets(labels[0], expression)
     batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
-    model = build_model(get_variant(variant), n_marks, settings)
-    optimiser = Adam(model.parameters(), settings.lr)
     times = []
-    for _ in range(_CALIBRATION_STEPS):
-        started = time.process_time()  # what else the machine does is no matter
-        with threads_for_lstm():
+    with seeded(0), threads_for_lstm():
+        model = build_model(get_variant(variant), n_marks, settings)
+        optimiser = Adam(model.parameters(), settings.lr)
+        for _ in range(_CALIBRATION_STEPS):
+            started = time.process_time()  # what else the machine does is no matter
             training_step(model, optimiser, batch, settings)
-        times.append(time.process_time() - started)
+            times.append(time.process_time() - started)
     return min(times[1:])
