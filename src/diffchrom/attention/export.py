@@ -22,7 +22,6 @@ from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, wri
 from diffchrom.attention.weights import AttentionSource, Rows
 from diffchrom.errors import InputError, UsageError
 from diffchrom.files.bulk import output_bytes
-from diffchrom.genome.orientation import genome_order
 from diffchrom.pairs.selection import select_rows
 from diffchrom.progress import SILENT, Reporter
 
@@ -128,7 +127,7 @@ def export(
     require_coordinates(source.genes, rows, f"--format {options.format}")
     if options.format == "bigwig":
         require_sizes(source, rows)
-    batches = source.batches(genome_order(source.genes, source.window, rows), reporter)
+    batches = source.batches(source.windows.genome_order(rows), reporter)
     if options.format in _TRACKS:
         stretches = combine(source, batches, keep, options.combine)
         sequences = [source.sequences[index] for index in keep.tolist()]

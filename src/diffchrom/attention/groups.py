@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from diffchrom.attention.weights import AttentionSource, Rows, Sequence
 from diffchrom.errors import InputError, UsageError
-from diffchrom.genome.orientation import from_upstream
 from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
@@ -133,7 +132,7 @@ def collect(
         total = np.zeros((len(source.sequences), source.window.n_bins))
         parts = []
         for batch in source.batches(rows[chosen], reporter):
-            ordered = from_upstream(batch.alpha, source.genes, source.window, batch.rows)
+            ordered = source.windows.from_upstream(batch.alpha, batch.rows)
             total += ordered.sum(axis=0, dtype=np.float64)
             parts.append(np.concatenate([batch.beta[task] for task in source.tasks], axis=1))
         beta[group] = np.concatenate(parts)

@@ -21,6 +21,7 @@ from diffchrom.deepdiff.building import resolve_device
 from diffchrom.deepdiff.inference import load_model, load_run_data
 from diffchrom.deepdiff.model import MAIN, DeepDiff
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.pair import PairData
 from diffchrom.pairs.transform import Transform
@@ -129,8 +130,13 @@ class AttentionSource:
 
     @property
     def window(self) -> Window:
-        """Windows of the store, which are the run's."""
+        """How the store's windows are cut, which is the run's way."""
         return self.store.window
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Where the genes' bins lie."""
+        return Windows.around(self.genes, self.window)
 
     @property
     def device(self) -> torch.device:

@@ -101,7 +101,7 @@ def cross_validate(
 
 def _deal(store: Store, k: int, seed: int, reporter: Reporter) -> Folds:
     """Deal the genes, and say so where it could not be done by chromosome."""
-    folds = make_folds(store.genes, k, seed, 2 * store.window.flank)
+    folds = make_folds(store.genes, k, seed, store.window.width)
     if folds.reason:
         how = "are divided, since too many overlap" if folds.divided else "stay together"
         windows = f"; overlapping windows {how}" if store.genes.located.any() else ""

@@ -68,7 +68,7 @@ class RunInput:
         data = load_pair(
             self.store, self.pair, marks=self.marks, split=self.split, unit=self.unit, spill=spill
         )
-        if said := find_leakage(data.genes, data.split, self.store.window.flank, self.split).warning():
+        if said := find_leakage(data.genes, data.split, self.store.window, self.split).warning():
             reporter.note(said)
         return data
 
