@@ -41,8 +41,8 @@ def make_run(
     random = np.random.default_rng([seed, sum(map(ord, method + preset))])
     predicted = truth + noise * random.normal(size=N)
     data = PairData(
-        pair, ("H3K4me3",), make_genes(N), *(np.zeros((N, 1, 20), np.float32),) * 2, truth, truth * 0, truth,
-        np.tile([0, 1, 2], N // 3).astype(np.int8),
+        pair, ("H3K4me3",), make_genes(N), *(np.zeros((N, 1, 20), np.float32),) * 2,
+        np.tile([0, 1, 2], N // 3).astype(np.int8), truth, truth * 0, truth,
     )  # fmt: skip
     metrics, intervals = part_metrics(data, predicted)
     config = RunConfig(
@@ -63,7 +63,7 @@ def make_run(
     )
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, replace(config, **changes))
-    run.save_predictions(prediction_columns(data, predicted))
+    run.save_predictions(prediction_columns(data.genes, data.parts, predicted, data.log2fc))
     run.save_config()
     return run
 

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 
 from diffchrom.annotation.formats import GeneRecord, read_transcripts
-from diffchrom.annotation.reading import blacklisted_bins, genes_from_records, read_annotation, read_gene_list
+from diffchrom.annotation.reading import blacklisted_bins, genes_from_records, read_annotation
 from diffchrom.errors import DiffchromError
 from diffchrom.expression.joining import join_expression
 from diffchrom.expression.reading import read_expression
 from diffchrom.expression.transcripts import read_tx2gene
 from diffchrom.genome.genes import Window
 from diffchrom.genome.windows import Windows
+from diffchrom.pairs.selection import read_gene_list
 from diffchrom.prepare.deepdiff_format import read_deepdiff
 from diffchrom.prepare.samples import read_sample_sheet
 

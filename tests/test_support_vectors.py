@@ -10,21 +10,21 @@ from sklearn.metrics.pairwise import rbf_kernel as sklearn_rbf_kernel
 from sklearn.svm import SVR
 
 from baseline_data import examples, make_store
-from diffchrom.baselines import kernel_svr, svr
-from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
+from diffchrom.baselines import svr
+from diffchrom.baselines.kernel_svr import EPSILON, SOLVER, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context
 from diffchrom.errors import StoreError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.progress import SilentReporter
 
 GRID = {"C": (0.1, 1.0, 10.0, 100.0)}
 
-needs_compiler = pytest.mark.skipif(not kernel_svr.compiled(), reason="the SVR solver is not built here")
+needs_compiler = pytest.mark.skipif(bool(SOLVER.missing), reason=SOLVER.missing or "")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return load_pair(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B"))
+    return Pair.of(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B")).load()
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ class Inside:
             setattr(_kernel.Library, name, self._counted(getattr(_kernel.Library, name), products))
 
     def _counted(self, run: Callable[..., None], products: int) -> Callable[..., None]:
-        def counted(library: _kernel.Library, job: _kernel.Job) -> None:
+        def counted(library: _kernel.Library, job: _kernel.KernelJob) -> None:
             start = self.clock()
             run(library, job)
             self.seconds += self.clock() - start

@@ -2,8 +2,8 @@
 
 Rules, in this order: Y copies of pseudo-autosomal genes (``_PAR_Y``) are dropped, since their sequence is
 that of the X copies and one gene must not stand on both sides of a split; of several genes with one id the
-first in the file is kept; genes of other biotypes, without a strand, on excluded chromosomes, or not asked
-for are dropped. Everything is counted.
+first in the file is kept; genes of other biotypes, without a strand, or on excluded chromosomes are dropped.
+Everything is counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes
-from diffchrom.genome.ids import examples, is_par_y, unversioned
+from diffchrom.genome.ids import examples, is_par_y
 from diffchrom.genome.windows import Windows
 
 DEFAULT_BIOTYPE = "protein_coding"
@@ -67,31 +67,6 @@ def genes_from_records(records: Sequence[GeneRecord]) -> Genes:
         tss=np.where(minus, end - 1, start),
         tes=np.where(minus, start, end - 1),
     )
-
-
-def read_gene_list(path: str | Path) -> tuple[str, ...]:
-    """Read gene ids or symbols: the first column of each line; ``#`` starts a comment, a header may stand."""
-    genes: dict[str, None] = {}
-    for number, line in numbered_lines(path, "gene list"):
-        words = line.split("#", 1)[0].replace(",", "\t").split()
-        if words and not (number == 1 and words[0].lower() in ("gene_id", "gene", "id", "gene_name")):
-            genes.setdefault(words[0].strip('"'))
-    if not genes:
-        raise InputError(f"{path}: lists no genes; give one id or symbol a line")
-    return tuple(genes)
-
-
-def _select_listed(
-    records: list[GeneRecord], wanted: Collection[str], dropped: Counter[str], notes: list[str]
-) -> list[GeneRecord]:
-    ids = {unversioned(gene) for gene in wanted}
-    kept = [record for record in records if unversioned(record.id) in ids or record.name in ids]
-    met = {unversioned(record.id) for record in kept} | {record.name for record in kept}
-    missing = [gene for gene in wanted if unversioned(gene) not in met]
-    if missing:
-        notes.append(f"{len(missing)} of the genes asked for are not among them: {examples(missing)}")
-    dropped["not in the list of genes"] += len(records) - len(kept)
-    return kept
 
 
 def _select_biotype(
@@ -143,7 +118,6 @@ def read_annotation(
     path: str | Path,
     *,
     biotype: str = DEFAULT_BIOTYPE,
-    genes: Collection[str] | None = None,
     exclude_chroms: Collection[str] = (),
 ) -> Annotation:
     """Read the genes of a GTF, GFF3 or BED6, gzipped or not.
@@ -152,7 +126,6 @@ def read_annotation(
     ----------
     path : the annotation; its format is recognised by its content.
     biotype : names with commas between them, or ``any``; a file without biotypes keeps all its genes.
-    genes : ids (with or without versions) or symbols to keep; None keeps all.
     exclude_chroms : chromosomes whose genes are left out, as the file names them or with ``chr`` added or
         taken away.
 
@@ -176,12 +149,10 @@ def read_annotation(
         excluded = {chrom.removeprefix("chr") for chrom in exclude_chroms}
         away = {i for i, record in enumerate(records) if record.chrom.removeprefix("chr") in excluded}
         records = _drop(records, dropped, "on an excluded chromosome", away)
-    if genes is not None:
-        records = _select_listed(records, genes, dropped, notes)
     dropped = Counter({reason: count for reason, count in dropped.items() if count})
     if not records:
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
-        raise InputError(f"{path}: no gene is left ({why}); check --biotype, --genes and --exclude-chroms")
+        raise InputError(f"{path}: no gene is left ({why}); check --biotype and --exclude-chroms")
     return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes), assembly)
 
 

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, Sequence
+from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import InputError
 from diffchrom.files.bulk import Field, integer_field, join_fields, text_field, weight_field
-from diffchrom.files.tables import lines
-from diffchrom.genome.genes import Genes
-from diffchrom.pairs.choices import PART_NAMES
-from diffchrom.runs.tables import gene_columns
+from diffchrom.files.tables import joined_lines
+from diffchrom.genome.genes import Genes, Rows
+from diffchrom.runs.tables import split_gene_columns
 
 BIN_COLUMNS = ("gene_id", "block", "mark", "bin", "chrom", "start", "end", "alpha")
 WIDE_COLUMNS = ("gene_id", "block", "mark", "chrom", "start", "end", "strand")
@@ -44,20 +43,20 @@ def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
 
 
 def bin_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the long table of alpha: one row a gene, block, mark and bin (`BIN_COLUMNS`).
 
     Parameters
     ----------
-    keep : which of `source.sequences`, by index.
+    keep : which of `opened.sequences`, by index.
     """
     yield "\t".join(BIN_COLUMNS).encode() + b"\n"
-    genes = source.genes
-    labels = _labels(source, keep)[None, :, None]
-    numbers = integer_field(np.arange(1, source.window.n_bins + 1))
+    genes = opened.genes
+    labels = _labels(opened, keep)[None, :, None]
+    numbers = integer_field(np.arange(1, opened.window.n_bins + 1))
     for batch in batches:
-        start, end = source.windows.intervals(batch.rows, source.store.chrom_sizes)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         fields = (
             text_field(genes.id[batch.rows])[:, None, None], _TAB,
             labels, _TAB,
@@ -67,24 +66,24 @@ def bin_table(
             integer_field(end)[:, None], _TAB,
             weight_field(batch.alpha[:, keep]), b"\n",
         )  # fmt: skip
-        yield join_fields((len(batch.rows), len(keep), source.window.n_bins), fields)
+        yield join_fields((len(batch.rows), len(keep), opened.window.n_bins), fields)
 
 
-def _labels(source: AttentionSource, keep: npt.NDArray[np.intp]) -> Field:
-    chosen = [source.sequences[index] for index in keep.tolist()]
+def _labels(opened: OpenedModel, keep: npt.NDArray[np.intp]) -> Field:
+    chosen = [opened.sequences[index] for index in keep.tolist()]
     return text_field([f"{sequence.block}\t{sequence.mark}" for sequence in chosen])
 
 
 def wide_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the wide table of alpha: one row a gene, block and mark, one column a bin; see `bin_table`."""
-    genes, n_bins = source.genes, source.window.n_bins
+    genes, n_bins = opened.genes, opened.window.n_bins
     bins = [f"bin_{number}" for number in range(1, n_bins + 1)]
     yield "\t".join((*WIDE_COLUMNS, *bins)).encode() + b"\n"
-    labels = _labels(source, keep)
+    labels = _labels(opened, keep)
     for batch in batches:
-        start, end = source.windows.intervals(batch.rows, source.store.chrom_sizes)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         inside = end >= 0
         first = np.where(inside, start, np.iinfo(np.int64).max).min(axis=1)
         columns: tuple[npt.NDArray[Any] | bytes, ...] = (
@@ -103,16 +102,14 @@ def wide_table(
 
 
 def mark_columns(
-    source: AttentionSource, batch: AttentionBatch, wanted: Collection[Sequence]
+    opened: OpenedModel, batch: AttentionBatch, wanted: Collection[LevelOneSequence]
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of the table of beta: one row a gene, task, block and mark, with prediction and label."""
-    labels = [(task, sequence) for task, sequences in source.tasks.items() for sequence in sequences]
+    labels = [(task, sequence) for task, sequences in opened.tasks.items() for sequence in sequences]
     shown = [index for index, (_, sequence) in enumerate(labels) if sequence in wanted]
     labels = [labels[index] for index in shown]
-    beta = np.concatenate([batch.beta[task] for task in source.tasks], axis=1)[:, shown]
-    genes = source.genes.take(batch.rows)
-    part = np.array([PART_NAMES[number] for number in source.data.split[batch.rows].tolist()], dtype=object)
-    each_gene = gene_columns(genes) | {"split": part}
+    beta = np.concatenate([batch.beta[task] for task in opened.tasks], axis=1)[:, shown]
+    each_gene = split_gene_columns(opened.genes.take(batch.rows), opened.pair.parts[batch.rows])
 
     def tiled(values: list[str]) -> npt.NDArray[Any]:
         return np.tile(np.array(values, dtype=object), len(batch.rows))
@@ -124,22 +121,17 @@ def mark_columns(
         "mark": tiled([sequence.mark for _, sequence in labels]),
         "beta": beta.ravel(),
         "log2fc_pred": np.repeat(batch.log2fc_pred, len(labels)),
-        "log2fc": np.repeat(source.data.log2fc[batch.rows], len(labels)),
+        "log2fc": np.repeat(opened.pair.labels.log2fc[batch.rows], len(labels)),
     }
 
 
 def mark_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the table of beta; see `bin_table`."""
-    wanted = {source.sequences[index] for index in keep.tolist()}
-    for number, batch in enumerate(batches):
-        pieces = lines(mark_columns(source, batch, wanted))
-        header = next(pieces)
-        if number == 0:
-            yield header.encode()
-        for piece in pieces:
-            yield piece.encode()
+    wanted = {opened.sequences[index] for index in keep.tolist()}
+    for piece in joined_lines(mark_columns(opened, batch, wanted) for batch in batches):
+        yield piece.encode()
 
 
 @dataclass(frozen=True)
@@ -187,13 +179,14 @@ class Regions:
         )
 
 
-def regions_of(source: AttentionSource, batch: AttentionBatch, choice: BinChoice) -> Regions:
+def regions_of(opened: OpenedModel, batch: AttentionBatch, choice: BinChoice) -> Regions:
     """Chosen bins of a batch, adjacent ones merged, clipped to the chromosome.
 
     A region's weight is the sum of its bins' alpha, its peak the largest of them.
     """
-    windows, rows = source.windows, batch.rows
-    start, end = (windows.ascending(one, rows) for one in windows.intervals(rows, source.store.chrom_sizes))
+    windows, rows = opened.windows, batch.rows
+    bins = windows.intervals(rows, opened.pair.store.chrom_sizes)
+    start, end = (windows.ascending(one, rows) for one in bins)
     alpha = windows.ascending(batch.alpha, rows)
     chosen = windows.ascending(choice.mask(batch.alpha), rows) & (end >= 0)[:, None, :]
 
@@ -218,11 +211,11 @@ def regions_of(source: AttentionSource, batch: AttentionBatch, choice: BinChoice
     )
 
 
-def bed_lines(source: AttentionSource, regions: Regions) -> bytes:
+def bed_lines(opened: OpenedModel, regions: Regions) -> bytes:
     """Text of regions in `BED_COLUMNS`; the score is the weight in thousandths."""
-    genes, order = source.genes, regions.sequence
-    blocks = text_field([sequence.block for sequence in source.sequences])
-    marks = text_field([sequence.mark for sequence in source.sequences])
+    genes, order = opened.genes, regions.sequence
+    blocks = text_field([sequence.block for sequence in opened.sequences])
+    marks = text_field([sequence.mark for sequence in opened.sequences])
     names = ["_".join(str(genes.name[row] or genes.id[row]).split()) for row in regions.row.tolist()]
     weight = np.clip(regions.weight, 0, 1)
     fields = (
@@ -242,30 +235,30 @@ def bed_lines(source: AttentionSource, regions: Regions) -> bytes:
 
 
 def bed_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
 ) -> Iterator[bytes]:
     """Yield sorted BED of the sequences `keep`, from genes in genome order (`Windows.genome_order`)."""
     held: Regions | None = None
     chrom = None
     for batch in batches:
-        places = source.genes.chrom[batch.rows]
+        places = opened.genes.chrom[batch.rows]
         for name in dict.fromkeys(places.tolist()):
             part = np.flatnonzero(places == name)
             some = AttentionBatch(batch.rows[part], batch.alpha[part][:, keep], {}, batch.log2fc_pred[part])
-            found = regions_of(source, some, choice)
+            found = regions_of(opened, some, choice)
             found = replace(found, sequence=keep[found.sequence])
             if held is not None and name == chrom:
                 found = Regions.concatenate([held, found])
             elif held is not None:
-                yield bed_lines(source, held)
+                yield bed_lines(opened, held)
             chrom = name
             found = _sorted(found)
             # No later gene of the chromosome has a window that starts before this part's last one.
-            safe = found.start < source.windows.start[some.rows[-1]]
-            yield bed_lines(source, found.take(safe))
+            safe = found.start < opened.windows.start[some.rows[-1]]
+            yield bed_lines(opened, found.take(safe))
             held = found.take(~safe)
     if held is not None:
-        yield bed_lines(source, held)
+        yield bed_lines(opened, held)
 
 
 def _sorted(regions: Regions) -> Regions:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Sequence
+from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.files.bulk import (
     ByteWriter,
@@ -60,7 +60,7 @@ class _Pending:
 
 
 def combine(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
 ) -> Iterator[Stretch]:
     """Yield the tracks of the sequences `keep` from genes in genome order (`Windows.genome_order`).
 
@@ -70,14 +70,14 @@ def combine(
     """
     if how not in COMBINATIONS:
         raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
-    windows = source.windows
+    windows = opened.windows
     pending: _Pending | None = None
     chrom = ""
     done = 0
     for batch in batches:
         rows = batch.rows
         alpha = windows.ascending(batch.alpha[:, keep], rows)
-        sizes = windows.chrom_ends(rows, source.store.chrom_sizes)
+        sizes = windows.chrom_ends(rows, opened.pair.store.chrom_sizes)
         for name in dict.fromkeys(windows.chrom[rows].tolist()):
             part = np.flatnonzero(windows.chrom[rows] == name)
             if pending is not None and name == chrom:
@@ -127,7 +127,7 @@ def _stretch(
     yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
 
 
-def track_name(sequence: Sequence) -> str:
+def track_name(sequence: LevelOneSequence) -> str:
     """Name of a sequence's track, fit for a file name: ``main_A-B.H3K4me3``."""
     return f"{sequence.block}.{sequence.mark}".replace(":", "_").replace("/", "_").replace(" ", "_")
 
@@ -204,11 +204,11 @@ def _copy(read: Callable[[int], bytes], stream: ByteWriter) -> None:
         stream.write(piece)
 
 
-def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterable[Stretch]) -> None:
+def write_bigwigs(opened: OpenedModel, paths: list[Path], stretches: Iterable[Stretch]) -> None:
     """Write one bigWig a track."""
     from diffchrom.signal.bigwig_writer import open_bigwig
 
-    sizes = known_sizes(source)
+    sizes = known_sizes(opened)
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open_bigwig(path, sizes)) for path in paths]
         for stretch in stretches:
@@ -216,15 +216,15 @@ def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterabl
                 file.add(stretch.chrom, stretch.start, stretch.end, values)
 
 
-def known_sizes(source: AttentionSource) -> dict[str, int]:
+def known_sizes(opened: OpenedModel) -> dict[str, int]:
     """Chromosome lengths of the store in byte order, in which bigWig's index wants them."""
-    sizes = source.store.chrom_sizes
+    sizes = opened.pair.store.chrom_sizes
     return {chrom: sizes[chrom] for chrom in sorted(sizes, key=str.encode)}
 
 
 def write_tracks(
-    source: AttentionSource,
-    sequences: list[Sequence],
+    opened: OpenedModel,
+    sequences: list[LevelOneSequence],
     stretches: Iterable[Stretch],
     output: Path | None,
     *,
@@ -244,11 +244,11 @@ def write_tracks(
         raise UsageError("--format bigwig: a bigWig cannot go to stdout; give -o FOLDER")
     elif bigwig and len(names) == 1 and output.suffix.lower() in BIGWIG_SUFFIXES:
         with staged(output) as temporary:
-            write_bigwigs(source, [temporary], stretches)
+            write_bigwigs(opened, [temporary], stretches)
     else:
         with output_folder(output) as folder:
             if bigwig:
-                write_bigwigs(source, [folder / f"{name}.bw" for name in names], stretches)
+                write_bigwigs(opened, [folder / f"{name}.bw" for name in names], stretches)
             else:
                 write_bedgraphs(folder, names, stretches)
 
@@ -257,12 +257,13 @@ def _is_folder(output: Path | None) -> bool:
     return output is not None and str(output) != "-" and (output.is_dir() or not output.suffix)
 
 
-def require_sizes(source: AttentionSource, rows: npt.NDArray[np.intp]) -> None:
+def require_sizes(opened: OpenedModel, rows: npt.NDArray[np.intp]) -> None:
     """Raise StoreError where a chromosome of the genes `rows` has no known length: bigWig needs it."""
-    sizes = source.store.chrom_sizes
-    unknown = sorted({str(chrom) for chrom in source.genes.chrom[rows]} - set(sizes))
+    store = opened.pair.store
+    sizes = store.chrom_sizes
+    unknown = sorted({str(chrom) for chrom in opened.genes.chrom[rows]} - set(sizes))
     if unknown:
         raise StoreError(
-            f"{source.store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; "
-            "use --format bedgraph, or prepare the store from bigWigs that have all chromosomes"
+            f"{store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; add it "
+            f"with `diffchrom prepare --store {store.path} --chrom-sizes FILE`, or use --format bedgraph"
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffchrom.baselines.method import Examples, Matrix, Signal, Vector
+from diffchrom.baselines.method import Examples, Matrix, Vector
+from diffchrom.genome.genes import Signal
 
 
 def log2_merged(signal: Signal, merge: int) -> Signal:

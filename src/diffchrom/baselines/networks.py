@@ -16,19 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffchrom.baselines.method import (
-    Context,
-    Examples,
-    Grid,
-    Prediction,
-    Predictor,
-    Signal,
-    Vector,
-    require_genes,
-)
+from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, Vector, require_genes
 from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import Reporter, Task

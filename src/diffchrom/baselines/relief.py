@@ -18,10 +18,10 @@ from diffchrom.baselines.method import (
     Matrix,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
 _ELEMENTS = 4_000_000  # differences held at a time

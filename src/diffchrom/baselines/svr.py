@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.baselines.features import Scaler
-from diffchrom.baselines.kernel_svr import Kernel, compiled, rbf_kernel, solve_path
+from diffchrom.baselines.kernel_svr import SOLVER, Kernel, rbf_kernel, solve_path
 from diffchrom.baselines.method import (
     Context,
     Examples,
@@ -21,11 +21,11 @@ from diffchrom.baselines.method import (
     Matrix,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
 from diffchrom.files.whole import write_bytes
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
 FOLDS = 5
@@ -183,8 +183,8 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
 
     bins = _kept_bins(context, n_bins, n_genes)
     missing = [number for number in range(n_bins) if number not in bins]
-    if not compiled():
-        context.reporter.note("the compiled solver was not built; scikit-learn's takes its place, far slower")
+    if SOLVER.missing:
+        context.reporter.note(f"{SOLVER.missing}; scikit-learn's takes its place, far slower")
     # Threads, not processes: the solvers release the GIL and the kernels stay in one memory.
     workers = max(1, min(context.threads, KERNEL_BYTES // (4 * n_genes * n_genes + 1)))
     with context.reporter.task("SVR a bin", n_bins) as task, threadpool_limits(limits=1):

@@ -6,9 +6,12 @@ import torch
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.model import DeepDiff
-from diffchrom.errors import UsageError
-from diffchrom.pairs.transform import Rows, Signal, Transform
+from diffchrom.deepdiff.ensemble import Ensemble
+from diffchrom.deepdiff.model import DeepDiff, PairModel
+from diffchrom.errors import RunError, UsageError
+from diffchrom.genome.genes import Rows, Signal
+from diffchrom.pairs.transform import Transform
+from diffchrom.runs.folder import Run
 from diffchrom.variants import get_variant
 
 INFERENCE_BATCH = 256
@@ -22,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
 
 
-def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:
+def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> PairModel:
     """Make the model of a variant with random weights."""
     outputs = 2 if settings.aux_task == "classification" else 1
     row = get_variant(variant)
@@ -52,3 +55,15 @@ def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals:
     if get_variant(variant).antisymmetric:
         return Transform.fit("raw", False, rows, *signals)
     return Transform.fit(settings.transform, settings.standardise, rows, *signals)
+
+
+def build_run_model(run: Run) -> PairModel:
+    """Make the model that a run's configuration describes, with random weights."""
+    config = run.config
+    try:
+        settings = Hyperparameters(**config.hyperparameters)
+        n_members = ensemble_size(config.variant, settings)
+        members = [build_model(config.variant, len(config.marks), settings) for _ in range(n_members)]
+        return members[0] if len(members) == 1 else Ensemble(members)
+    except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
+        raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

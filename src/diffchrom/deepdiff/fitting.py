@@ -20,7 +20,7 @@ from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_p
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
-from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff, initialise
+from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
@@ -114,7 +114,7 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     return state
 
 
-def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
+def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     torch.manual_seed(seed)
     model = build_model(variant, examples.a.shape[1], settings)
@@ -144,7 +144,7 @@ def learning_rate(settings: Hyperparameters, done: float) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
+def training_step(model: PairModel, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
     """Take one step of the optimiser on the genes of `batch`; returns their loss."""
     optimiser.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -155,7 +155,7 @@ def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: H
 
 
 def _epoch(
-    member: Member, model: DeepDiff, optimiser: Adam, examples: Examples, epoch: int, task: Task
+    member: Member, model: PairModel, optimiser: Adam, examples: Examples, epoch: int, task: Task
 ) -> float:
     """One pass over the training genes; returns the mean loss.
 
@@ -181,7 +181,7 @@ def _epoch(
 def _record(
     member: Member,
     state: TrainingState,
-    model: DeepDiff,
+    model: PairModel,
     loss: float,
     predicted: np.ndarray[Any, Any],
     truth: np.ndarray[Any, Any],

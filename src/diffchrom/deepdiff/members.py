@@ -27,7 +27,7 @@ from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
-from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
 from diffchrom.processes.workers import Wording, WorkerPool, WorkItem, tell
 from diffchrom.progress import Reporter, Task
@@ -52,7 +52,7 @@ def members_of(folder: Path, variant: str, settings: Hyperparameters, seed: int)
 
 def fit_members(
     members: Sequence[Member], train_set: Examples, valid_set: Examples, processes: int, reporter: Reporter
-) -> tuple[DeepDiff, list[TrainingState]]:
+) -> tuple[PairModel, list[TrainingState]]:
     """Train every member until patience or epochs run out, from its checkpoint where it has one.
 
     Parameters

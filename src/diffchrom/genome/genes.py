@@ -14,6 +14,10 @@ import numpy.typing as npt
 
 StringArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
+#: Rows of a store: positions of genes, int [n].
+Rows = npt.NDArray[np.intp]
+#: Binned signal, float32 [n_genes, n_marks, n_bins] (or [n_genes, n_bins] of one mark).
+Signal = npt.NDArray[np.float32]
 
 #: Chromosome of a gene whose coordinates are unknown, as in the published DeepDiff format.
 UNKNOWN_CHROM = "NA"
@@ -97,6 +101,10 @@ class Window:
     def middles(self) -> npt.NDArray[np.float64]:
         """Middle of every bin, in bases from the anchor, the first bin's negative."""
         return np.asarray((np.arange(self.n_bins) + 0.5) * self.bin_size - self.flank, dtype=np.float64)
+
+    def described(self) -> str:
+        """In words."""
+        return f"+/-{self.flank} bp in bins of {self.bin_size} bp, {self.orient} orientation"
 
 
 ORIENTATIONS = ("transcription", "genome")

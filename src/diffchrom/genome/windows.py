@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import UNKNOWN_CHROM, Genes, IntArray, StringArray, Window
+from diffchrom.genome.genes import UNKNOWN_CHROM, Genes, IntArray, Rows, StringArray, Window
 
-Rows = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 #: Length of a chromosome whose length is not known.

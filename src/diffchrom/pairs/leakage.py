@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.windows import Mask, Rows, Windows
+from diffchrom.genome.genes import Genes, Rows, Window
+from diffchrom.genome.windows import Mask, Windows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store

@@ -10,18 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import UsageError
-
-Signal = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
+from diffchrom.genome.genes import Rows, Signal
 
 #: Genes transformed at a time.
 PIECE = 2048
 
 
-def pieces(rows: Rows) -> Iterator[Rows]:
-    """Cut rows into pieces of at most `PIECE`."""
-    for first in range(0, len(rows), PIECE):
-        yield rows[first : first + PIECE]
+def pieces(rows: Rows, size: int = PIECE) -> Iterator[Rows]:
+    """Cut rows into pieces of at most `size`."""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
 
 
 #: Functions of the signal, by name. Negative signal (a log ratio to input) keeps its sign under log1p.

@@ -13,7 +13,7 @@ from diffchrom.genome.genes import Genes
 from diffchrom.metrics import bootstrap, evaluate
 from diffchrom.pairs.choices import PART_NAMES, SPLIT_PARTS
 from diffchrom.pairs.label_noise import noise_ceiling
-from diffchrom.pairs.pair import PairData
+from diffchrom.pairs.pair import Labels, PairData
 
 #: Its columns, a row an epoch; members of an ensemble count from 1.
 HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
@@ -42,11 +42,11 @@ def part_metrics(
     return metrics, {name: [interval.low, interval.high] for name, interval in intervals.items()}
 
 
-def label_details(data: PairData) -> dict[str, Any]:
-    """The part of ``details`` that says where the labels come from and how good they are on test genes."""
-    test = data.rows("test")
-    ceiling = noise_ceiling(data.log2fc[test], None if data.se is None else data.se[test])
-    return {"labels": dict(data.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
+def label_details(labels: Labels | PairData, test: npt.NDArray[np.intp]) -> dict[str, Any]:
+    """The part of ``details`` that says where labels come from and how good they are on the rows `test`."""
+    variance = labels.error_variance
+    ceiling = noise_ceiling(labels.log2fc[test], None if variance is None else variance[test])
+    return {"labels": dict(labels.labels), "noise_ceiling": ceiling.to_dict() if ceiling else None}
 
 
 def describe_labels(details: Mapping[str, Any]) -> str:
@@ -83,22 +83,29 @@ def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+def split_gene_columns(genes: Genes, parts: npt.NDArray[np.int8]) -> dict[str, npt.NDArray[Any]]:
+    """`gene_columns`, and the part of the split that each gene is of."""
+    names = np.array([PART_NAMES[number] for number in parts.tolist()], dtype=object)
+    return gene_columns(genes) | {"split": names}
+
+
 def prediction_columns(
-    data: PairData,
+    genes: Genes,
+    parts: npt.NDArray[np.int8],
     log2fc_pred: npt.NDArray[Any],
+    log2fc: npt.NDArray[np.float64],
     expression: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of a predictions table.
 
     Parameters
     ----------
-    data : the genes, their split and labels.
+    genes, parts, log2fc : the genes, the part of the split that each is of, and their labels.
     log2fc_pred : float [n_genes].
     expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]:
         log2(expression + 1) or, for classification, the probability of being above the cell's median.
     """
-    parts = np.array([PART_NAMES[number] for number in data.split.tolist()], dtype=object)
-    columns = gene_columns(data.genes) | {"split": parts, "log2fc_pred": log2fc_pred, "log2fc": data.log2fc}
+    columns = split_gene_columns(genes, parts) | {"log2fc_pred": log2fc_pred, "log2fc": log2fc}
     for block, values in (expression or {}).items():
         columns[f"expr_{block.lower()}_pred"] = values
     return columns

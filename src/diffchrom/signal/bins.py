@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from diffchrom.genome.windows import on_chromosome
 from diffchrom.signal import bigwig
-from diffchrom.signal.bigwig_native import Regions, bin_blocks, compiled
+from diffchrom.signal.bigwig_native import DECODER, Regions, bin_blocks
 from diffchrom.signal.bigwig_numpy import Intervals, read_intervals
 
 IntArray = npt.NDArray[np.int64]
@@ -184,7 +184,7 @@ def bin_track(
     order = order[(~absent & (low < high))[order]]
     number, start, low, high = number[order], start[order], low[order], high[order]
     regions = merge_regions(number, low, high)
-    work = bin_blocks if compiled() and header.order == "<" else _bin_intervals
+    work = bin_blocks if DECODER.missing is None and header.order == "<" else _bin_intervals
     sums, covered = work(header, regions, number, start, n_bins, bin_size)
 
     values = np.zeros((len(absent), n_bins), dtype=np.float32)
