@@ -66,7 +66,7 @@ def against_libsvm(train: Examples) -> None:
     """One bin, one fold, the published C: the compiled solver beside scikit-learn's SVR."""
     from sklearn.svm import SVR
 
-    signal = svr.flanking_bins(train)[:, :, 75]
+    signal = svr.flanking_bins(train, with_tes=False)[:, :, 75]
     features = Scaler.fit(signal).apply(signal)
     labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
     active = svr.fold_numbers(len(train), 0) != 0

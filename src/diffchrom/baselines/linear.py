@@ -75,7 +75,7 @@ def fit_ridge(features: Matrix, labels: Vector, alphas: tuple[float, ...]) -> Ri
     left_out = (y[:, None] - fitted) / np.maximum(1 - leverage - 1 / n, 1e-9)
     errors = np.square(left_out).mean(axis=0)
     best = int(np.argmin(errors))
-    coefficients = weights[:, best]
+    coefficients = np.ascontiguousarray(weights[:, best])
     intercept = float(labels.mean() - centre @ coefficients)
     return RidgeFit(coefficients, intercept, float(penalties[best]), float(errors[best]))
 

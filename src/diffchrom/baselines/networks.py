@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,9 @@ class DeepChrome(nn.Module):
         return output
 
 
-Network = Callable[[int, int, NetworkSettings], nn.Module]
+Network = type[AttentiveChrome] | type[DeepChrome]
+#: By the name that a fitted one is kept under.
+NETWORKS: dict[str, Network] = {network.__name__: network for network in (AttentiveChrome, DeepChrome)}
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,46 @@ class Trained:
 
     Attributes
     ----------
-    module : in evaluation mode.
+    network : key of `NETWORKS`.
+    n_marks, n_bins, settings : what it was built with.
+    weights : of its ``state_dict``.
     centre, spread : of the training labels; 0 and 1 for classification, whose output is a logit.
     epoch : the best one, by validation r.
     score : its validation r.
     """
 
-    module: nn.Module
+    network: str
+    n_marks: int
+    n_bins: int
+    settings: NetworkSettings
+    weights: Mapping[str, Signal]
     centre: float
     spread: float
     epoch: int
     score: float
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are not those of such a network, with ValueError, before it takes memory."""
+        if self.network not in NETWORKS:
+            raise ValueError(f"no network is called {self.network}")
+        if not 0 < self.n_marks <= sum(array.size for array in self.weights.values()):
+            raise ValueError("the network has fewer weights than marks")
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._empty().state_dict().items()}
+        if shapes != {name: array.shape for name, array in self.weights.items()}:
+            raise ValueError("the weights are not those of the network")
+
+    def _empty(self) -> nn.Module:
+        """Build the network without memory for its weights, and without a random number."""
+        with torch.device("meta"):
+            return NETWORKS[self.network](self.n_marks, self.n_bins, self.settings)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        module = self._empty()
+        weights = {name: torch.from_numpy(array) for name, array in self.weights.items()}
+        module.load_state_dict(weights, assign=True)
+        return module.eval()
 
     def predict(self, x: Signal) -> Vector:
         """Label of every gene of x [n_genes, n_marks, n_bins], transformed."""
@@ -134,7 +166,7 @@ def train_network(
 
     Parameters
     ----------
-    network : makes the module.
+    network : its class.
     train, valid : signal [n_genes, n_marks, n_bins] (transformed) and labels [n_genes] (0 or 1 to classify).
     settings : epochs, batch_size, lr, patience, clip_norm and what `network` reads.
     seed : of weights, shuffling and dropout.
@@ -160,8 +192,9 @@ def train_network(
             if epoch - best[1] >= settings.patience:
                 break
     assert best is not None
-    module.load_state_dict(best[2])
-    return Trained(module.eval(), centre, spread, best[1], best[0])
+    score, epoch, state = best
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    return Trained(network.__name__, x.shape[1], x.shape[2], settings, arrays, centre, spread, epoch, score)
 
 
 def _advance(task: Task, epoch: int, score: float) -> None:
