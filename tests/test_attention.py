@@ -15,7 +15,7 @@ from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import RunError, StoreError
 from diffchrom.files.bulk import integer_field, join_fields, text_field, weight_field
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.orientation import genome_order
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs import pair as pairs
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
@@ -197,7 +197,7 @@ def test_genes_are_ordered_as_sort_orders_bed(tmp_path: Path) -> None:
         ("chr1", 10, "-"),
     ]
     genes = genes_at(places)
-    assert genome_order(genes, Window(200, 100), np.arange(5)).tolist() == [4, 2, 3, 1, 0]
+    assert Windows.around(genes, Window(200, 100)).genome_order(np.arange(5)).tolist() == [4, 2, 3, 1, 0]
 
 
 @pytest.mark.parametrize("budget", [0, pairs.SIGNAL_BUDGET])

@@ -28,7 +28,6 @@ from diffchrom.deepdiff import opened
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.orientation import genome_order
 from diffchrom.pairs.selection import chosen_rows
 from diffchrom.signal.bigwig_writer import sections
 from diffchrom.store.store import Store
@@ -257,7 +256,7 @@ def test_tracks_never_overlap_wherever_genes_lie(
     path = tmp_path_factory.mktemp("places") / "s.h5"
     sizes = {"chr1": 2000, "chr2": 2000}
     source = random_source(store_of(path, genes_at(places), Window(60, 20), sizes), "raw:d")
-    rows = genome_order(source.genes, source.window, np.arange(len(places)))
+    rows = source.windows.genome_order(np.arange(len(places)))
     covered = {chrom: np.zeros(2000, dtype=int) for chrom in sizes}
     last: dict[str, int] = {}
     for stretch in combine(source, source.attend_batches(rows), np.array([0]), how):

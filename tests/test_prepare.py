@@ -12,6 +12,7 @@ import pyBigWig
 import pytest
 
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
@@ -434,7 +435,7 @@ def test_the_pilot_tracks_give_the_genes_inside_the_regions(shared_data: Path, t
     assert 350 <= store.n_genes <= 370
     assert store.signal_attrs("E003", "H3K4me1")["unit"] == "pvalue"
     genes = store.genes
-    starts = genes.window_starts(10_000)
+    starts = Windows.around(genes, store.window).start
     signal = store.signal("E116", ["H3K4me3"])[:, 0]
     path = shared_data / "roadmap_pilot/E116-H3K4me3.pilot.pval.bigwig"
     for row in range(0, store.n_genes, 10):

@@ -23,8 +23,9 @@ from diffchrom.annotation.formats import GeneRecord, parse_interval, read_record
 from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import require_file
-from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import examples, is_par_y
+from diffchrom.genome.windows import Windows
 
 DEFAULT_BIOTYPE = "protein_coding"
 ANY_BIOTYPE = "any"
@@ -193,25 +194,7 @@ def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], 
     return chrom, array[:, 0], array[:, 1]
 
 
-def _overlaps(
-    genes: Genes, starts: npt.NDArray[np.int64], width: int, other: Any
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Windows and intervals that share a base: row, row of the interval, and its start and end."""
-    located = np.flatnonzero(genes.located)
-    windows = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pairs = windows.join(other).df
-    if not len(pairs):
-        nothing = np.empty(0, dtype=np.int64)
-        return nothing, nothing, nothing, nothing
-    columns = [pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Row_b", "Start_b", "End_b")]
-    return located[columns[0]], columns[1], columns[2], columns[3]
-
-
-def blacklisted_bins(
-    genes: Genes, window: Window, blacklist: str | Path, *, around: str = "tss"
-) -> npt.NDArray[np.bool_]:
+def blacklisted_bins(windows: Windows, blacklist: str | Path) -> npt.NDArray[np.bool_]:
     """Tell which bins share a base with an interval of a BED.
 
     Parameters
@@ -221,8 +204,7 @@ def blacklisted_bins(
     Returns
     -------
     bool array [n_genes, n_bins]
-        In the order in which bins stand in the store: flipped for minus-strand genes where `window` is
-        oriented by transcription.
+        In the order in which bins stand in the store.
 
     Raises
     ------
@@ -230,39 +212,18 @@ def blacklisted_bins(
         When the BED has none of the genes' chromosomes.
     """
     chrom, start, end = read_intervals(blacklist)
-    names = match_names(dict.fromkeys(genes.chrom), dict.fromkeys(chrom, 0))
+    names = match_names(dict.fromkeys(windows.chrom), dict.fromkeys(chrom, 0))
     if not names:
         raise InputError(
-            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(genes.chrom)})"
+            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(windows.chrom)})"
         )
     back = {theirs: mine for mine, theirs in names.items()}
     listed = np.array([name in back for name in chrom])
     intervals = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
-    starts = genes.window_starts(window.flank, around=around)
-    row, _, first, last = _overlaps(genes, starts, 2 * window.flank, intervals)
-    # +1 where an interval begins to cover a window's bins and -1 behind it; the running sum counts intervals.
-    steps = np.zeros((len(genes), window.n_bins + 1), dtype=np.int32)
-    begin = np.clip((first - starts[row]) // window.bin_size, 0, window.n_bins)
-    behind = np.clip(-(-(last - starts[row]) // window.bin_size), 0, window.n_bins)
-    np.add.at(steps, (row, begin), 1)
-    np.add.at(steps, (row, behind), -1)
-    masked = np.cumsum(steps[:, :-1], axis=1) > 0
-    if window.orient == "transcription":
-        masked[genes.minus] = masked[genes.minus, ::-1]
-    return masked
-
-
-def shared_windows(genes: Genes, window: Window, split: npt.NDArray[np.int8]) -> int:
-    """Count the test genes whose window shares a base with the window of a training or validation gene.
-
-    Parameters
-    ----------
-    split : int8 [n_genes]; 0 train, 1 valid, 2 test.
-    """
-    located = np.flatnonzero(genes.located)
-    starts = genes.window_starts(window.flank)
-    width = 2 * window.flank
-    everyone = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
-    row, other, _, _ = _overlaps(genes, starts, width, everyone)
-    learnt = np.isin(split[located[other]], (0, 1))
-    return len(np.unique(row[(split[row] == 2) & learnt]))
+    rows = _ranges(windows.chrom, np.maximum(windows.start, 0), windows.start + windows.width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = rows.join(intervals).df
+    if not len(pairs):
+        return np.zeros((len(windows.start), windows.n_bins), dtype=bool)
+    return windows.touched(*(pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Start_b", "End_b")))

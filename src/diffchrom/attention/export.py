@@ -23,7 +23,6 @@ from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import UsageError
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
-from diffchrom.genome.orientation import genome_order
 from diffchrom.progress import SILENT, Reporter
 
 LEVELS = ("bin", "mark")
@@ -118,7 +117,7 @@ def export(
     require_coordinates(opened.genes, rows, f"--format {options.format}")
     if options.format == "bigwig":
         require_sizes(opened, rows)
-    batches = opened.attend_batches(genome_order(opened.genes, opened.window, rows), reporter)
+    batches = opened.attend_batches(opened.windows.genome_order(rows), reporter)
     if options.format in _TRACKS:
         stretches = combine(opened, batches, keep, options.combine)
         sequences = [opened.sequences[index] for index in keep.tolist()]

@@ -6,7 +6,7 @@ in that order, and what a later gene could still precede is held back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,7 @@ from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedMo
 from diffchrom.errors import InputError
 from diffchrom.files.bulk import Field, integer_field, join_fields, text_field, weight_field
 from diffchrom.files.tables import joined_lines
-from diffchrom.genome.genes import Genes, Rows, Window
-from diffchrom.genome.orientation import chromosome_ends, reversed_windows, to_genome_order
+from diffchrom.genome.genes import Genes, Rows
 from diffchrom.runs.tables import split_gene_columns
 
 BIN_COLUMNS = ("gene_id", "block", "mark", "bin", "chrom", "start", "end", "alpha")
@@ -30,29 +29,6 @@ BED_COLUMNS = (
 )  # fmt: skip
 DEFAULT_TOP = 10
 _TAB = b"\t"
-
-
-def bin_coordinates(
-    genes: Genes, window: Window, chrom_sizes: Mapping[str, int], rows: Rows
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Start and end of every bin in the order of the store, clipped to the chromosome.
-
-    Returns
-    -------
-    start, end : int64 [len(rows), n_bins]
-        0-based, half-open; -1 for a bin wholly beyond a chromosome's end and for genes without coordinates.
-    """
-    steps = np.arange(window.n_bins, dtype=np.int64)
-    start = (
-        genes.window_starts(window.flank)[rows][:, None]
-        + np.where(reversed_windows(genes, window, rows)[:, None], steps[::-1], steps) * window.bin_size
-    )
-    ends = chromosome_ends(genes, chrom_sizes, rows)[:, None]
-    end = np.minimum(start + window.bin_size, ends)
-    start = np.maximum(start, 0)
-    nowhere = (end <= start) | ~genes.located[rows][:, None]
-    start[nowhere] = end[nowhere] = -1
-    return start, end
 
 
 def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
@@ -80,7 +56,7 @@ def bin_table(
     labels = _labels(opened, keep)[None, :, None]
     numbers = integer_field(np.arange(1, opened.window.n_bins + 1))
     for batch in batches:
-        start, end = bin_coordinates(genes, opened.window, opened.pair.store.chrom_sizes, batch.rows)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         fields = (
             text_field(genes.id[batch.rows])[:, None, None], _TAB,
             labels, _TAB,
@@ -102,12 +78,12 @@ def wide_table(
     opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the wide table of alpha: one row a gene, block and mark, one column a bin; see `bin_table`."""
-    genes, window = opened.genes, opened.window
-    bins = [f"bin_{number}" for number in range(1, window.n_bins + 1)]
+    genes, n_bins = opened.genes, opened.window.n_bins
+    bins = [f"bin_{number}" for number in range(1, n_bins + 1)]
     yield "\t".join((*WIDE_COLUMNS, *bins)).encode() + b"\n"
     labels = _labels(opened, keep)
     for batch in batches:
-        start, end = bin_coordinates(genes, window, opened.pair.store.chrom_sizes, batch.rows)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         inside = end >= 0
         first = np.where(inside, start, np.iinfo(np.int64).max).min(axis=1)
         columns: tuple[npt.NDArray[Any] | bytes, ...] = (
@@ -121,7 +97,7 @@ def wide_table(
         weights = weight_field(batch.alpha[:, keep])
         cells = np.empty(weights.shape, dtype=[("tab", "V1"), ("weight", weights.dtype)])
         cells["tab"], cells["weight"] = np.void(_TAB), weights
-        row = cells.view(f"V{cells.dtype.itemsize * window.n_bins}")[..., 0]
+        row = cells.view(f"V{cells.dtype.itemsize * n_bins}")[..., 0]
         yield join_fields((len(batch.rows), len(keep)), (*columns, row, b"\n"))
 
 
@@ -208,30 +184,28 @@ def regions_of(opened: OpenedModel, batch: AttentionBatch, choice: BinChoice) ->
 
     A region's weight is the sum of its bins' alpha, its peak the largest of them.
     """
-    genes, window, rows = opened.genes, opened.window, batch.rows
-    alpha = to_genome_order(batch.alpha, genes, window, rows)
-    chosen = to_genome_order(choice.mask(batch.alpha), genes, window, rows)
-    first = genes.window_starts(window.flank)[rows]
-    ends = chromosome_ends(genes, opened.pair.store.chrom_sizes, rows)
-    bins = first[:, None] + np.arange(window.n_bins, dtype=np.int64) * window.bin_size
-    chosen &= ((bins + window.bin_size > 0) & (bins < ends[:, None]))[:, None, :]
+    windows, rows = opened.windows, batch.rows
+    bins = windows.intervals(rows, opened.pair.store.chrom_sizes)
+    start, end = (windows.ascending(one, rows) for one in bins)
+    alpha = windows.ascending(batch.alpha, rows)
+    chosen = windows.ascending(choice.mask(batch.alpha), rows) & (end >= 0)[:, None, :]
 
-    padded = np.zeros((*chosen.shape[:2], window.n_bins + 2), dtype=np.int8)
+    padded = np.zeros((*chosen.shape[:2], windows.n_bins + 2), dtype=np.int8)
     padded[..., 1:-1] = chosen
     steps = np.diff(padded, axis=-1)
     gene, sequence, begin = np.nonzero(steps == 1)
     stop = np.nonzero(steps == -1)[2]
-    total = np.zeros((*alpha.shape[:2], window.n_bins + 1))
+    total = np.zeros((*alpha.shape[:2], windows.n_bins + 1))
     np.cumsum(alpha, axis=-1, dtype=np.float64, out=total[..., 1:])
-    offset = (gene * alpha.shape[1] + sequence) * window.n_bins
+    offset = (gene * alpha.shape[1] + sequence) * windows.n_bins
     edges = np.stack([offset + begin, offset + stop], axis=1).ravel()
     flat = np.append(alpha.ravel(), 0)  # reduceat must not be asked for a range that starts at the end
     peak = np.maximum.reduceat(flat, edges)[::2] if len(edges) else np.empty(0)
     return Regions(
         row=rows[gene],
         sequence=sequence,
-        start=np.maximum(first[gene] + begin * window.bin_size, 0),
-        end=np.minimum(first[gene] + stop * window.bin_size, ends[gene]),
+        start=start[gene, begin],
+        end=end[gene, stop - 1],
         weight=total[gene, sequence, stop] - total[gene, sequence, begin],
         peak=np.asarray(peak, dtype=np.float64),
     )
@@ -263,8 +237,7 @@ def bed_lines(opened: OpenedModel, regions: Regions) -> bytes:
 def bed_table(
     opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
 ) -> Iterator[bytes]:
-    """Yield sorted BED of the sequences `keep`, from genes in genome order (`attention.genome_order`)."""
-    window_starts = opened.genes.window_starts(opened.window.flank)
+    """Yield sorted BED of the sequences `keep`, from genes in genome order (`Windows.genome_order`)."""
     held: Regions | None = None
     chrom = None
     for batch in batches:
@@ -281,7 +254,7 @@ def bed_table(
             chrom = name
             found = _sorted(found)
             # No later gene of the chromosome has a window that starts before this part's last one.
-            safe = found.start < window_starts[some.rows[-1]]
+            safe = found.start < opened.windows.start[some.rows[-1]]
             yield bed_lines(opened, found.take(safe))
             held = found.take(~safe)
     if held is not None:

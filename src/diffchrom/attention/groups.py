@@ -16,7 +16,6 @@ import numpy.typing as npt
 from diffchrom.deepdiff.opened import LevelOneSequence, OpenedModel
 from diffchrom.errors import InputError, UsageError
 from diffchrom.genome.genes import Rows
-from diffchrom.genome.orientation import from_upstream
 from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
@@ -132,7 +131,7 @@ def collect(opened: OpenedModel, rows: Rows, rule: GroupRule, reporter: Reporter
         total = np.zeros((len(opened.sequences), opened.window.n_bins))
         parts = []
         for batch in opened.attend_batches(rows[chosen], reporter):
-            ordered = from_upstream(batch.alpha, opened.genes, opened.window, batch.rows)
+            ordered = opened.windows.from_upstream(batch.alpha, batch.rows)
             total += ordered.sum(axis=0, dtype=np.float64)
             parts.append(np.concatenate([batch.beta[task] for task in opened.tasks], axis=1))
         beta[group] = np.concatenate(parts)

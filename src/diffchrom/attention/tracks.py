@@ -27,7 +27,7 @@ from diffchrom.files.bulk import (
     weight_field,
 )
 from diffchrom.files.whole import STDOUT, remove_folder, staged
-from diffchrom.genome.orientation import chromosome_ends, to_genome_order
+from diffchrom.genome.windows import Windows
 
 COMBINATIONS = ("max", "mean")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")
@@ -51,10 +51,10 @@ class Stretch:
 
 
 @dataclass
-class _Windows:
-    """Windows of one chromosome that are not finished: their starts and alpha in genome order."""
+class _Pending:
+    """Genes of one chromosome whose windows are not finished, and their alpha in ascending coordinates."""
 
-    start: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.intp]
     alpha: npt.NDArray[np.float32]
     size: int
 
@@ -62,7 +62,7 @@ class _Windows:
 def combine(
     opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
 ) -> Iterator[Stretch]:
-    """Yield the tracks of the sequences `keep` from genes in genome order (`attention.genome_order`).
+    """Yield the tracks of the sequences `keep` from genes in genome order (`Windows.genome_order`).
 
     Parameters
     ----------
@@ -70,53 +70,52 @@ def combine(
     """
     if how not in COMBINATIONS:
         raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
-    window, genes = opened.window, opened.genes
-    length = window.n_bins * window.bin_size
-    pending: _Windows | None = None
+    windows = opened.windows
+    pending: _Pending | None = None
     chrom = ""
     done = 0
     for batch in batches:
         rows = batch.rows
-        alpha = to_genome_order(batch.alpha[:, keep], genes, window, rows)
-        starts = genes.window_starts(window.flank)[rows]
-        sizes = chromosome_ends(genes, opened.pair.store.chrom_sizes, rows)
-        for name in dict.fromkeys(genes.chrom[rows].tolist()):
-            part = np.flatnonzero(genes.chrom[rows] == name)
+        alpha = windows.ascending(batch.alpha[:, keep], rows)
+        sizes = windows.chrom_ends(rows, opened.pair.store.chrom_sizes)
+        for name in dict.fromkeys(windows.chrom[rows].tolist()):
+            part = np.flatnonzero(windows.chrom[rows] == name)
             if pending is not None and name == chrom:
-                pending.start = np.concatenate([pending.start, starts[part]])
+                pending.rows = np.concatenate([pending.rows, rows[part]])
                 pending.alpha = np.concatenate([pending.alpha, alpha[part]])
             else:
                 if pending is not None:
-                    yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
-                pending = _Windows(starts[part], alpha[part], int(sizes[part[0]]))
+                    yield from _stretch(windows, pending, chrom, done, pending.size, how)
+                pending = _Pending(rows[part], alpha[part], int(sizes[part[0]]))
                 chrom, done = name, 0
             # No later gene of the chromosome has a window that starts before this part's last one.
-            ready = min(max(int(pending.start[-1]), 0), pending.size)
-            yield from _stretch(pending, chrom, done, ready, window.bin_size, how)
+            ready = min(max(int(windows.start[pending.rows[-1]]), 0), pending.size)
+            yield from _stretch(windows, pending, chrom, done, ready, how)
             done = max(done, ready)
-            open_still = pending.start + length > done
-            pending = _Windows(pending.start[open_still], pending.alpha[open_still], pending.size)
+            open_still = windows.end[pending.rows] > done
+            pending = _Pending(pending.rows[open_still], pending.alpha[open_still], pending.size)
     if pending is not None:
-        yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
+        yield from _stretch(windows, pending, chrom, done, pending.size, how)
 
 
-def _stretch(windows: _Windows, chrom: str, first: int, last: int, step: int, how: str) -> Iterator[Stretch]:
-    """Yield what `windows` say about the bases from `first` to `last`."""
-    n_bins = windows.alpha.shape[-1]
-    if last <= first or not len(windows.start):
+def _stretch(
+    windows: Windows, pending: _Pending, chrom: str, first: int, last: int, how: str
+) -> Iterator[Stretch]:
+    """Yield what the windows of `pending` say about the bases from `first` to `last`."""
+    if last <= first or not len(pending.rows):
         return
-    edges = windows.start[:, None] + np.arange(n_bins + 1) * step
+    edges = windows.edges(pending.rows)
     # Edges every half window are few; unique of all of them is what costs, so it is done once a stretch.
     cuts = np.unique(np.clip(edges, first, last))
     if len(cuts) < 2:
         return
     n_pieces = len(cuts) - 1
-    values = np.zeros((windows.alpha.shape[1], n_pieces), dtype=np.float32)
+    values = np.zeros((pending.alpha.shape[1], n_pieces), dtype=np.float32)
     depth = np.zeros(n_pieces, dtype=np.int32)
     left = np.searchsorted(cuts, np.clip(edges[:, 0], first, last))
     right = np.searchsorted(cuts, np.clip(edges[:, -1], first, last))
-    for start, alpha, lo, hi in zip(windows.start.tolist(), windows.alpha, left, right, strict=True):
-        over = alpha[:, (cuts[lo:hi] - start) // step]
+    for start, alpha, lo, hi in zip(edges[:, 0].tolist(), pending.alpha, left, right, strict=True):
+        over = alpha[:, (cuts[lo:hi] - start) // windows.bin_size]
         if how == "max":
             np.maximum(values[:, lo:hi], over, out=values[:, lo:hi])
         else:

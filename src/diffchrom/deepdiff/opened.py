@@ -28,6 +28,7 @@ from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import SPLIT_PARTS, has_split
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
@@ -159,8 +160,13 @@ class OpenedModel:
 
     @property
     def window(self) -> Window:
-        """Windows of the store, which are the run's."""
+        """How the store's windows are cut, which is the run's way."""
         return self.pair.window
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Where the genes' bins lie."""
+        return Windows.around(self.genes, self.window)
 
     @property
     def device(self) -> torch.device:

@@ -78,7 +78,7 @@ def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
         return store.split(name)
     whole, n = whole_split_name(name)
     stored = whole in store.splits() or not is_fold_name(whole)
-    split = store.split(whole) if stored else fold_split(store.genes, whole, 2 * store.window.flank)
+    split = store.split(whole) if stored else fold_split(store.genes, whole, store.window.width)
     return split if n is None else fewer_training_genes(split, store.genes, n)
 
 

@@ -21,6 +21,7 @@ from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
 from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
@@ -31,7 +32,6 @@ from diffchrom.prepare.request import PrepareRequest, check_request
 from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import Windows
 from diffchrom.prepare.tracks import Plan
 from diffchrom.processes.executors import ItemPool, item_pool
 from diffchrom.processes.machine import available_threads
@@ -118,7 +118,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     changes = read_all_labels(request.labels, genes, known, summary)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
-    mask = bin_mask(request, genes, window, summary)
+    mask = bin_mask(request, windows, summary)
     with _readers(request, plans, summary) as pool:
         parts = prepare_tracks.read_parts(
             folder, plans, windows, options, pool, summary, mask=mask, draft=True
@@ -211,7 +211,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
-    mask = bin_mask(request, genes, store.window, summary) if new else None
+    mask = bin_mask(request, windows, summary) if new else None
     with _readers(request, new, summary) as pool:
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)

@@ -21,9 +21,10 @@ from diffchrom.errors import DiffchromError, InputError, OutputError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.ids import examples
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import ReadSettings, Source, Windows, file_facts, settings_digest
+from diffchrom.prepare.track_reading import ReadSettings, Source, file_facts, settings_digest
 from diffchrom.processes.executors import ItemPool
 from diffchrom.processes.workers import WorkItem
 from diffchrom.signal.bins import track_chroms

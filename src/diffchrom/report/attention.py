@@ -14,7 +14,6 @@ from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.errors import InputError, RunError
 from diffchrom.files.figures import COLOURS
 from diffchrom.genome.genes import Rows
-from diffchrom.genome.orientation import from_upstream
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
@@ -176,17 +175,11 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
     return Chart("figure5", "Attention to marks", caption, views, 460, 60 + 14 * most, Table(header, rows))
 
 
-def positions(opened: OpenedModel) -> Array:
-    """Middle of every bin, in bases from the TSS, upstream negative."""
-    n_bins = opened.window.n_bins
-    return np.asarray((np.arange(n_bins) - n_bins / 2 + 0.5) * opened.window.bin_size, dtype=np.float64)
-
-
 def attention_around_tss(attended: Sequence[Attended]) -> Chart:
     """Mean bin attention by distance from the TSS, as a heat map a run, up beside down."""
     views = []
     for one in attended:
-        x = positions(one.opened)
+        x = one.opened.window.middles
         names = [f"{s.mark}, {s.block}" for s in one.groups.sequences]
         top = max(float(alpha.max()) for alpha in one.groups.alpha.values())
         traces = [
@@ -277,8 +270,8 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
     at = np.array([row])
     signals = opened.pair.signal(at)
     (batch,) = list(opened.attend_batches(at))
-    alpha = from_upstream(batch.alpha, opened.genes, opened.window, at)[0]
-    x = positions(opened)
+    alpha = opened.windows.from_upstream(batch.alpha, at)[0]
+    x = opened.window.middles
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
         "legend": {"orientation": "h", "y": -0.08},
@@ -301,7 +294,7 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
             traces.append(
                 {
                     "type": "scatter", "mode": "lines", "name": cell, "x": x, "legendgroup": cell,
-                    "y": from_upstream(signal, opened.genes, opened.window, at)[0, j], "yaxis": left,
+                    "y": opened.windows.from_upstream(signal, at)[0, j], "yaxis": left,
                     "line": {"color": COLOURS[(0, 5)[k]], "dash": ("solid", "dot")[k], "width": 1.5},
                     "showlegend": j == 0, "hovertemplate": f"{mark} in {cell}: %{{y:.3g}}<extra></extra>",
                 }

@@ -88,7 +88,7 @@ def cross_validate(
 
 def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
     """Deal the genes, and say so where it could not be done by chromosome."""
-    folds = make_folds(pair.genes, k, seed, 2 * pair.window.flank)
+    folds = make_folds(pair.genes, k, seed, pair.window.width)
     if folds.reason:
         how = "are divided, since too many overlap" if folds.divided else "stay together"
         windows = f"; overlapping windows {how}" if pair.genes.located.any() else ""

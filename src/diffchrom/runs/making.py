@@ -128,7 +128,7 @@ def make(
     RunError, OutputError
         See `open_run_folder`.
     """
-    if warning := find_leakage(pair.genes, pair.parts, pair.window.flank, pair.split).warning():
+    if warning := find_leakage(pair.genes, pair.parts, pair.window, pair.split).warning():
         reporter.note(warning)
     learner = recipe.meet(pair, reporter)
     config = RunConfig(

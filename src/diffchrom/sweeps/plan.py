@@ -293,7 +293,7 @@ def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
     if not plan.folds:
         split = resolve_split(store, plan.split)
         return {seed: [split] for seed in plan.seeds}
-    reach = 2 * store.window.flank
+    reach = store.window.width
     return {seed: make_folds(store.genes, plan.folds, seed, reach).names for seed in plan.seeds}
 
 
