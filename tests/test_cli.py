@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from conftest import make_store
+from conftest import called, make_store
 from diffchrom.cli import main
 from diffchrom.errors import StoreError
 from diffchrom.store.store import Store
@@ -211,3 +211,11 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in error
     refused = run("predict", "run", cwd=tmp_path)
     assert "--resume" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("--pair", "A,B", "--pair=C,D"), ("--seed", "1", "--seed", "2")])
+def test_an_option_of_one_value_given_twice_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(["train", *words]) == 2
+    assert f"{words[0]} is given 2 times; it takes one value" in capsys.readouterr().err
