@@ -17,6 +17,7 @@ import pytest
 
 from diffchrom.cli import main
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.processes import cluster
 from diffchrom.store.store import Store, create
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -100,6 +101,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.1)
+
+
+@pytest.fixture
+def _nothing_stays_beside() -> Iterator[None]:
+    """End the process that a `DaskPool` without a cluster keeps beside this one."""
+    yield
+    if cluster._BESIDE.pool is not None:
+        cluster._BESIDE.pool.close()
 
 
 @dataclass(frozen=True)
