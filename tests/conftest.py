@@ -21,6 +21,7 @@ from diffchrom.config import DEFAULT_VARIANT
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.pairs.choices import parse_pair
 from diffchrom.pairs.pair import Pair
+from diffchrom.processes import cluster
 from diffchrom.runs.folder import Run
 from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store, create
@@ -178,6 +179,14 @@ def running(words: Sequence[object], **options: Any) -> Iterator[subprocess.Pope
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def _nothing_stays_beside() -> Iterator[None]:
+    """End the process that a `DaskPool` without a cluster keeps beside this one."""
+    yield
+    if cluster._BESIDE.pool is not None:
+        cluster._BESIDE.pool.close()
 
 
 @dataclass(frozen=True)

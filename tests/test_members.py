@@ -98,7 +98,7 @@ def child_processes(parent: int) -> list[int]:
         ["ps", "-ww", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True
     )
     lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
-    return [int(pid) for pid, command in lines if "diffchrom.processes.workers" in command]
+    return [int(pid) for pid, command in lines if "diffchrom.processes.pool" in command]
 
 
 @needs_kernel
@@ -108,8 +108,8 @@ def test_side_by_side_or_in_turn_the_bytes_are_the_same(
 ) -> None:
     """Three members on two cores: two at a time, then the last with both cores."""
     started = []
-    give = members.WorkItem
-    monkeypatch.setattr(members, "WorkItem", lambda *item: started.append(item[2]["threads"]) or give(*item))
+    give = members.Call
+    monkeypatch.setattr(members, "Call", lambda *call: started.append(call[2]["threads"]) or give(*call))
     beside = train(job(toy_store), tmp_path / "beside", reporter=(counter := Counter()))
     assert started == [1, 1, 2]
     assert 0 < counter.steps == counter.total

@@ -13,6 +13,7 @@ import pytest
 from conftest import make_genes, make_store
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Window
+from diffchrom.processes.pool import Reply
 from diffchrom.store import soundness as store_soundness
 from diffchrom.store.store import Store, create
 
@@ -194,7 +195,9 @@ def test_metadata_without_checksums_is_walked_through_once(
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "other"
     walks = []
-    monkeypatch.setattr(store_soundness.WorkerPool, "run", lambda *_, **__: walks.append(1) or iter(()))
+    monkeypatch.setattr(
+        store_soundness.LocalPool, "run", lambda *_, **__: walks.append(1) or iter([Reply(0)])
+    )
     for _ in range(3):
         with pytest.raises(StoreError, match="not a diffchrom store"):
             Store(path)

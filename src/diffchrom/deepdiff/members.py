@@ -30,7 +30,7 @@ from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
 from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
-from diffchrom.processes.workers import Wording, WorkerPool, WorkItem, tell
+from diffchrom.processes.pool import Call, LocalPool, Purpose, tell
 from diffchrom.progress import Reporter, Task
 from diffchrom.variants import Variant
 
@@ -38,7 +38,7 @@ from diffchrom.variants import Variant
 #: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).
 WORTH_A_PROCESS = 11_000
 
-_WORDING = Wording(
+_TRAINING = Purpose(
     doing="training it",
     undone="not trained",
     advice="go on with --resume",
@@ -126,24 +126,22 @@ def _side_by_side(
         except OutputError as error:
             reporter.note(f"{error}; the models train one after the other")
             return
-        with WorkerPool(at_a_time, wording=_WORDING) as pool:
+        with LocalPool(at_a_time, purpose=_TRAINING) as pool:
             for first in range(0, len(members), at_a_time):
                 _train_together(members[first : first + at_a_time], pool, task)
     finally:
         remove_leftovers(folder)
 
 
-def _train_together(members: Sequence[Member], pool: WorkerPool, task: Task) -> None:
+def _train_together(members: Sequence[Member], pool: LocalPool, task: Task) -> None:
     """Train members at the same time, with all cores between them."""
-    items = [
-        WorkItem(
-            str(member.folder), f"{__name__}:{fit_apart.__name__}", {"member": member, "threads": threads}
-        )
+    calls = [
+        Call(str(member.folder), fit_apart, {"member": member, "threads": threads})
         for member, threads in zip(members, shares(torch.get_num_threads(), len(members)), strict=True)
     ]
-    for outcome in pool.run(items, time_limit=math.inf, told=lambda _, done: task.advance(*done)):
-        if outcome.error is not None:
-            raise outcome.error
+    for reply in pool.run(calls, time_limit=math.inf, told=lambda _, done: task.advance(*done)):
+        if reply.error is not None:
+            raise reply.error
 
 
 def shares(cores: int, n: int) -> list[int]:

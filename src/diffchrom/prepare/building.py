@@ -31,8 +31,9 @@ from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, m
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import Plan
-from diffchrom.processes.executors import ItemPool, item_pool
+from diffchrom.processes.cluster import dask_pool
 from diffchrom.processes.machine import available_threads
+from diffchrom.processes.pool import LocalPool, Pool
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store
 from diffchrom.store.writer import StoreEditor, creating
@@ -89,10 +90,11 @@ def _remove_orphans(store: Path) -> None:
 
 def _readers(
     request: PrepareRequest, plans: Sequence[Plan], summary: Summary
-) -> AbstractContextManager[ItemPool]:
-    """Workers for these tracks; where there are none to read no cluster is asked, and no process started."""
-    threads = request.threads or available_threads()
-    return item_pool(threads, request.dask if plans else None, summary.reporter)
+) -> AbstractContextManager[Pool]:
+    """Where tracks are read; where there are none to read no cluster is asked, and no process started."""
+    if request.dask is not None and plans:
+        return dask_pool(request.dask, reporter=summary.reporter)
+    return Pool() if request.threads == 1 else LocalPool(request.threads or available_threads())
 
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:

@@ -37,7 +37,7 @@ class PrepareRequest:
     splits : names of splits to store.
     replace : renew what the store has already.
     force : go on where the inputs seem to contradict each other.
-    threads : cores to read tracks with; None is all.
+    threads : cores to read tracks with; None is all. With 1 tracks are read in this process, unguarded.
     dask : address of the Dask scheduler whose workers read the tracks; None reads them here.
     """
 
