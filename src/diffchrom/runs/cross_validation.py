@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files.whole import open_text, output_text, remove_folder
-from diffchrom.metrics import METRICS, bootstrap, evaluate
+from diffchrom.metrics import METRICS
 from diffchrom.pairs.choices import SPLIT_PARTS, resolve_pair
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import PairData, load_pair
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import (
@@ -32,7 +32,7 @@ from diffchrom.runs.folder import (
     new_run_folder,
     run_name,
 )
-from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details
+from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details, part_metrics
 from diffchrom.store.store import Store
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
@@ -167,18 +167,18 @@ def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
     table = _OutOfFold.read(path, runs, store.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
-    known = np.isfinite(table.truth)
-    intervals = bootstrap(table.truth, table.prediction)
+    data = _all_tested(store, runs[0].config)
+    metrics, intervals = part_metrics(replace(data, log2fc=table.truth), table.prediction)
     by_fold = [{"fold": number, **run.config.metrics.get("test", {})} for number, run in enumerate(runs, 1)]
     details: dict[str, Any] = {
         "folds": by_fold,
         "fold_mean": _over_folds(by_fold, np.mean),
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
-        "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+        "test_intervals": intervals,
         "test_coverage": table.coverage(),
-        **_label_details(store, runs[0].config),
+        **label_details(data),
     }
-    metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    metrics = {"test": metrics["test"]}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
     if found:
         counts, values = np.array(found, dtype=np.float64).T
@@ -189,8 +189,8 @@ def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
     return run
 
 
-def _label_details(store: Store, config: RunConfig) -> dict[str, Any]:
-    """What `label_details` says of a run, of all genes: each is a test gene of one fold."""
+def _all_tested(store: Store, config: RunConfig) -> PairData:
+    """A run's labels with all genes as test genes: each is one in one fold."""
     data = load_pair(
         store,
         config.pair,
@@ -199,7 +199,7 @@ def _label_details(store: Store, config: RunConfig) -> dict[str, Any]:
         unit=config.unit or None,
         signal=False,
     )
-    return label_details(replace(data, split=np.full(len(data), SPLIT_PARTS["test"], dtype=np.int8)))
+    return replace(data, split=np.full(len(data), SPLIT_PARTS["test"], dtype=np.int8))
 
 
 def _over_folds(
