@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 
 from diffchrom.cli import main
+from diffchrom.config import DEFAULT_VARIANT
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.pairs.choices import parse_pair
+from diffchrom.pairs.pair import Pair
+from diffchrom.runs.folder import Run
+from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store, create
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -93,6 +98,55 @@ def make_store(
 def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 genes, 20 bins, two marks, two cells, a split; read-only."""
     return make_store(tmp_path_factory.mktemp("toy") / "toy.h5")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe and what of a store it is made on, for tests that change one of these at a time."""
+
+    recipe: Recipe
+    store: Path
+    pair: str | None = None
+    marks: tuple[str, ...] | None = None
+    split: str | None = None
+    unit: str | None = None
+
+    def make(self, out: Path | str | None = None, **options: Any) -> Run:
+        chosen = {"marks": self.marks, "split": self.split, "unit": self.unit}
+        return make(self.recipe, Pair.of(Store(self.store), parse_pair(self.pair), **chosen), out, **options)
+
+    def but(self, **changes: Any) -> Case:
+        """The same with other attributes, of the case or of its recipe."""
+        own = {name: changes.pop(name) for name in list(changes) if name in self.__dataclass_fields__}
+        return replace(self, recipe=replace(self.recipe, **changes), **own)
+
+
+def training(store: Path, name: str = DEFAULT_VARIANT, **changes: Any) -> Case:
+    from diffchrom.deepdiff.training import Training
+
+    return Case(Training(name), Path(store)).but(**changes)
+
+
+def train(
+    case: Case, out: Path | str, *, memory: int | None = None, side_by_side: bool = True, **options: Any
+) -> Run:
+    return case.but(memory=memory, side_by_side=side_by_side).make(out, **options)
+
+
+def fitting(store: Path, name: str, pair: str | None = None, **changes: Any) -> Case:
+    from diffchrom.baselines.fitting import Fitting
+
+    return Case(Fitting(name), Path(store), pair).but(**changes)
+
+
+def predictions_of(
+    run: Run, store: Store, pair: str | None = None, device: str = "auto"
+) -> tuple[Pair, dict[str, np.ndarray]]:
+    """Pair and columns of predictions of all genes of a store."""
+    from diffchrom.deepdiff.opened import open_model
+
+    opened = open_model(run, store, parse_pair(pair), device=device)
+    return opened.pair, opened.predict(np.arange(len(opened.pair))).columns()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:

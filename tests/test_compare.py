@@ -49,8 +49,8 @@ def make_run(
     genes = make_genes(N)
     moved = {name: getattr(genes, name) + genes.tss * (step - 1) for name in ("tss", "tes", "start", "end")}
     data = PairData(
-        pair, ("H3K4me3",), replace(genes, **moved), *(np.zeros((N, 1, 20), np.float32),) * 2, truth,
-        truth * 0, truth, np.tile([0, 1, 2], N // 3).astype(np.int8), unit="counts",
+        pair, ("H3K4me3",), replace(genes, **moved), *(np.zeros((N, 1, 20), np.float32),) * 2,
+        np.tile([0, 1, 2], N // 3).astype(np.int8), truth, truth * 0, truth, unit="counts",
     )  # fmt: skip
     metrics, intervals = part_metrics(data, predicted)
     config = RunConfig(
@@ -67,11 +67,13 @@ def make_run(
         store={"fingerprint": "f" * 64},
         status=FINISHED,
         metrics=metrics,
-        details={"test_intervals": intervals, **label_details(data)} if recorded else {},
+        details={"test_intervals": intervals, **label_details(data, data.genes, data.rows("test"))}
+        if recorded
+        else {},
     )
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, replace(config, **changes))
-    run.save_predictions(prediction_columns(data, predicted))
+    run.save_predictions(prediction_columns(data.genes, data.parts, predicted, data.log2fc))
     run.save_config()
     return run
 

@@ -16,7 +16,7 @@ import pytest
 
 from diffchrom.errors import InputError
 from diffchrom.signal.bigwig import read_header
-from diffchrom.signal.bigwig_native import compiled
+from diffchrom.signal.bigwig_native import DECODER
 from diffchrom.signal.bins import bin_track
 
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "90"))
@@ -66,9 +66,9 @@ def test_damaged_bigwigs_are_read_or_refused_in_one_line(
     shared_data: Path, tmp_path: Path, dialect: str, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kernel == "numpy":
-        monkeypatch.setattr("diffchrom.signal.bins.compiled", lambda: False)
-    elif not compiled():
-        pytest.skip("the compiled decoder was not built")
+        monkeypatch.setattr(DECODER, "_loaded", "not built")
+    elif DECODER.missing:
+        pytest.skip(DECODER.missing)
     source = shared_data / "bigwig_dialects" / dialect
     whole = source.read_bytes()
     chrom, start = windows(source)

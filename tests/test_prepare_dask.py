@@ -24,7 +24,7 @@ from diffchrom.prepare.request import PrepareRequest
 from diffchrom.processes.executors import ClusterLostError, ExecutorPool, Place, dask_place
 from diffchrom.processes.workers import Outcome, WorkItem
 from diffchrom.store.store import Store
-from test_prepare import GENES, write_bigwig, write_gtf
+from test_prepare import GENES, leftovers, write_bigwig, write_gtf
 
 TRACKS = [f"{cell}-{mark}.bw" for cell in ("A1", "B2") for mark in ("H3K4me1", "H3K4me3")]
 PREPARE = ["prepare", "--gtf", "genes.gtf", "--flank", "1000", "--blacklist", "blacklist.bed", "-q"]
@@ -42,10 +42,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-
-
 def test_a_cluster_makes_and_extends_a_store_to_the_same_bytes(
     here: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -58,7 +54,7 @@ def test_a_cluster_makes_and_extends_a_store_to_the_same_bytes(
             made.append((here / "s.h5").rename(here / f"{len(made)}.h5"))
     assert made[0].read_bytes() == made[1].read_bytes()
     assert Store(made[1]).cells() == ("A1", "B2")
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_a_dead_address_is_told_soon_and_leaves_nothing(
@@ -71,7 +67,7 @@ def test_a_dead_address_is_told_soon_and_leaves_nothing(
     assert time.monotonic() - began < 10
     assert f"--dask {address}: no Dask scheduler answers" in capsys.readouterr().err
     assert not (here / "s.h5").exists()
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_a_cluster_is_asked_only_when_there_is_a_track_to_read(
@@ -237,7 +233,7 @@ def test_a_part_that_a_worker_is_writing_outlives_an_interrupt_and_serves_the_ne
     executor.worker.join()
     assert any("read by an earlier prepare" in note for note in prepare(request).notes)
     assert Store("s.h5").cells() == ("A1",)
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_only_old_remains_of_parts_are_taken_for_abandoned(here: Path) -> None:
@@ -256,7 +252,7 @@ def test_only_old_remains_of_parts_are_taken_for_abandoned(here: Path) -> None:
     assert list(parts.iterdir()) == [new]
     os.utime(new, (0, 0))
     assert called(command) != 0
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_items_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffchrom.errors import InputError
-from diffchrom.signal.bigwig_native import compiled
+from diffchrom.signal.bigwig_native import DECODER
 from diffchrom.signal.bigwig_numpy import Intervals
 from diffchrom.signal.bins import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms
 
@@ -31,9 +31,9 @@ DIALECTS = [
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test with the compiled decoder, and without it."""
     if request.param == "numpy":
-        monkeypatch.setattr("diffchrom.signal.bins.compiled", lambda: False)
-    elif not compiled():
-        pytest.skip("the compiled decoder was not built")
+        monkeypatch.setattr(DECODER, "_loaded", "not built")
+    elif DECODER.missing:
+        pytest.skip(DECODER.missing)
     return str(request.param)
 
 

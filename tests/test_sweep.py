@@ -14,6 +14,7 @@ import pytest
 from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.pairs.choices import read_split
 from diffchrom.processes.executors import (
@@ -29,7 +30,7 @@ from diffchrom.processes.executors import (
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
-from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
+from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import read_jobs
 from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
 from diffchrom.sweeps.running import Progress, run_job, run_sweep
@@ -235,7 +236,7 @@ def test_a_defect_in_a_method_costs_its_job_only(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("diffchrom.baselines.fitting.fit_baseline", broken)
+    monkeypatch.setattr("diffchrom.baselines.fitting.fit_and_predict", broken)
     (outcome,) = run_sweep(jobs_of(plan), plan.out, here)
     assert outcome.reason == "ZeroDivisionError: a defect"
 
@@ -335,7 +336,7 @@ def test_sequences_are_those_of_the_papers_blocks() -> None:
 
 @pytest.fixture
 def a_step_takes_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffchrom.sweeps.estimate._step_seconds", lambda *_: 0.010)
+    monkeypatch.setattr("diffchrom.deepdiff.timing.step_seconds", lambda *_: 0.010)
 
 
 @pytest.mark.usefixtures("a_step_takes_10_ms")
@@ -363,9 +364,9 @@ def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(pl
 
 def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     for variant in VARIANTS:
-        assert _step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
     classes = hyperparameters("published", hidden=4, aux_task="classification")
-    assert _step_seconds("aux+siamese", classes, 2, 20, 4) > 0
+    assert step_seconds("aux+siamese", classes, 2, 20, 4) > 0
 
 
 # ---- executors

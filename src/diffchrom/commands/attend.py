@@ -84,9 +84,9 @@ def attend(
         Path | None, _option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
     output: Annotated[
-        Path | None,
-        _option("--output", "-o", help="Write here, not to stdout; a folder for several tracks."),
-    ] = None,
+        Path,
+        _option("--output", "-o", show_default="stdout", help="Write here; a folder for several tracks."),
+    ] = options.STDOUT,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
@@ -110,9 +110,11 @@ def attend(
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.attention import reports
-    from diffchrom.attention.export import ExportOptions, choose_genes, export
+    from diffchrom.attention.export import ExportOptions, export
     from diffchrom.attention.groups import GroupRule
-    from diffchrom.attention.weights import open_attention
+    from diffchrom.deepdiff.opened import open_model
+    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
@@ -120,8 +122,9 @@ def attend(
     wanted = ExportOptions(level, format_, wide, top, min_weight, combine, *names)
     rule = GroupRule(up, down, up_quantile, by) if grouped else None
     opened = Run.open(run)
-    source = open_attention(opened, Store(store), pair=pair, device=device)
-    rows = choose_genes(source, part=split, genes=genes, reporter=console)
+    source = open_model(opened, Store(store), parse_pair(pair), device=device)
+    genome, parts = source.genes, source.pair.parts
+    rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     if rule is not None:
         reports.report_groups(source, rows, rule, output, plot, seed=seed, reporter=console)
     elif check:

@@ -32,7 +32,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
     ] = None,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
     ] = False,
@@ -66,7 +66,7 @@ def compare(
         comparisons = compare_groups(results, resamples=resamples, seed=seed, reporter=console)
     if plot is not None:
         plot_methods(comparisons, plot)
-    for_people = str(output or "-") == "-" and sys.stdout.isatty()
+    for_people = output == options.STDOUT and sys.stdout.isatty()
     if summary:
         tables = summary_tables(comparisons, against)
         if for_people:
@@ -79,7 +79,7 @@ def compare(
         _write(COLUMNS, [result.row() for result in results], output)
 
 
-def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path | None) -> None:
+def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path) -> None:
     from diffchrom.files.tables import format_row
     from diffchrom.files.whole import output_text
 

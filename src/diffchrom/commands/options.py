@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError
 from diffchrom.processes.machine import available_threads
+
+if TYPE_CHECKING:
+    from diffchrom.pairs.pair import Pair
 
 StoreOption = Annotated[
     Path,
@@ -22,8 +25,12 @@ StoreOption = Annotated[
         help="The store.",
     ),
 ]
+STDOUT = Path("-")
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write here instead of stdout; NAME.gz is gzipped.")
+    Path,
+    typer.Option(
+        "--output", "-o", show_default="stdout", help="Write here instead of stdout; NAME.gz is gzipped."
+    ),
 ]
 PairOption = Annotated[
     str | None,
@@ -74,6 +81,23 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
     if not names or len(set(names)) != len(names):
         raise UsageError(f"{value!r}: give names with commas between them, each once")
     return names
+
+
+def open_pair(
+    store: Path, pair: str | None, *, marks: str | None, split: str | None, unit: str | None, folds: int = 0
+) -> Pair:
+    """Find in a store the pair that the options of these names mean; folds make their own splits."""
+    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.pair import Pair
+    from diffchrom.store.store import Store
+
+    return Pair.of(
+        Store(store),
+        parse_pair(pair),
+        marks=split_names(marks),
+        split="" if folds else split,
+        unit=unit,
+    )
 
 
 def check_folds(folds: int, split: str | None) -> None:

@@ -55,6 +55,16 @@ def lines(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[str]:
         yield "".join("\t".join(row) + "\n" for row in zip(*block, strict=True))
 
 
+def joined_lines(batches: Iterable[Mapping[str, npt.NDArray[Any]]]) -> Iterator[str]:
+    """Yield the text of a table that comes in batches of rows: one header, whatever the number of batches."""
+    for number, columns in enumerate(batches):
+        pieces = lines(columns)
+        header = next(pieces)
+        if number == 0:
+            yield header
+        yield from pieces
+
+
 def write_table(stream: IO[str], columns: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write columns of equal length to an open text stream."""
     for piece in lines(columns):

@@ -31,6 +31,7 @@ class PrepareRequest:
     samples : a sample sheet.
     expression : ``FILE`` or ``CELL=FILE``.
     labels : ``A,B=FILE``, tables of changes, B over A.
+    chrom_sizes : chromosome lengths, for reads in text, which tell none.
     deepdiff : a folder in the published DeepDiff format; instead of all of the above.
     blacklist : BED of regions whose bins are set to 0 (``mask``), or whose genes are left out (``drop``).
     splits : names of splits to store.
@@ -47,6 +48,7 @@ class PrepareRequest:
     samples: Path | None = None
     expression: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    chrom_sizes: Path | None = None
     deepdiff: Path | None = None
     flank: int | None = None
     bin_size: int | None = None
@@ -76,9 +78,10 @@ def check_request(request: PrepareRequest) -> None:
     UsageError
     """
     tracks = request.bigwigs or request.reads or request.samples
-    if request.deepdiff is not None and (tracks or request.gtf or request.expression or request.labels):
+    others = tracks or request.expression or request.labels or request.chrom_sizes
+    if request.deepdiff is not None and (others or request.gtf):
         raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
-    if request.deepdiff is None and not (tracks or request.expression or request.labels or request.splits):
+    if request.deepdiff is None and not (others or request.splits):
         raise UsageError(
             "nothing to prepare; give --bigwigs, --reads, --samples, --expression, --labels or --deepdiff"
         )

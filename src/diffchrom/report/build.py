@@ -138,7 +138,7 @@ def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter
         named = f" of {Path(path).name}" if len(paths) > 1 else ""
         parts += [
             Part("table", f"Tracks{named}: coverage and quality", table=data.tracks_table(summary)),
-            Part("chart", chart=data.profiles(summary, held.window.bin_size, f"profiles{number or ''}")),
+            Part("chart", chart=data.profiles(summary, held.window, f"profiles{number or ''}")),
             Part("table", f"Expression{named}", table=data.expression_table(summary)),
             Part("table", f"Splits{named}", table=data.splits_table(summary)),
         ]

@@ -14,7 +14,7 @@ from diffchrom.genome.genes import Genes
 from diffchrom.metrics import MIN_BLOCKS, block_numbers, bootstrap, evaluate, expressed_in_both
 from diffchrom.pairs.choices import PART_NAMES, SPLIT_PARTS
 from diffchrom.pairs.label_noise import noise_ceiling
-from diffchrom.pairs.pair import PairData
+from diffchrom.pairs.pair import Labels, PairData
 
 #: Its columns, a row an epoch; members of an ensemble count from 1.
 HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
@@ -40,36 +40,50 @@ def part_metrics(
     metrics : part of the split (train, valid, test) to metric (and ``n``) to value; None where undefined.
     test_intervals : metric to the ends of its 95% bootstrap interval on the test genes (`metrics.bootstrap`).
     """
-    expressed = expressed_in_both(data.expr_a, data.expr_b, data.unit)
-    metrics: dict[str, dict[str, float | None]] = {}
-    for part in SPLIT_PARTS:
-        rows = data.rows(part)
-        both = None if expressed is None else expressed[rows]
-        values = evaluate(data.log2fc[rows], log2fc_pred[rows], expressed=both)
-        known = {name: value if np.isfinite(value) else None for name, value in values.items()}
-        metrics[part] = {"n": len(rows), **known}
-    test = data.rows("test")
-    both = None if expressed is None else expressed[test]
-    intervals = bootstrap(data.log2fc[test], log2fc_pred[test], _blocks(data, test), expressed=both)
-    return metrics, {name: [interval.low, interval.high] for name, interval in intervals.items()}
+    rows = {part: data.rows(part) for part in SPLIT_PARTS}
+    metrics = {part: metrics_of(data, of_part, log2fc_pred) for part, of_part in rows.items()}
+    return metrics, intervals_of(data, data.genes, rows["test"], log2fc_pred)
 
 
-def _blocks(data: PairData, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.object_]:
-    genes = data.genes.take(rows)
-    return genome_blocks(genes.id, genes.chrom, genes.tss)
+def metrics_of(
+    labels: Labels | PairData, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+) -> dict[str, float | None]:
+    """Number of `rows` and every metric of a prediction of all genes on them; None where undefined."""
+    values = evaluate(labels.log2fc[rows], log2fc_pred[rows], expressed=_expressed(labels, rows))
+    known = {name: value if np.isfinite(value) else None for name, value in values.items()}
+    return {"n": len(rows), **known}
 
 
-def label_details(data: PairData) -> dict[str, Any]:
-    """The part of ``details`` about the test genes: their labels, and how `part_metrics` draws them.
+def intervals_of(
+    labels: Labels | PairData, genes: Genes, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+) -> dict[str, list[float]]:
+    """Ends of the 95% interval of every metric on the genes `rows`, by blocks of neighbours."""
+    intervals = bootstrap(
+        labels.log2fc[rows], log2fc_pred[rows], _blocks(genes, rows), expressed=_expressed(labels, rows)
+    )
+    return {name: [interval.low, interval.high] for name, interval in intervals.items()}
+
+
+def _expressed(labels: Labels | PairData, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
+    return expressed_in_both(labels.expr_a[rows], labels.expr_b[rows], labels.unit)
+
+
+def _blocks(genes: Genes, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.object_]:
+    some = genes.take(rows)
+    return genome_blocks(some.id, some.chrom, some.tss)
+
+
+def label_details(labels: Labels | PairData, genes: Genes, test: npt.NDArray[np.intp]) -> dict[str, Any]:
+    """The part of ``details`` about the rows `test`: their labels, and how `intervals_of` draws them.
 
     Under ``resampled`` stand the numbers of ``blocks`` that are drawn as one and of ``genes`` drawn alone.
     """
-    test = data.rows("test")
-    ceiling = noise_ceiling(data.log2fc[test], None if data.se is None else data.se[test])
+    variance = labels.error_variance
+    ceiling = noise_ceiling(labels.log2fc[test], None if variance is None else variance[test])
     return {
-        "labels": dict(data.labels),
+        "labels": dict(labels.labels),
         "noise_ceiling": ceiling.to_dict() if ceiling else None,
-        "resampled": resampled(_blocks(data, test), data.genes.located[test]),
+        "resampled": resampled(_blocks(genes, test), genes.located[test]),
     }
 
 
@@ -116,22 +130,29 @@ def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+def split_gene_columns(genes: Genes, parts: npt.NDArray[np.int8]) -> dict[str, npt.NDArray[Any]]:
+    """`gene_columns`, and the part of the split that each gene is of."""
+    names = np.array([PART_NAMES[number] for number in parts.tolist()], dtype=object)
+    return gene_columns(genes) | {"split": names}
+
+
 def prediction_columns(
-    data: PairData,
+    genes: Genes,
+    parts: npt.NDArray[np.int8],
     log2fc_pred: npt.NDArray[Any],
+    log2fc: npt.NDArray[np.float64],
     expression: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of a predictions table.
 
     Parameters
     ----------
-    data : the genes, their split and labels.
+    genes, parts, log2fc : the genes, the part of the split that each is of, and their labels.
     log2fc_pred : float [n_genes].
     expression : predictions of the auxiliary heads by cell (``A``, ``B``), each [n_genes]:
         log2(expression + 1) or, for classification, the probability of being above the cell's median.
     """
-    parts = np.array([PART_NAMES[number] for number in data.split.tolist()], dtype=object)
-    columns = gene_columns(data.genes) | {"split": parts, "log2fc_pred": log2fc_pred, "log2fc": data.log2fc}
+    columns = split_gene_columns(genes, parts) | {"log2fc_pred": log2fc_pred, "log2fc": log2fc}
     for block, values in (expression or {}).items():
         columns[f"expr_{block.lower()}_pred"] = values
     return columns

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import importlib.util
-import sys
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.processes.compiled import Extension, declare
 from diffchrom.signal import bigwig
 
 IntArray = npt.NDArray[np.int64]
@@ -23,25 +20,13 @@ _DAMAGE = {1: "a data block shorter than its items", 2: "a data block of unknown
 _NOT_SORTED, _INFINITE = 3, 4
 
 
-@functools.cache
-def _library() -> Any:
-    """The compiled function, or None where it was not built or is for another machine."""
-    spec = importlib.util.find_spec("diffchrom.signal._binning")
-    if spec is None or spec.origin is None or sys.byteorder != "little":
-        return None
-    try:
-        function = ctypes.CDLL(spec.origin).bin_block
-    except (OSError, AttributeError):
-        return None
+def _bind(library: ctypes.CDLL) -> ctypes._NamedFuncPointer:
     integer, address = ctypes.c_int64, ctypes.c_void_p
-    function.argtypes = [ctypes.c_char_p, *[integer] * 6, *[address] * 3, ctypes.POINTER(integer)]
-    function.restype = ctypes.c_int
-    return function
+    arguments: list[type] = [ctypes.c_char_p, *[integer] * 6, *[address] * 3, ctypes.POINTER(integer)]
+    return declare(library.bin_block, ctypes.c_int, *arguments)
 
 
-def compiled() -> bool:
-    """Whether the compiled decoder serves."""
-    return _library() is not None
+DECODER = Extension("diffchrom.signal._binning", "the compiled bigWig decoder", 1, _bind)
 
 
 def bin_blocks(
@@ -73,7 +58,7 @@ def bin_blocks(
     sizes = {header.chrom_ids[name]: size for name, size in header.chrom_sizes.items()}
     chroms, firsts, counts = np.unique(number, return_index=True, return_counts=True)
     rows = dict(zip(chroms.tolist(), zip(firsts.tolist(), counts.tolist(), strict=True), strict=True))
-    function, position = _library(), ctypes.c_int64(0)
+    function, position = DECODER.require(), ctypes.c_int64(0)
     addresses = start.ctypes.data, sums.ctypes.data, covered.ctypes.data
     here, first, count, size = -1, 0, 0, 0
     for block in bigwig.read_blocks(header, *regions):

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.genome.windows import on_chromosome
 from diffchrom.signal import bigwig
-from diffchrom.signal.bigwig_native import Regions, bin_blocks, compiled
+from diffchrom.signal.bigwig_native import DECODER, Regions, bin_blocks
 from diffchrom.signal.bigwig_numpy import Intervals, read_intervals
 
 IntArray = npt.NDArray[np.int64]
@@ -174,17 +175,16 @@ def bin_track(
     number = np.array([header.chrom_ids.get(name, -1) for name in names.tolist()], dtype=np.int64)[inverse]
     length = np.array([header.chrom_sizes.get(name, 0) for name in names.tolist()], dtype=np.int64)[inverse]
     start = np.asarray(start, dtype=np.int64)
-    end = start + n_bins * bin_size
     absent = number < 0
-    clipped = ~absent & ((start < 0) | (end > length))
-    low, high = np.clip(start, 0, length), np.clip(end, 0, length)
+    low, high, beyond = on_chromosome(start, start + n_bins * bin_size, length)
+    clipped = beyond & ~absent
 
     # Windows are handled in genome order, so that each finds its intervals near those of the one before.
     order = np.lexsort((start, number))
     order = order[(~absent & (low < high))[order]]
     number, start, low, high = number[order], start[order], low[order], high[order]
     regions = merge_regions(number, low, high)
-    work = bin_blocks if compiled() and header.order == "<" else _bin_intervals
+    work = bin_blocks if DECODER.missing is None and header.order == "<" else _bin_intervals
     sums, covered = work(header, regions, number, start, n_bins, bin_size)
 
     values = np.zeros((len(absent), n_bins), dtype=np.float32)
