@@ -11,7 +11,7 @@ from diffchrom.baselines.features import both_and_difference, log2_merged
 from diffchrom.baselines.method import Context
 from diffchrom.baselines.methods import METHODS
 from diffchrom.errors import RunError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 
 WITH = ("ridge", "random-forest", "gradient-boosting", "relieff-rf")
 
@@ -19,7 +19,7 @@ WITH = ("ridge", "random-forest", "gradient-boosting", "relieff-rf")
 @pytest.fixture(scope="module")
 def genes(tmp_path_factory):
     store = make_store(tmp_path_factory.mktemp("coefficients") / "store.h5")
-    return examples(load_pair(store, ("A", "B")))
+    return examples(Pair.of(store, ("A", "B")).load())
 
 
 def fitted(name, genes):

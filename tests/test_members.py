@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from conftest import Case, make_store, train, training, wait_for
+from conftest import Case, make_store, running, train, training, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
 from diffchrom.deepdiff.checkpoint import TrainingState
@@ -266,13 +266,12 @@ def test_a_run_that_ends_leaves_no_process_and_can_go_on(
 ) -> None:
     store, whole = long_run
     folder = tmp_path / "run"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-    process = subprocess.Popen([sys.executable, "-c", TRAIN, str(store.path), str(folder)], env=environment)
-    wait_for((folder / "resume.safetensors").exists)
-    workers = child_processes(process.pid)
-    assert len(workers) == 2
-    process.send_signal(how)
-    assert process.wait() != 0
+    with running([sys.executable, "-c", TRAIN, store.path, folder]) as process:
+        wait_for((folder / "resume.safetensors").exists)
+        workers = child_processes(process.pid)
+        assert len(workers) == 2
+        process.send_signal(how)
+        assert process.wait(60) != 0
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     if how == signal.SIGINT:
         assert not list(folder.glob(".*"))

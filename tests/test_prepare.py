@@ -298,6 +298,16 @@ def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -
         prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
 
 
+@pytest.mark.parametrize("asked", [{"flank": 0}, {"bin_size": 0}, {"orient": ""}, {"bin_size": 300}])
+def test_an_impossible_window_is_refused_and_no_default_put_in_its_place(
+    inputs: PrepareRequest, asked: dict[str, object]
+) -> None:
+    (name,) = asked
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+        prepare(replace(inputs, **asked))
+    assert not inputs.store.exists()
+
+
 def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(
     inputs: PrepareRequest, tmp_path: Path
 ) -> None:

@@ -20,13 +20,13 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.baselines.saved import load_fitted, save_fitted
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.files.records import RECORD
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 
 
 @pytest.fixture(scope="module")
 def genes(tmp_path_factory):
     store = make_store(tmp_path_factory.mktemp("saved") / "store.h5")
-    return examples(load_pair(store, ("A", "B")))
+    return examples(Pair.of(store, ("A", "B")).load())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import wait_for
+from conftest import running, wait_for
 from diffchrom.processes.apart import packed, run_apart
 from diffchrom.processes.workers import Outcome, Wording, WorkerPool, WorkItem
 
@@ -164,6 +164,28 @@ def test_a_worker_apart_is_kept_for_the_next_call_but_not_for_long(
     wait_for(lambda: "diffchrom.processes.workers" not in children())
     assert call("process_id").value not in (first, second)
     wait_for(lambda: "diffchrom.processes.workers" not in children())
+
+
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+SLEEP = """
+import subprocess, time
+print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_test_starts_can_be_interrupted_and_is_gone_with_its_block() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a script's background
+    try:
+        with pytest.raises(ZeroDivisionError), running([sys.executable, "-c", SLEEP], **PIPES) as process:
+            sleeper = int(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+            raise ZeroDivisionError
+    finally:
+        signal.signal(signal.SIGINT, before)
+    state = ["ps", "-o", "stat=", "-p", str(sleeper)]
+    wait_for(lambda: subprocess.run(state, capture_output=True, text=True).stdout.strip()[:1] in ("", "Z"))
 
 
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:

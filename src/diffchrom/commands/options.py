@@ -114,6 +114,12 @@ def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] 
     return tuple((words.replace(",", " ") if commas else words).split())
 
 
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the parameter was named on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
     """Return `value`, or raise UsageError with the choices there are."""
     if value not in choices:

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.annotation.chromosomes import read_chrom_sizes
-from diffchrom.config import PREPARE
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
-from diffchrom.genome.genes import Window
 from diffchrom.genome.windows import Windows
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
@@ -100,9 +98,7 @@ def _readers(
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
-    window = Window(
-        request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size, request.orient or PREPARE.orient
-    )
+    window = request.window
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.annotation.reading import blacklisted_bins, read_annotation
-from diffchrom.config import PREPARE
 from diffchrom.errors import InputError, UsageError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
@@ -40,7 +39,7 @@ def annotated_genes(
     (genes, assembly)
         The assembly that the annotation's header names, or empty.
     """
-    biotype = request.biotype or PREPARE.biotype
+    biotype = request.biotypes
     annotation = read_annotation(gtf, biotype=biotype, exclude_chroms=request.exclude_chroms)
     genes = annotation.genes
     summary.note(f"{gtf.name}: {annotation.format}, {len(genes)} genes ({biotype})")
@@ -83,7 +82,7 @@ def row_attrs(request: PrepareRequest) -> dict[str, Any]:
     """Root attributes of a new store: what fixed its rows and masks."""
     assert request.gtf is not None
     selection = {
-        "biotype": request.biotype or PREPARE.biotype,
+        "biotype": request.biotypes,
         "genes_sha256": sha256(request.genes) if request.genes else "",
         "exclude_chroms": list(request.exclude_chroms),
         "min_coverage": request.min_coverage,
