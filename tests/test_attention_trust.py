@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,8 +277,14 @@ def runs(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> list[Run
     ]
 
 
-def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(runs: list[Run], toy_store: Store) -> None:
+def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(
+    runs: list[Run], toy_store: Store, tmp_path: Path
+) -> None:
     assert [run.path.name for run in sibling_runs(runs[0])] == ["s1"]
+    shutil.copytree(runs[0].path.parent, tmp_path / "runs")
+    config = replace(runs[2].config, store={"fingerprint": "of another store"})
+    Run(tmp_path / "runs" / "s1", config).save_config()
+    assert sibling_runs(Run.open(tmp_path / "runs" / "s0")) == []
     source = open_model(runs[0], toy_store)
     with pytest.raises(RunError, match="compare runs of one variant"):
         open_others(source, [runs[1]], toy_store)

@@ -20,6 +20,7 @@ from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -116,7 +117,6 @@ def sample_genes(rows: Rows, size: int, seed: int) -> Rows:
 
 def sibling_runs(run: Run) -> list[Run]:
     """Runs beside `run` that differ from it in nothing but the seed, at most `MAX_OTHERS`."""
-    same = ("kind", "variant", "pair", "marks", "window", "split", "unit", "hyperparameters")
     found: list[Run] = []
     for folder in sorted(run.path.resolve().parent.iterdir()):
         if len(found) == MAX_OTHERS or not folder.is_dir():
@@ -125,9 +125,7 @@ def sibling_runs(run: Run) -> list[Run]:
             other = Run.open(folder)
         except DiffchromError:
             continue  # not every folder beside a run is one
-        if other.config.seed != run.config.seed and all(
-            getattr(other.config, name) == getattr(run.config, name) for name in same
-        ):
+        if differing(run.config, other.config) == ["seed"]:
             found.append(other)
     return found
 
