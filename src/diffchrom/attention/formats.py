@@ -74,7 +74,7 @@ def bin_table(
 
     Parameters
     ----------
-    keep : which of `source.sequences`, by index.
+    keep : which of the `AttentionSource.sequences`, by index.
     """
     yield "\t".join(BIN_COLUMNS).encode() + b"\n"
     genes = source.genes
@@ -271,7 +271,7 @@ def bed_lines(source: AttentionSource, regions: Regions) -> bytes:
 def bed_table(
     source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
 ) -> Iterator[bytes]:
-    """Yield sorted BED of the sequences `keep`, from genes in genome order (`attention.genome_order`)."""
+    """Yield sorted BED of the sequences `keep`, from genes in genome order (`orientation.genome_order`)."""
     window_starts = source.genes.window_starts(source.window.flank)
     held: Regions | None = None
     chrom = None

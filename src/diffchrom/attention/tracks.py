@@ -62,7 +62,7 @@ class _Windows:
 def combine(
     source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
 ) -> Iterator[Stretch]:
-    """Yield the tracks of the sequences `keep` from genes in genome order (`attention.genome_order`).
+    """Yield the tracks of the sequences `keep` from genes in genome order (`orientation.genome_order`).
 
     Parameters
     ----------

@@ -162,7 +162,7 @@ def mean_asymmetry(
 def load_run_data(run: Run, store: Store, pair: str | None = None, *, signal: bool = True) -> PairData:
     """Read what `run` needs from `store`: its marks in its order, for its own pair unless another is named.
 
-    Without `signal` only genes and labels are read (see `dataset.load_pair`).
+    Without `signal` only genes and labels are read (see `pair.load_pair`).
 
     Raises
     ------
@@ -209,7 +209,7 @@ def predict_run(
     Returns
     -------
     data : the genes, with labels where the store has them.
-    columns : the predictions table, one row a gene (`runs.prediction_columns`).
+    columns : the predictions table, one row a gene (`tables.prediction_columns`).
     """
     data = load_run_data(run, store, pair)
     model = load_model(run, resolve_device(device), data.pair)

@@ -111,7 +111,7 @@ class _Gzip:
 
 @contextlib.contextmanager
 def output_bytes(path: str | Path | None) -> Iterator[ByteWriter]:
-    """Open a result for bytes: as `files.output_text`, for what is formatted in bulk."""
+    """Open a result for bytes: as `whole.output_text`, for what is formatted in bulk."""
     if path is None or str(path) == "-":
         sys.stdout.flush()
         yield sys.stdout.buffer

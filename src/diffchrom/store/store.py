@@ -54,7 +54,7 @@ def create(
     chrom_sizes: Mapping[str, int] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Make a store without tracks, replacing nothing; parameters as in `store_writer.creating`."""
+    """Make a store without tracks, replacing nothing; parameters as in `writer.creating`."""
     with creating(path, genes, window, chrom_sizes=chrom_sizes, attrs=attrs):
         pass
     return Store(path)

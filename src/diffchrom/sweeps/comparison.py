@@ -103,7 +103,7 @@ def compare(
 
     Parameters
     ----------
-    results : from `compare.load_results`.
+    results : from `results.load_results`.
     resamples : how often genes are drawn; None is as often as Holm's correction needs to be able to find
         anything (a bootstrap p-value is at least 2 / (resamples + 1)).
     seed : of the draws.
