@@ -124,7 +124,7 @@ def _without_nan(part: Intervals, header: bigwig.Header) -> Intervals:
 def _bin_intervals(
     header: bigwig.Header, regions: Regions, number: IntArray, start: IntArray, n_bins: int, bin_size: int
 ) -> tuple[FloatArray, IntArray]:
-    """What `binning.bin_blocks` does, with numpy, for files and machines that it does not serve."""
+    """What `bigwig_native.bin_blocks` does, with numpy, for files and machines that it does not serve."""
     sums, covered = np.zeros((len(start), n_bins)), np.zeros(len(start), dtype=np.int64)
     width = n_bins * bin_size
     for part in read_intervals(header, *regions):
