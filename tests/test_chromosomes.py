@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.annotation.chromosomes import check_genome, guess_from_genes, match_names
+from diffchrom.annotation.chromosomes import check_genome, guess_from_genes, match_names, read_chrom_sizes
 from diffchrom.annotation.reading import read_annotation
 from diffchrom.errors import InputError
 from diffchrom.genome.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes, from_text
@@ -86,6 +86,9 @@ def test_assemblies_are_told_by_header_accession_and_landmarks(shared_data: Path
     assert from_text("lifted from hg19 to hg38") == ""
     assert from_accessions(["NC_000001.11", "NT_187361.1"]) == "hg38"
     assert from_accessions(["NC_000001.10", "NC_000002.12"]) == ""
+    # Chromosome 2 has a version of its own in both assemblies of the mouse.
+    assert from_accessions(["NC_000067.6", "NC_000068.7", "NC_000086.7"]) == "mm10"
+    assert from_accessions(["NC_000067.7", "NC_000068.8", "NC_000087.8"]) == "mm39"
     annotation = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz")
     assert guess_from_genes(annotation.genes) == "hg19"
     assert annotation.assembly == "hg19"
@@ -106,6 +109,8 @@ def test_landmarks_tell_hg38_from_hg19_and_one_is_not_enough() -> None:
     assert guess_from_genes(hg38.take(np.array([0]))) == ""
     mouse = genes_at(("Trp53", "11", 69_580_358), ("Myc", "15", 61_985_340))
     assert guess_from_genes(mouse) == "mm10"
+    newer = genes_at(("Trp53", "chr11", 69_471_184), ("Myc", "chr15", 61_857_189))
+    assert guess_from_genes(newer) == "mm39"
 
 
 def test_an_hg19_annotation_and_hg38_tracks_are_refused_with_both_sides(shared_data: Path) -> None:
@@ -141,3 +146,65 @@ def test_names_that_never_meet_and_genes_beyond_an_end_are_refused() -> None:
         check_genome(genes, {"x.bw": {"I": 5000, "II": 4000}}, gtf="e.gtf")
     with pytest.raises(InputError, match=r"1 genes start beyond .* b at chr1:6001, where the track has 5000"):
         check_genome(genes, {"x.bw": {"chr1": 5000}}, gtf="e.gtf")
+
+
+def test_tracks_that_tell_no_chromosomes_take_the_lengths_of_the_annotations_assembly() -> None:
+    genes = genes_at(("a", "chr1", 100), ("b", "chrX", 100), ("c", "chrUn_1", 100))
+    genome = check_genome(genes, {"x.tagAlign.gz": {}}, gtf="e.gtf", header="hg19")
+    assert genome.sizes == {"chr1": 249250621, "chrX": 155270560}
+    assert genome.assembly == "hg19"
+    assert genome.notes == ("assembly: hg19 (by its header)", "chromosome lengths: those of hg19")
+    with pytest.raises(InputError, match=r"1 genes start beyond the ends of their chromosomes in hg19"):
+        check_genome(genes_at(("a", "chr21", 90_000_000)), {"x.bed": {}}, gtf="e.gtf", header="hg19")
+
+
+def test_what_tells_no_chromosomes_is_not_said_to_lack_them() -> None:
+    genes = genes_at(("a", "chr1", 100), ("b", "chr2", 100))
+    for tracks in ({"x.bed": {}}, {}):
+        genome = check_genome(genes, tracks, gtf="e.gtf")
+        assert genome.sizes == {}
+        assert not any("no track has" in note for note in genome.notes)
+        assert any("--chrom-sizes" in note for note in genome.notes) == bool(tracks)
+    beside = check_genome(genes, {"x.bed": {}, "y.bw": {"chr1": 5000}}, gtf="e.gtf")
+    assert beside.sizes == {"chr1": 5000}
+    assert beside.notes == ()
+
+
+def test_given_lengths_serve_tracks_that_tell_none_and_must_fit_the_genes() -> None:
+    genes = genes_at(("a", "chr1", 100), ("b", "chr2", 100))
+    lengths = {"g.chrom.sizes": {"1": 5000, "2": 4000, "M": 16}}
+    genome = check_genome(genes, {"x.bed": {}}, gtf="e.gtf", known=lengths)
+    assert genome.sizes == {"chr1": 5000, "chr2": 4000}
+    assert genome.notes == ("chromosome lengths: those of g.chrom.sizes",)
+    with pytest.raises(InputError, match=r"b at chr2:9001, where the track has 4000"):
+        check_genome(genes_at(("b", "chr2", 9000)), {"x.bed": {}}, gtf="e.gtf", known=lengths)
+    with pytest.raises(InputError, match=r"y.bw: chr2 has 9 bases, in g.chrom.sizes 2 has 4000"):
+        check_genome(genes, {"y.bw": {"chr1": 5000, "chr2": 9}}, gtf="e.gtf", known=lengths)
+
+
+def test_chromosome_lengths_are_read_from_chrom_sizes_and_fasta_indexes(shared_data: Path) -> None:
+    path = shared_data / "genome" / "hg38.chrom.sizes"
+    assert read_chrom_sizes(path) == chrom_sizes(path)
+
+
+def test_a_fasta_index_has_lengths_in_its_second_column(tmp_path: Path) -> None:
+    index = tmp_path / "g.fa.fai"
+    index.write_text("chr1\t5000\t6\t60\t61\nchr2\t40\t5090\t60\t61\n")
+    assert read_chrom_sizes(index) == {"chr1": 5000, "chr2": 40}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no chromosome"),
+        ("chr1\t5\nchr2\n", r":2: 'chr2' is not a chromosome's name and its length"),
+        ("chr1\t-5\n", r":1: .* is not a chromosome's name and its length"),
+        ("chr1\t99999999999999\n", r":1: .* is not a chromosome's name and its length"),
+        ("chr1\t5\nchr1\t6\n", r":2: chr1 stands there again"),
+    ],
+)
+def test_a_wrong_table_of_lengths_is_told_by_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "g.chrom.sizes"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_chrom_sizes(path)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import worker_tasks
-from conftest import wait_for
+from conftest import running, wait_for
 from diffchrom.processes.cluster import DaskPool
 from diffchrom.processes.pool import Call, LocalPool, Pool, Purpose, Reply
 
@@ -303,3 +303,25 @@ def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "['InputError', 'InputError']\n"
     assert done.stderr == ""
+
+
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+SLEEP = """
+import subprocess, time
+print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_test_starts_can_be_interrupted_and_is_gone_with_its_block() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a script's background
+    try:
+        with pytest.raises(ZeroDivisionError), running([sys.executable, "-c", SLEEP], **PIPES) as process:
+            sleeper = int(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+            raise ZeroDivisionError
+    finally:
+        signal.signal(signal.SIGINT, before)
+    state = ["ps", "-o", "stat=", "-p", str(sleeper)]
+    wait_for(lambda: subprocess.run(state, capture_output=True, text=True).stdout.strip()[:1] in ("", "Z"))

@@ -16,6 +16,7 @@ import pytest
 
 import worker_tasks
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
@@ -362,6 +363,30 @@ def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -
         prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
 
 
+@pytest.mark.parametrize("asked", [{"flank": 0}, {"bin_size": 0}, {"orient": ""}, {"bin_size": 300}])
+def test_an_impossible_window_is_refused_and_no_default_put_in_its_place(
+    inputs: PrepareRequest, asked: dict[str, object]
+) -> None:
+    (name,) = asked
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+        prepare(replace(inputs, **asked))
+    assert not inputs.store.exists()
+
+
+def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(
+    inputs: PrepareRequest, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("gene_id\nENSG00000000003.9\nN1 # a symbol\nNOBODY\n")
+    result = prepare(replace(inputs, genes=listed))
+    assert result.store.genes.id.tolist() == ["ENSG00000000001", "ENSG00000000003"]
+    assert f"{listed}: 1 genes are not in genes.gtf: NOBODY" in result.notes
+    assert "genes.gtf: 2 genes left out: not in list.txt" in result.notes
+    listed.write_text("NOBODY\n")
+    with pytest.raises(InputError, match=r"none of its 1 genes \(NOBODY\) is in genes.gtf"):
+        prepare(replace(inputs, store=tmp_path / "t.h5", genes=listed))
+
+
 def test_genes_outside_the_assayed_regions_are_left_out_and_counted(inputs: PrepareRequest) -> None:
     for path in inputs.bigwigs:
         with pyBigWig.open(str(path), "w") as track:
@@ -427,6 +452,29 @@ def test_reads_are_counted_beside_bigwigs(inputs: PrepareRequest, tmp_path: Path
     assert not store.signal_attrs("E1", "H3K4me3")["depth"].size
 
 
+def test_a_store_of_text_reads_gets_chromosome_lengths_at_once_or_later(
+    inputs: PrepareRequest, tmp_path: Path
+) -> None:
+    reads = tmp_path / "E1-H3K9me3.tagAlign"
+    reads.write_text("chr1\t9095\t9105\tN\t1000\t+\nchr2\t600\t700\tN\t1000\t-\n")
+    lengths = tmp_path / "g.chrom.sizes"
+    lengths.write_text("".join(f"{chrom}\t{size}\n" for chrom, size in SIZES.items()))
+    request = replace(inputs, bigwigs=(), reads=(reads,), chrom_sizes=lengths)
+    assert prepare(request).store.chrom_sizes == SIZES
+    later = replace(request, store=tmp_path / "later.h5", chrom_sizes=None)
+    store = prepare(later).store
+    assert store.chrom_sizes == {}
+    signal = store.signal("E1", ["H3K9me3"])
+    grown = prepare(PrepareRequest(store=later.store, chrom_sizes=lengths)).store
+    assert grown.chrom_sizes == SIZES
+    np.testing.assert_array_equal(grown.signal("E1", ["H3K9me3"]), signal)
+    assert set(grown.columns_intact().values()) == {True}
+    other = tmp_path / "other.chrom.sizes"
+    other.write_text("chr1\t39\n")
+    with pytest.raises(InputError, match=r"chr1 has 39 bases"):
+        prepare(PrepareRequest(store=later.store, chrom_sizes=other))
+
+
 def test_tracks_of_two_genomes_are_refused_until_forced(inputs: PrepareRequest) -> None:
     write_bigwig(inputs.bigwigs[3], 3, {"chr1": 45_000, "chr2": 30_000})
     with pytest.raises(InputError, match=r"chr1 has 45000 bases.*--force"):
@@ -462,7 +510,7 @@ def test_the_pilot_tracks_give_the_genes_inside_the_regions(shared_data: Path, t
     assert 350 <= store.n_genes <= 370
     assert store.signal_attrs("E003", "H3K4me1")["unit"] == "pvalue"
     genes = store.genes
-    starts = genes.window_starts(10_000)
+    starts = Windows.around(genes, store.window).start
     signal = store.signal("E116", ["H3K4me3"])[:, 0]
     path = shared_data / "roadmap_pilot/E116-H3K4me3.pilot.pval.bigwig"
     for row in range(0, store.n_genes, 10):

@@ -77,7 +77,7 @@ def test_the_command_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
         *("--gtf", "g.gtf", "--bigwigs", "a.bw", "b.bw", "--store", "s.h5", "--bigwigs", "c.bw"),
         *("--expression", "A=x.tsv", "B=y.tsv", "--flank", "500", "--exclude-chroms", "chrY,chrM"),
         *("--split", "random", "--split", "published", "--count", "start", "--threads", "3"),
-        *("--dask", "tcp://host:8786"),
+        *("--dask", "tcp://host:8786", "--chrom-sizes", "hg19.chrom.sizes"),
     )
     assert request.bigwigs == (Path("a.bw"), Path("b.bw"), Path("c.bw"))
     assert request.expression == ("A=x.tsv", "B=y.tsv")
@@ -88,6 +88,7 @@ def test_the_command_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
     assert request.splits == ("random", "published")
     assert request.track_options.settings.count == "start"
     assert request.threads == 3
+    assert request.chrom_sizes == Path("hg19.chrom.sizes")
     assert request.dask == "tcp://host:8786"
 
 

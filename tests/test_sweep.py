@@ -15,6 +15,7 @@ import worker_tasks
 from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.pairs.choices import read_split
 from diffchrom.processes.cluster import ClusterLostError, dask_pool
@@ -23,7 +24,7 @@ from diffchrom.processes.pool import Call, LocalPool, Pool, Reply
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
-from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
+from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import Outcome, read_jobs
 from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
 from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
@@ -228,7 +229,7 @@ def test_a_defect_in_a_method_costs_its_job_only(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("diffchrom.baselines.fitting.fit_baseline", broken)
+    monkeypatch.setattr("diffchrom.baselines.fitting.fit_and_predict", broken)
     (outcome,) = run_sweep(jobs_of(plan), plan.out, here)
     assert outcome.reason == "ZeroDivisionError: a defect"
 
@@ -260,7 +261,7 @@ def test_a_run_of_other_settings_is_not_taken_for_the_job(plan: Plan, here: Pool
     changed = jobs_of(replace(plan, settings={"hidden": 4, "epochs": 2}))
     (outcome,) = run_sweep(changed, plan.out, here)
     assert outcome.status == "failed"
-    assert "other hyperparameters" in outcome.reason
+    assert "other epochs" in outcome.reason
     assert model_bytes(plan.out) == before
 
 
@@ -327,7 +328,7 @@ def test_sequences_are_those_of_the_papers_blocks() -> None:
 
 @pytest.fixture
 def a_step_takes_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffchrom.sweeps.estimate._step_seconds", lambda *_: 0.010)
+    monkeypatch.setattr("diffchrom.deepdiff.timing.step_seconds", lambda *_: 0.010)
 
 
 @pytest.mark.usefixtures("a_step_takes_10_ms")
@@ -355,9 +356,9 @@ def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(pl
 
 def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     for variant in VARIANTS:
-        assert _step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
     classes = hyperparameters("published", hidden=4, aux_task="classification")
-    assert _step_seconds("aux+siamese", classes, 2, 20, 4) > 0
+    assert step_seconds("aux+siamese", classes, 2, 20, 4) > 0
 
 
 # ---- processes

@@ -27,7 +27,7 @@ from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context, Examples
 from diffchrom.baselines.methods import get_method, parse_methods
 from diffchrom.metrics import bootstrap
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.processes.machine import available_threads
 from diffchrom.store.store import Store
 
@@ -66,7 +66,7 @@ def against_libsvm(train: Examples) -> None:
     """One bin, one fold, the published C: the compiled solver beside scikit-learn's SVR."""
     from sklearn.svm import SVR
 
-    signal = svr.flanking_bins(train)[:, :, 75]
+    signal = svr.flanking_bins(train, with_tes=False)[:, :, 75]
     features = Scaler.fit(signal).apply(signal)
     labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
     active = svr.fold_numbers(len(train), 0) != 0
@@ -101,7 +101,7 @@ def main() -> None:
         path = arguments.store or Path(folder) / "segmentation.h5"
         if not path.exists():
             prepare(path)
-        data = load_pair(Store(path), ("E116", "E127"))
+        data = Pair.of(Store(path), ("E116", "E127")).load()
         every = Examples(data.marks, data.signal_a, data.signal_b, data.log2fc, data.expr_a, data.expr_b)
         every = every.take(slice(None))
         train, valid = every.take(data.rows("train")), every.take(data.rows("valid"))

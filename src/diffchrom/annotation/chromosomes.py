@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from diffchrom.errors import InputError
+from diffchrom.files.text import numbered_lines
 from diffchrom.genome.assemblies import ASSEMBLIES, canonical, from_accessions, from_sizes
 from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import examples
@@ -17,6 +19,29 @@ from diffchrom.genome.ids import examples
 _LANDMARK_TOLERANCE = 50_000
 _MIN_LANDMARKS = 2
 FORCE = "or --force to go on"
+
+
+def read_chrom_sizes(path: str | Path) -> dict[str, int]:
+    """Read chromosome lengths in bases: UCSC's ``chrom.sizes``, or a FASTA's index (``.fai``).
+
+    Raises
+    ------
+    InputError
+        When the file is missing or empty, or a line is not a name and a length, or repeats a name.
+    """
+    sizes: dict[str, int] = {}
+    for number, line in numbered_lines(path, "table of chromosome lengths"):
+        fields = line.split()
+        if not fields or line.startswith("#"):
+            continue
+        if len(fields) < 2 or not fields[1].isdigit() or not 0 < int(fields[1]) < 2**40:
+            raise InputError(f"{path}:{number}: {line!r:.60} is not a chromosome's name and its length")
+        if fields[0] in sizes:
+            raise InputError(f"{path}:{number}: {fields[0]} stands there again; each chromosome has one line")
+        sizes[fields[0]] = int(fields[1])
+    if not sizes:
+        raise InputError(f"{path}: holds no chromosome; give a chrom.sizes: a name and a length a line")
+    return sizes
 
 
 def match_names(wanted: Iterable[str], available: Mapping[str, int]) -> dict[str, str]:
@@ -96,8 +121,8 @@ class Genome:
     Attributes
     ----------
     assembly : ``hg19``, ..., or empty where it is none that is known.
-    sizes : the annotation's chromosome names, and lengths by the tracks.
-    names : for each track, the annotation's chromosome names to the track's.
+    sizes : the annotation's chromosome names, and lengths, as far as known.
+    names : for each file that tells its chromosomes, the annotation's names of them to its own.
     notes : what was matched or guessed, one sentence each.
     """
 
@@ -193,14 +218,18 @@ def check_genome(
     *,
     gtf: str,
     header: str = "",
+    known: Mapping[str, Mapping[str, int]] | None = None,
     force: bool = False,
 ) -> Genome:
     """Match the names of chromosomes, and refuse genes and tracks of different genomes.
 
+    Where neither a track nor `known` tells lengths, they are those of the annotation's assembly.
+
     Parameters
     ----------
     genes : of the annotation.
-    tracks : each track's path, and its chromosomes' names and lengths.
+    tracks : each track's path, and its chromosomes' names and lengths; none for a track that tells none.
+    known : lengths from elsewhere (a chrom.sizes, the store that is extended), by its name.
     gtf : the annotation's path, for messages.
     header : assembly that the annotation's header names, or empty.
     force : make notes of contradictions instead of raising.
@@ -211,26 +240,47 @@ def check_genome(
         When a track has none of the genes' chromosomes, lengths contradict each other, genes lie beyond the
         ends of chromosomes, or genes and tracks are of different assemblies.
     """
-    names = _match_tracks(genes, tracks, gtf)
+    told = {label: lengths for label, lengths in {**(known or {}), **tracks}.items() if lengths}
+    guessed, why = guess_genes_assembly(genes, header)
+    by_lengths = _assemblies(told)
+    assembly = guessed if not by_lengths else next(iter(by_lengths)) if len(by_lengths) == 1 else ""
+    if not told and assembly in ASSEMBLIES:
+        told = {assembly: ASSEMBLIES[assembly].sizes}
+    names = _match_tracks(genes, told, gtf)
     sizes: dict[str, int] = {}
     for label, found in names.items():
         for name, theirs in found.items():
-            sizes[name] = max(sizes.get(name, 0), tracks[label][theirs])
-    guessed, why = guess_genes_assembly(genes, header)
+            sizes[name] = max(sizes.get(name, 0), told[label][theirs])
     problems = [
-        _check_lengths(tracks),
-        _check_assembly(tracks, gtf, guessed, why),
-        *(_check_ends(genes, gtf, label, names[label], available) for label, available in tracks.items()),
+        _check_lengths(told),
+        _check_assembly(told, gtf, guessed, why),
+        *(_check_ends(genes, gtf, label, names[label], lengths) for label, lengths in told.items()),
     ]
     wrong = [problem for problem in problems if problem]
     if wrong and not force:
         raise InputError(f"{wrong[0]}, {FORCE}")
-    known = _assemblies(tracks)
-    assembly = next(iter(known)) if len(known) == 1 else "" if known else guessed
-    notes = [_tell_renamed(names, gtf), *(f"--force: {problem}" for problem in wrong)]
-    if assembly:
-        notes.append(f"assembly: {assembly} ({'by the chromosome lengths of the tracks' if known else why})")
-    lacking = Counter(chrom for chrom in genes.chrom if chrom not in sizes)
-    if lacking:
-        notes.append(f"{lacking.total()} genes lie on chromosomes that no track has: {examples(lacking)}")
+    whose = "the tracks" if any(tracks.values()) else ", ".join(told)
+    notes = [
+        _tell_renamed({label: names[label] for label in tracks if label in names}, gtf),
+        *(f"--force: {problem}" for problem in wrong),
+        f"assembly: {assembly} ({f'by the chromosome lengths of {whose}' if by_lengths else why})"
+        if assembly
+        else "",
+        _tell_lengths(genes, tracks, sizes, whose),
+    ]
     return Genome(assembly, sizes, names, tuple(note for note in notes if note))
+
+
+def _tell_lengths(
+    genes: Genes, tracks: Mapping[str, Mapping[str, int]], sizes: Mapping[str, int], whose: str
+) -> str:
+    """Say on how many genes' chromosomes there is no track, or whose lengths serve tracks that tell none."""
+    if tracks and all(tracks.values()):
+        lacking = Counter(chrom for chrom in genes.chrom if chrom not in sizes)
+        if lacking:
+            return f"{lacking.total()} genes lie on chromosomes that no track has: {examples(lacking)}"
+    elif tracks and not any(tracks.values()):
+        if not whose:
+            return "chromosome lengths are not known: reads in text tell none, --chrom-sizes FILE does"
+        return f"chromosome lengths: those of {whose}"
+    return ""

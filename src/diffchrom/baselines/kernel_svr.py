@@ -14,7 +14,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.method import Matrix, Signal, Vector
+from diffchrom.baselines.method import Matrix, Vector
+from diffchrom.genome.genes import Signal
 from diffchrom.processes.compiled import Extension, declare
 
 #: Of the optimality conditions, in units of the standardised label; LIBSVM's default.

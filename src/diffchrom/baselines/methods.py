@@ -33,7 +33,7 @@ METHODS = {
             "the gene's mean over the store's other cells (needs a third cell's expression)",
             "exposes memory of genes in evaluations over several pairs",
             cell_mean,
-            needs=("other cells",),
+            needs_other_cells=True,
         ),
         Method(
             "ridge",
@@ -77,7 +77,7 @@ METHODS = {
             best_bin,
             {"C": _SVR_PENALTIES},
             "training",
-            needs=("tes",),
+            uses_tes=True,
         ),
         Method(
             "svr-two-layer",
@@ -86,7 +86,7 @@ METHODS = {
             two_layer,
             {"C": _SVR_PENALTIES},
             "training",
-            needs=("tes",),
+            uses_tes=True,
         ),
         Method(
             "relieff-rf",

@@ -51,6 +51,9 @@ def prepare(
         str, _tracks("A read counts in every bin it overlaps, or at its 5' end.", metavar="overlap|start")
     ] = PREPARE.count,
     extend: Annotated[int, _tracks("Extend reads to so many bases.", min=0)] = PREPARE.extend,
+    chrom_sizes: Annotated[
+        Path | None, _tracks("Chromosome lengths, which text reads don't tell: name, length.")
+    ] = None,
     min_mapq: Annotated[int, _tracks("Leave out reads of lower quality.", min=0)] = PREPARE.min_mapq,
     expression: Annotated[
         list[str] | None, _expression("Matrix, or one cell's table.", metavar="FILE|CELL=FILE...")
@@ -116,6 +119,7 @@ def prepare(
         samples=samples,
         expression=tuple(expression or ()),
         labels=tuple(labels or ()),
+        chrom_sizes=chrom_sizes,
         deepdiff=deepdiff,
         flank=flank,
         bin_size=bin_size,

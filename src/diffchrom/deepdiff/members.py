@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import build_model, ensemble_size
+from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -27,10 +28,11 @@ from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
-from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
 from diffchrom.processes.pool import Call, LocalPool, Purpose, tell
 from diffchrom.progress import Reporter, Task
+from diffchrom.variants import Variant
 
 #: Genes that a model must be shown in its epochs, ten more for every step, for a process of its own to pay:
 #: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).
@@ -44,15 +46,17 @@ _TRAINING = Purpose(
 )
 
 
-def members_of(folder: Path, variant: str, settings: Hyperparameters, seed: int) -> list[Member]:
-    """All members of the run in `folder`."""
-    size = ensemble_size(variant, settings)
-    return [Member(folder, variant, settings, seed, number) for number in range(size)]
+def members_of(
+    folder: Path, variant: Variant, settings: Hyperparameters, seed: int, module: nn.Module | None = None
+) -> list[Member]:
+    """All members of the run in `folder`; `module` is what is trained where it is somebody's own."""
+    size = variant.ensemble_size(settings.ensemble)
+    return [Member(folder, variant, settings, seed, number, module) for number in range(size)]
 
 
 def fit_members(
     members: Sequence[Member], train_set: Examples, valid_set: Examples, processes: int, reporter: Reporter
-) -> tuple[DeepDiff, list[TrainingState]]:
+) -> tuple[PairModel, list[TrainingState]]:
     """Train every member until patience or epochs run out, from its checkpoint where it has one.
 
     Parameters
@@ -89,7 +93,9 @@ def fit_members(
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):
-        models.append(build_model(member.variant, train_set.a.shape[1], settings).to(train_set.device))
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            model = member.build(train_set.a.shape[1])
+        models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states

@@ -12,7 +12,8 @@ import numpy as np
 
 from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
-from diffchrom.files.tables import format_value
+from diffchrom.files.tables import aligned, format_value
+from diffchrom.genome.genes import Window
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.runs.folder import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
 from diffchrom.runs.tables import describe_labels
@@ -27,9 +28,8 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[s
         return format_value(value)
 
     text = [list(header), *([shown(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-    for row in text:
-        yield "  " + "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+    for line in aligned(text):
+        yield f"  {line}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -199,8 +199,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
     cells = list(dict.fromkeys(track.cell for track in tracks))
     columns = min(3, len(marks))
     figure = Figure(figsize=(4 * columns, 3 * -(-len(marks) // columns)), layout="constrained")
-    flank, bin_size = summary.about["flank"], summary.about["bin_size"]
-    middle = (np.arange(summary.about["n_bins"]) + 0.5) * bin_size - flank
+    middle = Window(summary.about["flank"], summary.about["bin_size"]).middles
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(cells)))
     for i, mark in enumerate(marks):
         axes = figure.add_subplot(-(-len(marks) // columns), columns, i + 1)

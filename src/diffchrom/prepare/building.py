@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffchrom.config import PREPARE
+from diffchrom.annotation.chromosomes import read_chrom_sizes
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
-from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
@@ -30,7 +30,6 @@ from diffchrom.prepare.request import PrepareRequest, check_request
 from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import Windows
 from diffchrom.prepare.tracks import Plan
 from diffchrom.processes.cluster import dask_pool
 from diffchrom.processes.machine import available_threads
@@ -101,14 +100,13 @@ def _readers(
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
-    window = Window(
-        request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size, request.orient or PREPARE.orient
-    )
+    window = request.window
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(
-        tracks, genes, gtf=str(request.gtf), header=header, known={}, force=request.force, summary=summary
-    )
+        tracks, genes, gtf=str(request.gtf), header=header, known=_given_sizes(request), force=request.force,
+        summary=summary,
+    )  # fmt: skip
     options = masking(request)
     plans = prepare_tracks.plan_tracks(tracks, genome, window, request.around, options, summary)
     # Read before the tracks, which may take long: what is wrong should show at once.
@@ -118,7 +116,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     changes = read_all_labels(request.labels, genes, known, summary)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
-    mask = bin_mask(request, genes, window, summary)
+    mask = bin_mask(request, windows, summary)
     with _readers(request, plans, summary) as pool:
         parts = prepare_tracks.read_parts(
             folder, plans, windows, options, pool, summary, mask=mask, draft=True
@@ -135,6 +133,11 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         _fill(editor, request, parts, joined, changes, splits, summary.lines)
     prepare_tracks.remove_parts(folder)
     return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
+
+
+def _given_sizes(request: PrepareRequest) -> dict[str, dict[str, int]]:
+    """Chromosome lengths that the user gave, by their file."""
+    return {str(request.chrom_sizes): read_chrom_sizes(request.chrom_sizes)} if request.chrom_sizes else {}
 
 
 def _fill(
@@ -171,22 +174,25 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     check_same_rows(request, store)
     genes = store.genes
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
-    if tracks and not genes.located.all():
+    if (tracks or request.chrom_sizes) and not genes.located.all():
         raise StoreError(
-            f"{store.path}: its genes have no coordinates (--deepdiff), so no track can be added"
+            f"{store.path}: its genes have no coordinates (--deepdiff): neither tracks nor chromosome "
+            "lengths can be added"
         )
     plans: list[Plan] = []
     options = masking(request)
-    if tracks:
+    sizes = store.chrom_sizes
+    if tracks or request.chrom_sizes:
         genome = prepare_tracks.check_tracks_genome(
             tracks,
             genes,
             gtf=str(request.gtf or store.attrs.get("gtf", store.path)),
             header=str(store.attrs.get("assembly", "")),
-            known={str(store.path): store.chrom_sizes},
+            known={str(store.path): sizes, **_given_sizes(request)},
             force=request.force,
             summary=summary,
         )
+        sizes = genome.sizes | sizes
         plans = prepare_tracks.plan_tracks(tracks, genome, store.window, request.around, options, summary)
     new, unchanged = _sort_out(request, store, plans)
     if unchanged:
@@ -203,14 +209,16 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
-    mask = bin_mask(request, genes, store.window, summary) if new else None
+    mask = bin_mask(request, windows, summary) if new else None
     with _readers(request, new, summary) as pool:
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
-    if parts or expression or changes or splits:
+    if parts or expression or changes or splits or sizes != store.chrom_sizes:
         earlier = json.loads(str(store.attrs.get("notes", "[]")))
         with store.edit() as editor:
+            if sizes != store.chrom_sizes:
+                editor.set_chrom_sizes(sizes)
             _fill(editor, request, parts, expression, changes, splits, [*earlier, *summary.lines])
     prepare_tracks.remove_parts(folder)
     added = [(part.plan.cell, part.plan.mark) for part in parts]

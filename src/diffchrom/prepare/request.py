@@ -31,6 +31,7 @@ class PrepareRequest:
     samples : a sample sheet.
     expression : ``FILE`` or ``CELL=FILE``.
     labels : ``A,B=FILE``, tables of changes, B over A.
+    chrom_sizes : chromosome lengths, for reads in text, which tell none.
     deepdiff : a folder in the published DeepDiff format; instead of all of the above.
     blacklist : BED of regions whose bins are set to 0 (``mask``), or whose genes are left out (``drop``).
     splits : names of splits to store.
@@ -47,6 +48,7 @@ class PrepareRequest:
     samples: Path | None = None
     expression: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    chrom_sizes: Path | None = None
     deepdiff: Path | None = None
     flank: int | None = None
     bin_size: int | None = None
@@ -67,6 +69,19 @@ class PrepareRequest:
     track_options: TrackOptions = field(default_factory=TrackOptions)
     expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
 
+    @property
+    def window(self) -> Window:
+        """The window of a new store."""
+        asked = {name: getattr(self, name) for name in ("flank", "bin_size", "orient")}
+        return Window(
+            **{name: getattr(PREPARE, name) if value is None else value for name, value in asked.items()}
+        )
+
+    @property
+    def biotypes(self) -> str:
+        """Biotypes that a new store keeps, with commas between them."""
+        return PREPARE.biotype if self.biotype is None else self.biotype
+
 
 def check_request(request: PrepareRequest) -> None:
     """Refuse options that make no sense, alone or together, before any file is read.
@@ -76,13 +91,14 @@ def check_request(request: PrepareRequest) -> None:
     UsageError
     """
     tracks = request.bigwigs or request.reads or request.samples
-    if request.deepdiff is not None and (tracks or request.gtf or request.expression or request.labels):
+    others = tracks or request.expression or request.labels or request.chrom_sizes
+    if request.deepdiff is not None and (others or request.gtf):
         raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
-    if request.deepdiff is None and not (tracks or request.expression or request.labels or request.splits):
+    if request.deepdiff is None and not (others or request.splits):
         raise UsageError(
             "nothing to prepare; give --bigwigs, --reads, --samples, --expression, --labels or --deepdiff"
         )
-    window = Window(request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size)
+    window = request.window
     if window.flank < 1 or window.bin_size < 1 or 2 * window.flank % window.bin_size:
         raise UsageError(
             f"--flank {window.flank} --bin-size {window.bin_size}: two flanks must be a whole number of bins"
@@ -92,7 +108,7 @@ def check_request(request: PrepareRequest) -> None:
             raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
     settings = request.track_options.settings
     for option, value, choices in (
-        ("--orient", request.orient or PREPARE.orient, ORIENTATIONS),
+        ("--orient", window.orient, ORIENTATIONS),
         ("--around", request.around, tuple(SIGNAL_GROUPS)),
         ("--control", settings.control, CONTROL_MODES),
         ("--count", settings.count, COUNT_MODES),

@@ -21,12 +21,12 @@ from diffchrom.errors import DiffchromError, InputError, OutputError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.ids import examples
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.track_reading import (
     ReadSettings,
     Source,
-    Windows,
     file_facts,
     read_track,
     settings_digest,
@@ -143,14 +143,13 @@ def check_tracks_genome(
 
     Parameters
     ----------
-    known : chromosome lengths that are known from elsewhere (the store that is extended), by its name.
+    known : chromosome lengths from elsewhere (the store that is extended, a chrom.sizes), by its name.
     """
     paths = dict.fromkeys(
         path for track in tracks for path in (track.path, track.control) if path is not None
     )
     sizes = {str(path): _chrom_sizes(path) for path in paths}
-    told = {label: found for label, found in {**known, **sizes}.items() if found}
-    genome = check_genome(genes, told, gtf=gtf, header=header, force=force)
+    genome = check_genome(genes, sizes, gtf=gtf, header=header, known=known, force=force)
     for note in genome.notes:
         summary.note(note)
     return genome

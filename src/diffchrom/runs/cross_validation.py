@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files.whole import open_text, output_text, remove_folder
-from diffchrom.metrics import METRICS, bootstrap, evaluate
-from diffchrom.pairs.choices import SPLIT_PARTS, resolve_pair
-from diffchrom.pairs.pair import load_pair
+from diffchrom.metrics import METRICS
+from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import (
@@ -26,21 +25,16 @@ from diffchrom.runs.folder import (
     PREDICTIONS,
     TRAINING,
     Run,
-    RunConfig,
     is_broken,
     is_finished,
     new_run_folder,
     run_name,
 )
-from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details
-from diffchrom.store.store import Store
+from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.tables import SUMMARY_COLUMNS, intervals_of, label_details, metrics_of
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
 COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")
-
-#: Makes the run of one fold: ``(split, folder, replace what is there)``.
-MakeRun = Callable[[str, Path, bool], Run]
-
 
 _FOLDER = re.compile(r"fold-[1-9]\d*")
 
@@ -51,15 +45,11 @@ def fold_folder(path: Path, number: int) -> Path:
 
 
 def cross_validate(
-    make_run: MakeRun,
-    store: str | Path,
+    recipe: Recipe,
+    pair: Pair,
     k: int,
-    *,
-    pair: str | None = None,
-    method: str,
-    preset: str = "",
-    seed: int = 0,
     out: str | Path | None = None,
+    *,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> Run:
@@ -70,11 +60,9 @@ def cross_validate(
 
     Parameters
     ----------
-    make_run : trains or fits on a split, going on with what is in the folder.
-    store : path of the store.
+    recipe : what to fit. Its seed also deals genes that cannot be dealt by chromosome.
+    pair : what to fit it on, of whatever split.
     k : number of folds.
-    pair, method, preset, seed : of the runs; they name the folder. The seed also deals genes that cannot be
-        dealt by chromosome.
     out : folder; None is ``runs/`` and a name made of the above.
     force : replace the run that is in `out`.
     reporter : where notes go.
@@ -92,32 +80,32 @@ def cross_validate(
     OutputError
         When `out` holds something else.
     """
-    opened = Store(store)
-    folds = _deal(opened, k, seed, reporter)
-    name = f"{run_name(resolve_pair(opened, pair), method, preset, seed)}.{k}folds"
+    folds = _deal(pair, k, recipe.seed, reporter)
+    name = f"{run_name(pair.cells, recipe.name, recipe.preset, recipe.seed)}.{k}folds"
     path = _folder(Path(out) if out is not None else Path("runs") / name, force)
-    return _finish(path, _run_folds(path, make_run, folds, reporter), folds, opened)
+    return _finish(path, _run_folds(path, recipe, pair, folds, reporter), folds, pair)
 
 
-def _deal(store: Store, k: int, seed: int, reporter: Reporter) -> Folds:
+def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
     """Deal the genes, and say so where it could not be done by chromosome."""
-    folds = make_folds(store.genes, k, seed, 2 * store.window.flank)
+    folds = make_folds(pair.genes, k, seed, pair.window.width)
     if folds.reason:
         how = "are divided, since too many overlap" if folds.divided else "stay together"
-        windows = f"; overlapping windows {how}" if store.genes.located.any() else ""
+        windows = f"; overlapping windows {how}" if pair.genes.located.any() else ""
         reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
     return folds
 
 
-def _run_folds(path: Path, make_run: MakeRun, folds: Folds, reporter: Reporter) -> list[Run]:
+def _run_folds(path: Path, recipe: Recipe, pair: Pair, folds: Folds, reporter: Reporter) -> list[Run]:
     """Make or keep the run of every fold; `path` shows how it stands while some are missing."""
     runs: list[Run] = []
     for number, split in enumerate(folds.names, 1):
         folder = fold_folder(path, number)
         broken = is_broken(folder)
         kept = not broken and is_finished(folder)
+        of_fold = replace(pair, split=split)
         try:
-            runs.append(make_run(split, folder, broken))
+            runs.append(make(recipe, of_fold, folder, resume=not broken, force=broken, reporter=reporter))
         except BaseException:
             with contextlib.suppress(OSError):
                 path.rmdir()  # nothing was begun
@@ -163,22 +151,22 @@ def _start(path: Path, first: Run, folds: Folds) -> Run:
     return Run(path, config)
 
 
-def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
-    table = _OutOfFold.read(path, runs, store.genes.id)
+def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
+    table = _OutOfFold.read(path, runs, pair.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
-    known = np.isfinite(table.truth)
-    intervals = bootstrap(table.truth, table.prediction)
+    labels = replace(pair.labels, log2fc=table.truth)
+    tested = np.flatnonzero(np.isfinite(table.truth))  # each gene is a test gene of one fold
     by_fold = [{"fold": number, **run.config.metrics.get("test", {})} for number, run in enumerate(runs, 1)]
     details: dict[str, Any] = {
         "folds": by_fold,
         "fold_mean": _over_folds(by_fold, np.mean),
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
-        "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+        "test_intervals": intervals_of(labels, pair.genes, tested, table.prediction),
         "test_coverage": table.coverage(),
-        **_label_details(store, runs[0].config),
+        **label_details(labels, pair.genes, tested),
     }
-    metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    metrics = {"test": metrics_of(labels, tested, table.prediction)}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
     if found:
         counts, values = np.array(found, dtype=np.float64).T
@@ -187,19 +175,6 @@ def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
     run = Run(path, replace(started.config, status=FINISHED, metrics=metrics, details=details))
     run.save_config()
     return run
-
-
-def _label_details(store: Store, config: RunConfig) -> dict[str, Any]:
-    """What `label_details` says of a run, of all genes: each is a test gene of one fold."""
-    data = load_pair(
-        store,
-        config.pair,
-        marks=config.marks,
-        split=config.split,
-        unit=config.unit or None,
-        signal=False,
-    )
-    return label_details(replace(data, split=np.full(len(data), SPLIT_PARTS["test"], dtype=np.int8)))
 
 
 def _over_folds(

@@ -25,7 +25,6 @@ from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
 from diffchrom.runs.tables import SUMMARY_COLUMNS
-from diffchrom.store.store import Store
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -127,15 +126,6 @@ def library_versions(*modules: str) -> dict[str, str]:
 
     named = {name: version(name) for name in ("numpy", *modules)}
     return {"diffchrom": __version__, "python": platform.python_version()} | named
-
-
-def describe_store(store: Store, pair: Sequence[str]) -> dict[str, Any]:
-    """The part of ``config.json`` that says which store a run came from."""
-    return {
-        "path": str(store.path.resolve()),
-        "fingerprint": store.fingerprint(pair),
-        "n_genes": store.n_genes,
-    }
 
 
 @dataclass(frozen=True)
@@ -259,48 +249,3 @@ def run_name(pair: Sequence[str], method: str, preset: str, seed: int) -> str:
     """Name of a run that was given none; a colon, which paths should not have, becomes a dash."""
     parts = ("-".join(pair), method.replace(":", "-"), preset, f"seed{seed}")
     return ".".join(part for part in parts if part)
-
-
-#: What must agree for an interrupted run to go on.
-_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters")
-
-
-def open_run_folder(
-    config: RunConfig, out: str | Path | None, *, resume: bool = False, force: bool = False
-) -> Run:
-    """Make the folder of a new run, or find the one to go on with.
-
-    Parameters
-    ----------
-    config : of the run that is to be made.
-    out : the folder; None is ``runs/`` and `run_name`.
-    resume : take an existing run of the same configuration as it is, finished or not.
-    force : replace a run that is already in `out`.
-
-    Raises
-    ------
-    RunError
-        When the run to resume was made with other options or another store.
-    OutputError
-        When `out` is taken.
-    """
-    name = run_name(config.pair, config.variant, config.preset, config.seed)
-    path = Path(out) if out else Path("runs") / name.replace(":", "-")
-    if resume and (path / CONFIG).exists():
-        run = Run.open(path, unfinished=True)
-        # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
-        wanted = RunConfig.from_json(config.to_json())
-        differing = [name for name in _RESUMED if getattr(run.config, name) != getattr(wanted, name)]
-        if run.config.store.get("fingerprint") != wanted.store.get("fingerprint"):  # it may have moved
-            differing.append("store")
-        if differing:
-            raise RunError(
-                f"{path}: was made with other {', '.join(differing)}; give the same options to go on, "
-                "or choose another --out"
-            )
-        return run
-    if not (resume and path.is_dir()):
-        path = new_run_folder(out, name, force=force)
-    run = Run(path, config)
-    run.save_config()
-    return run

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.genome.windows import on_chromosome
 from diffchrom.signal import bigwig
 from diffchrom.signal.blocks import IntArray, Regions, bin_blocks
 
@@ -84,10 +85,9 @@ def bin_track(
     number = np.array([header.chrom_ids.get(name, -1) for name in names.tolist()], dtype=np.int64)[inverse]
     length = np.array([header.chrom_sizes.get(name, 0) for name in names.tolist()], dtype=np.int64)[inverse]
     start = np.asarray(start, dtype=np.int64)
-    end = start + n_bins * bin_size
     absent = number < 0
-    clipped = ~absent & ((start < 0) | (end > length))
-    low, high = np.clip(start, 0, length), np.clip(end, 0, length)
+    low, high, beyond = on_chromosome(start, start + n_bins * bin_size, length)
+    clipped = beyond & ~absent
 
     # Windows are handled in genome order, so that each finds its intervals near those of the one before.
     order = np.lexsort((start, number))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.genome.genes import ORIENTATIONS, Genes, Window
+from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
 from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
@@ -33,7 +33,6 @@ from diffchrom.store.format import (
     MAX_GENES,
     REPLICATES,
     SIGNAL_GROUPS,
-    Signal,
     check_size,
     datasets_in,
     digest,
@@ -123,7 +122,7 @@ class Store:
 
     @cached_property
     def chrom_sizes(self) -> dict[str, int]:
-        """Chromosome lengths in bases, as far as known when the store was made."""
+        """Chromosome lengths in bases, as far as known."""
         with reading(self.path) as file:
             group = file["chrom_sizes"]
             if "name" not in group:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from diffchrom._version import __version__
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.genes import Genes, Signal, Window
 from diffchrom.store.format import (
     COMPRESSION,
     FORMAT,
@@ -23,7 +23,6 @@ from diffchrom.store.format import (
     LABELS,
     REPLICATES,
     SIGNAL_GROUPS,
-    Signal,
     digest,
     reading,
 )
@@ -96,15 +95,12 @@ def creating(
                 _write_strings(group, field.name, values)
             else:
                 _write_column(group, field.name, values)
-        sizes = file.create_group("chrom_sizes")
-        names = np.array(list(chrom_sizes or {}), dtype=object)
-        lengths = np.array(list((chrom_sizes or {}).values()), dtype=np.int64)
-        if len(names):
-            _write_strings(sizes, "name", names)
-            _write_column(sizes, "length", lengths)
+        file.create_group("chrom_sizes")
+        editor = StoreEditor(file, path, len(genes), window)
+        editor.set_chrom_sizes(chrom_sizes or {})
         file.create_group("cells", track_order=True)
         file.create_group("splits", track_order=True)
-        yield StoreEditor(file, path, len(genes), window)
+        yield editor
 
 
 class StoreEditor:
@@ -245,6 +241,14 @@ class StoreEditor:
         group = self._group("splits")
         chunks = (self.n_genes,)
         self._put(group, _check_name("split", name), np.asarray(values, np.int8), chunks, attrs, replace)
+
+    def set_chrom_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Set the lengths of all chromosomes that are known, in bases."""
+        group = self._file["chrom_sizes"]
+        group.clear()
+        if sizes:
+            _write_strings(group, "name", np.array(list(sizes), dtype=object))
+            _write_column(group, "length", np.array(list(sizes.values()), dtype=np.int64))
 
     def set_attrs(self, attrs: Mapping[str, Any]) -> None:
         """Set root attributes (what a `prepare` understood, dropped or guessed)."""

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
+from diffchrom.pairs.pair import Pair
 from diffchrom.processes.pool import Call, Pool, Purpose
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FINISHED, Run, is_broken
+from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store
 from diffchrom.sweeps.folder import FAILED, JOBS, JobTable, Outcome, status_of
 from diffchrom.sweeps.plan import Job
@@ -111,32 +113,29 @@ def _peak_memory_mb() -> float:
 
 def _make_run(job: Job, folder: Path, threads: int) -> Run:
     """Make the run by the same call as `train` and `baseline`, after checking that the store is the same."""
-    fingerprint = Store(job.store).fingerprint(job.pair)
+    store = Store(job.store)
+    fingerprint = store.fingerprint(job.pair)
     if fingerprint != job.fingerprint:
         raise StoreError(
             f"{job.store}: {','.join(job.pair)} is not what the sweep was started on (fingerprint "
             f"{fingerprint[:12]}, not {job.fingerprint[:12]}); all workers must see the same store"
         )
     broken = is_broken(folder)
-    pair = ",".join(job.pair)
+    pair = Pair.of(store, job.pair, marks=job.marks, split=job.split, unit=job.unit)
+    return make(_recipe(job, threads), pair, folder, resume=not broken, force=broken)
+
+
+def _recipe(job: Job, threads: int) -> Recipe:
     if job.settings is None:
-        from diffchrom.baselines.fitting import BaselineJob, fit_baseline
+        from diffchrom.baselines.fitting import Fitting
 
-        baseline = BaselineJob(
-            job.store, job.method, pair, job.marks, split=job.split, unit=job.unit, seed=job.seed
-        )
-        return fit_baseline(baseline, folder, threads=threads, resume=not broken, force=broken)
-    import torch
+        return Fitting(job.method, job.seed, threads)
+    from diffchrom.deepdiff.building import use_threads
+    from diffchrom.deepdiff.training import Training
 
-    from diffchrom.deepdiff.training import TrainingJob, train
-
-    torch.set_num_threads(threads)
-    training = TrainingJob(
-        job.store, job.method, job.preset, job.settings, pair, job.marks, job.split, job.unit,
-        job.seed, job.device,
-    )  # fmt: skip
+    use_threads(threads)
     # Its memory is estimated and measured as that of one process.
-    return train(training, folder, resume=not broken, force=broken, side_by_side=False)
+    return Training(job.method, job.preset, job.settings, job.seed, job.device, side_by_side=False)
 
 
 def pending_jobs(jobs: Sequence[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
