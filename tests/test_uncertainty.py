@@ -44,8 +44,8 @@ def test_ninety_percent_of_new_genes_lie_inside(n: int) -> None:
     ]
     # Exchangeable genes: at least 0.9 on average, at most 1/(n + 1) more; 40 repeats leave this much noise.
     noise = 3 * math.sqrt(0.09 * (1 / n + 1 / 2000) / 40)
-    slack = 0.01 if n >= 50 else 0  # the widths are fitted on the same genes
-    assert 0.9 - noise - slack < np.mean(shares) < 0.9 + 1 / (n + 1) + noise
+    slack = 1 / n if n >= 50 else 0  # widths that were fitted on fewer genes miss by more
+    assert 0.9 - noise < np.mean(shares) < 0.9 + 1 / (n + 1) + slack + noise
 
 
 def test_ninety_percent_of_every_kind_of_gene_lie_inside() -> None:
