@@ -65,6 +65,11 @@ def test_metrics_are_of_all_genes_and_of_each_fold(folder: Path, name: str) -> N
     assert [fold["pearson"] for fold in run.config.details["folds"]] == by_fold
     assert run.config.details["fold_mean"]["pearson"] == pytest.approx(np.mean(by_fold))
     assert run.config.details["fold_sd"]["pearson"] == pytest.approx(np.std(by_fold, ddof=1))
+    if name == "model":
+        inside = whole["log2fc"].between(whole["lo90"], whole["hi90"])
+        assert run.config.details["coverage"]["all"]["coverage"] == pytest.approx(inside.mean())
+    else:
+        assert run.config.details["coverage"] == {}
 
 
 def test_the_noise_ceiling_is_of_the_genes_of_known_error_alone(

@@ -142,6 +142,15 @@ def test_a_run_of_several_models_predicts_what_it_recorded(toy_store: Store, tmp
     for name in ("log2fc_pred", "log2fc_sd", "lo90", "hi90"):
         np.testing.assert_allclose(table[name], columns[name], rtol=1e-5, atol=1e-5)
     assert (table["log2fc_sd"] > 0).all()
+    tested = table[table["split"] == "test"]
+    strata = run.config.details["coverage"]
+    inside = tested["log2fc"].between(tested["lo90"], tested["hi90"])
+    assert strata["all"]["coverage"] == pytest.approx(inside.mean())
+    assert strata["expressed_in_both"]["n"] > 0
+    larger = tested[["expr_a_pred", "expr_b_pred"]].max(axis=1)
+    lowest = larger <= larger.quantile(0.2)
+    assert strata["expression_1"]["n"] == lowest.sum()
+    assert strata["expression_1"]["coverage"] == pytest.approx(inside[lowest].mean())
     swapped = predictions_of(run, toy_store, pair="B2,A1")[1]["log2fc_pred"]
     np.testing.assert_allclose(swapped, -columns["log2fc_pred"], atol=1e-5)
     history = pd.read_csv(run.path / "history.tsv", sep="\t")

@@ -30,6 +30,7 @@ from diffchrom.errors import RunError, StoreError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import SPLIT_PARTS, has_split
+from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
@@ -110,9 +111,10 @@ class GenePredictions:
     ) -> GenePredictions:
         """Give predictions their intervals."""
         unknown = np.full(len(rows), np.nan)
-        low, high = (
-            calibration.interval(predicted.log2fc, predicted.sd) if calibration else (unknown, unknown)
-        )
+        low, high = unknown, unknown
+        if calibration:
+            larger = larger_expression(predicted.expression)
+            low, high = calibration.interval(predicted.log2fc, larger, predicted.sd)
         return cls(pair, rows, **vars(predicted), low=low, high=high)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:

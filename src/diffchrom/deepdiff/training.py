@@ -28,11 +28,13 @@ from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
-from diffchrom.deepdiff.uncertainty import Calibration, coverage
+from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import StoreError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
+from diffchrom.pairs.choices import SPLIT_PARTS
+from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.transform import Transform, pieces
 from diffchrom.progress import Reporter
@@ -161,10 +163,11 @@ class TrainingLearner:
             model, self.pair, self.transform, self.recipe.settings, has_expression=bool(self.data.unit)
         )
         predicted = _predict(opened, self.data, reporter)
-        truth, valid, test = self.data.log2fc, self.data.rows("valid"), self.data.rows("test")
-        calibration = Calibration.fit(truth[valid], predicted.log2fc[valid], predicted.sd[valid])
+        larger, test = larger_expression(predicted.expression), self.data.rows("test")
+        validated = np.where(self.data.parts == SPLIT_PARTS["valid"], self.data.log2fc, np.nan)
+        calibration = Calibration.fit(validated, predicted.log2fc, larger)
         genes = GenePredictions.of(self.pair, np.arange(len(self.data)), predicted, calibration)
-        covered = coverage(truth[test], genes.low[test], genes.high[test])
+        strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
         notes, further = [], {}
         if not model.variant.antisymmetric:
             further["asymmetry"] = _mean_asymmetry(opened, self.data, test, predicted.log2fc)
@@ -172,10 +175,10 @@ class TrainingLearner:
                 "exchanging the cells does not quite negate the prediction; mean asymmetry "
                 f"|f(A, B) + f(B, A)| / 2 of the test genes {further['asymmetry']:.3f}"
             )
-        if np.isfinite(covered):
+        if strata:
             notes.append(
                 f"{calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "
-                f"cover {covered:.1%} of {len(test)} test genes"
+                f"cover {strata['all']['coverage']:.1%} of {strata['all']['n']} test genes"
             )
         else:
             notes.append("too few validation or test genes for prediction intervals")
@@ -183,7 +186,7 @@ class TrainingLearner:
             "epochs": states[-1].epoch,
             "best_epoch": states[-1].best_epoch,
             "calibration": calibration.to_dict(),
-            "test_coverage": covered,
+            "coverage": strata,
         }
         return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 

@@ -9,10 +9,12 @@ from diffchrom.metrics.intervals import (
     student_interval,
 )
 from diffchrom.metrics.measures import (
+    DIRECTION_THRESHOLD,
     EXPRESSED_FROM,
     METRICS,
     Metric,
     auprc,
+    cells_expressing,
     evaluate,
     expressed_in_both,
     mse,
@@ -25,6 +27,7 @@ from diffchrom.metrics.measures import (
 from diffchrom.metrics.resampling import MIN_BLOCKS, Resamples, block_numbers
 
 __all__ = [
+    "DIRECTION_THRESHOLD",
     "EXPRESSED_FROM",
     "METRICS",
     "MIN_BLOCKS",
@@ -35,6 +38,7 @@ __all__ = [
     "auprc",
     "block_numbers",
     "bootstrap",
+    "cells_expressing",
     "evaluate",
     "expressed_in_both",
     "mse",

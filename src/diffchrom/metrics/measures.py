@@ -34,8 +34,8 @@ TOP = 100
 EXPRESSED_FROM: Mapping[str, float] = {"rpkm": 0.5, "fpkm": 0.5, "tpm": 0.5, "cpm": 0.5, "counts": 10.0}
 
 
-def expressed_in_both(expr_a: Array, expr_b: Array, unit: str) -> Mask | None:
-    """Tell which genes both cells express.
+def cells_expressing(expr_a: Array, expr_b: Array, unit: str) -> npt.NDArray[np.int8] | None:
+    """Count the cells of a pair that express each gene.
 
     Parameters
     ----------
@@ -44,12 +44,18 @@ def expressed_in_both(expr_a: Array, expr_b: Array, unit: str) -> Mask | None:
 
     Returns
     -------
-    bool array [n], or None where the unit is none of `EXPRESSED_FROM`.
+    int8 array [n] of 0, 1 and 2, or None where the unit is none of `EXPRESSED_FROM`.
     """
     if unit not in EXPRESSED_FROM:
         return None
     least = np.log2(EXPRESSED_FROM[unit] + 1)
-    return np.asarray((expr_a >= least) & (expr_b >= least))
+    return np.asarray(np.add(expr_a >= least, expr_b >= least, dtype=np.int8))
+
+
+def expressed_in_both(expr_a: Array, expr_b: Array, unit: str) -> Mask | None:
+    """Tell which genes both cells express; parameters and None as of `cells_expressing`."""
+    cells = cells_expressing(expr_a, expr_b, unit)
+    return None if cells is None else cells == 2
 
 
 @dataclass(frozen=True)

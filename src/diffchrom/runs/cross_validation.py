@@ -16,6 +16,7 @@ import numpy.typing as npt
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files.whole import open_text, output_text, remove_folder
 from diffchrom.metrics import METRICS
+from diffchrom.pairs.coverage import coverage_by_stratum
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
@@ -163,7 +164,9 @@ def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
         "fold_mean": _over_folds(by_fold, np.mean),
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
         "test_intervals": intervals_of(labels, pair.genes, tested, table.prediction),
-        "test_coverage": table.coverage(),
+        "coverage": coverage_by_stratum(
+            labels, tested, table.prediction, table.low, table.high, table.larger_expression
+        ),
         **label_details(labels, pair.genes, tested),
     }
     metrics = {"test": metrics_of(labels, tested, table.prediction)}
@@ -210,6 +213,10 @@ def _interval(run: Run) -> tuple[float | None, float | None]:
     return low, high
 
 
+#: Columns of predictions that are looked at, in the order of `_OutOfFold`.
+_READ = ("log2fc", "log2fc_pred", "lo90", "hi90", "expr_a_pred", "expr_b_pred")
+
+
 @dataclass(frozen=True)
 class _OutOfFold:
     """Each gene's line of the predictions table of the fold in which it was tested.
@@ -217,7 +224,8 @@ class _OutOfFold:
     Attributes
     ----------
     header, lines : text, without line ends.
-    truth, prediction, low, high : float64 [n_genes]; NaN where unknown.
+    truth, prediction, low, high, expression_a, expression_b : float64 [n_genes]
+        Measured change, what is predicted, and both predicted expressions; NaN where unknown.
     """
 
     header: str
@@ -226,6 +234,8 @@ class _OutOfFold:
     prediction: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
+    expression_a: npt.NDArray[np.float64]
+    expression_b: npt.NDArray[np.float64]
 
     @classmethod
     def read(cls, path: Path, runs: list[Run], ids: npt.NDArray[np.object_]) -> _OutOfFold:
@@ -244,20 +254,18 @@ class _OutOfFold:
         whole = {number: row for rows in tested.values() for number, row in rows.items()}
         table = [whole[number] for number in sorted(whole)]
         try:
-            columns = {
-                name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")
-            }
+            columns = [_numbers(header, table, name) for name in _READ]
         except ValueError as error:
             raise RunError(
                 f"{path}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
             ) from error
-        return cls("\t".join(header), ["\t".join(row) for row in table], *columns.values())
+        return cls("\t".join(header), ["\t".join(row) for row in table], *columns)
 
-    def coverage(self) -> float:
-        """Share of the genes with known truth inside their interval; NaN where there are no intervals."""
-        known = np.isfinite(self.truth) & np.isfinite(self.low)
-        inside = (self.truth >= self.low) & (self.truth <= self.high)
-        return float(inside[known].mean()) if known.any() else float("nan")
+    @property
+    def larger_expression(self) -> npt.NDArray[np.float64] | None:
+        """The larger of the two predicted expressions [n_genes]; None where none is predicted."""
+        larger = np.maximum(self.expression_a, self.expression_b)
+        return None if np.isnan(larger).all() else larger
 
 
 def _read_tested(folder: Path, ids: npt.NDArray[np.object_]) -> tuple[list[str], dict[int, list[str]]]:
