@@ -124,7 +124,7 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     outputs = [member(a, b) for member in members]
     stacked = torch.stack([output.log2fc for output in outputs])
     torch.testing.assert_close(together.log2fc, stacked.mean(0))
-    torch.testing.assert_close(together.log2fc_sd, stacked.std(0))
+    torch.testing.assert_close(together.log2fc_spread, stacked.std(0))
     for block in ("A", "B"):
         torch.testing.assert_close(
             together.alpha[block], torch.stack([output.alpha[block] for output in outputs]).mean(0)
@@ -137,11 +137,11 @@ def test_a_run_of_several_models_predicts_what_it_recorded(toy_store: Store, tmp
     assert isinstance(model, Ensemble)
     assert len(model.members) == 2
     table = pd.read_csv(run.path / "predictions.tsv", sep="\t")
-    assert list(table.columns[-3:]) == ["log2fc_sd", "lo90", "hi90"]
+    assert list(table.columns[-3:]) == ["log2fc_spread", "lo90", "hi90"]
     columns = predictions_of(run, toy_store)[1]
-    for name in ("log2fc_pred", "log2fc_sd", "lo90", "hi90"):
+    for name in ("log2fc_pred", "log2fc_spread", "lo90", "hi90"):
         np.testing.assert_allclose(table[name], columns[name], rtol=1e-5, atol=1e-5)
-    assert (table["log2fc_sd"] > 0).all()
+    assert (table["log2fc_spread"] > 0).all()
     tested = table[table["split"] == "test"]
     strata = run.config.details["coverage"]
     inside = tested["log2fc"].between(tested["lo90"], tested["hi90"])
@@ -156,7 +156,7 @@ def test_a_run_of_several_models_predicts_what_it_recorded(toy_store: Store, tmp
     history = pd.read_csv(run.path / "history.tsv", sep="\t")
     assert history["member"].tolist() == [1, 1, 2, 2]
     one = train(training(toy_store.path, settings=replace(QUICK, ensemble=1)), tmp_path / "one")
-    assert pd.read_csv(one.path / "predictions.tsv", sep="\t")["log2fc_sd"].isna().all()
+    assert pd.read_csv(one.path / "predictions.tsv", sep="\t")["log2fc_spread"].isna().all()
 
 
 def test_one_cycle_rises_and_falls_and_the_published_rate_is_constant() -> None:

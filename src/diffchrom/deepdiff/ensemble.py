@@ -38,7 +38,7 @@ class Ensemble(PairModel):
             embeddings=_means(outputs, lambda output: output.embeddings),
             alpha=_means(outputs, lambda output: output.alpha),
             beta=_means(outputs, lambda output: output.beta),
-            log2fc_sd=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
+            log2fc_spread=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
         )
 
 

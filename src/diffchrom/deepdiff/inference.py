@@ -24,13 +24,13 @@ class Predictions:
     log2fc : float32 [n_genes]
     expression : dict of cell (A, B) to float32 [n_genes]
         log2(expression + 1), or the probability of the upper class; empty without auxiliary tasks.
-    sd : float32 [n_genes]
+    spread : float32 [n_genes]
         Standard deviation of log2fc over the members of an ensemble; NaN for a single model.
     """
 
     log2fc: npt.NDArray[np.float32]
     expression: dict[str, npt.NDArray[np.float32]]
-    sd: npt.NDArray[np.float32]
+    spread: npt.NDArray[np.float32]
 
     @classmethod
     def concatenate(cls, pieces: Sequence[Predictions]) -> Predictions:
@@ -43,7 +43,7 @@ class Predictions:
                 cell: np.concatenate([piece.expression[cell] for piece in pieces])
                 for cell in pieces[0].expression
             },
-            np.concatenate([piece.sd for piece in pieces]),
+            np.concatenate([piece.spread for piece in pieces]),
         )
 
 
@@ -79,7 +79,7 @@ def _as_arrays(output: Output) -> Predictions:
     return Predictions(
         _array(output.log2fc),
         {cell: _array(values) for cell, values in predicted.items()},
-        _array(unknown if output.log2fc_sd is None else output.log2fc_sd),
+        _array(unknown if output.log2fc_spread is None else output.log2fc_spread),
     )
 
 

@@ -37,7 +37,7 @@ class Output:
         Bin attention; every row sums to 1.
     beta : dict of Level II block (main, A, B) to Tensor [batch, n_sequences]
         Mark attention; every row sums to 1.
-    log2fc_sd : Tensor [batch], or None
+    log2fc_spread : Tensor [batch], or None
         Standard deviation of log2fc over the members of an ensemble.
     """
 
@@ -46,7 +46,7 @@ class Output:
     embeddings: dict[str, Tensor]
     alpha: dict[str, Tensor]
     beta: dict[str, Tensor]
-    log2fc_sd: Tensor | None = None
+    log2fc_spread: Tensor | None = None
 
 
 class Encoder(nn.Module):

@@ -92,7 +92,7 @@ class GenePredictions:
     Attributes
     ----------
     pair, rows : the genes, as rows of the pair's store.
-    log2fc, expression, sd : as of `Predictions`.
+    log2fc, expression, spread : as of `Predictions`.
     low, high : float64 [n]
         Ends of the prediction intervals; NaN where there is no calibration.
     """
@@ -101,7 +101,7 @@ class GenePredictions:
     rows: Rows
     log2fc: npt.NDArray[np.float32]
     expression: dict[str, npt.NDArray[np.float32]]
-    sd: npt.NDArray[np.float32]
+    spread: npt.NDArray[np.float32]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
 
@@ -114,7 +114,7 @@ class GenePredictions:
         low, high = unknown, unknown
         if calibration:
             larger = larger_expression(predicted.expression)
-            low, high = calibration.interval(predicted.log2fc, larger, predicted.sd)
+            low, high = calibration.interval(predicted.log2fc, larger, predicted.spread)
         return cls(pair, rows, **vars(predicted), low=low, high=high)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
@@ -126,7 +126,7 @@ class GenePredictions:
             self.pair.labels.log2fc[self.rows],
             self.expression,
         )
-        return columns | dict(zip(UNCERTAINTY_COLUMNS, (self.sd, self.low, self.high), strict=True))
+        return columns | dict(zip(UNCERTAINTY_COLUMNS, (self.spread, self.low, self.high), strict=True))
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class OpenedModel:
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
         """Predict the genes `rows` of the store."""
         pieces = [
-            Predictions(piece.log2fc, piece.expression, piece.sd)
+            Predictions(piece.log2fc, piece.expression, piece.spread)
             for piece in self.predict_batches(rows, reporter)
         ]
         return GenePredictions.of(self.pair, rows, Predictions.concatenate(pieces), self.calibration)

@@ -30,7 +30,7 @@ Array = npt.NDArray[np.float64]
 
 #: Nominal coverage of the intervals, and the names of their ends in tables.
 LEVEL = 0.9
-COLUMNS = ("log2fc_sd", "lo90", "hi90")
+COLUMNS = ("log2fc_spread", "lo90", "hi90")
 
 #: Groups by predicted expression, at most.
 GROUPS = 5
