@@ -38,12 +38,13 @@ def predict(
     from diffchrom.deepdiff.opened import open_model
     from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
-    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
     opened = open_model(Run.open(run), Store(store), parse_pair(pair), device=device)
+    console.note(direction(opened.pair.cells))
     genome, parts = opened.genes, opened.pair.parts
     rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffchrom.files.tables import format_row
+from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import Reporter
 from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
@@ -25,6 +26,8 @@ def make_and_print(
     header: bool = True,
 ) -> None:
     """Make a run, or one for each of some folds, and print its accuracy on test genes."""
+    if header:
+        console.note(direction(pair.cells))
     if folds:
         run = cross_validate(recipe, pair, folds, out, force=force, reporter=console)
         print_cross_validation(run, console, header=header)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffchrom.errors import StoreError
+from diffchrom.pairs.choices import direction
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report import comparison as methods
 from diffchrom.report import data, results
@@ -97,7 +98,7 @@ def open_stores(
 
 
 def _summary(found: Sequence[Result], comparisons: Sequence[Comparison]) -> Section:
-    sentences, parts = [], []
+    sentences, parts = [f"{direction(*(result.pair for result in found))}."], []
     if len(comparisons) > 1:
         sentences.append(
             f"These runs are of {len(comparisons)} groups that cannot be compared with one another, as they "
