@@ -108,7 +108,7 @@ def attend(
 
     made = Run.open(run)
     opened = open_model(made, Store(store), parse_pair(pair), device=device)
-    console.note(direction(opened.pair.cells))
     parts = opened.pair.parts
     rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
     mode.execute(Request(made, opened, rows, values, console), wanted)
+    console.note(direction(opened.pair.cells))

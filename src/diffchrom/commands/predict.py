@@ -44,8 +44,8 @@ def predict(
     from diffchrom.store.store import Store
 
     opened = open_model(Run.open(run), Store(store), parse_pair(pair), device=device)
-    console.note(direction(opened.pair.cells))
     genome, parts = opened.genes, opened.pair.parts
     rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:
         stream.writelines(joined_lines(piece.columns() for piece in opened.predict_batches(rows, console)))
+    console.note(direction(opened.pair.cells))

@@ -26,13 +26,13 @@ def make_and_print(
     header: bool = True,
 ) -> None:
     """Make a run, or one for each of some folds, and print its accuracy on test genes."""
-    if header:
-        console.note(direction(pair.cells))
     if folds:
         run = cross_validate(recipe, pair, folds, out, force=force, reporter=console)
         print_cross_validation(run, console, header=header)
     else:
         print_run(make(recipe, pair, out, resume=resume, force=force, reporter=console), header=header)
+    if header:
+        console.note(direction(pair.cells))
 
 
 def print_run(run: Run, *, header: bool = True) -> None:
