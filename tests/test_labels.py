@@ -179,7 +179,7 @@ def test_other_labels_of_a_pair_need_replace_and_unknown_cells_are_refused(
     ):
         assert prepare(store, "--labels", spec, "-q") != 0
         assert said in capsys.readouterr().err
-    assert prepare(store, "--labels", f"B2,A1={table}", "-q", "--replace") == 0
+    assert prepare(store, "--labels", f"B2,A1={table}", "-q", "--replace", "--force") == 0
     data = Pair.of(Store(store.path), ("A1", "B2")).load()
     np.testing.assert_allclose(data.log2fc, -change, atol=1e-5)
     np.testing.assert_array_equal(data.se, np.full(120, 0.25))
@@ -221,7 +221,7 @@ def test_labels_and_replicates_that_are_no_numbers_are_refused(
         file["labels/A1,B2/se"] = np.array([b"large"] * 120)
         file["labels/A1,B2/se"].attrs["values_sha256"] = written
     capsys.readouterr()
-    assert called(["baseline", *out, "--force"]) == 1
+    assert called(["baseline", *out, "--force", "-q"]) == 1
     for line in capsys.readouterr().err.splitlines():
         assert "not a readable diffchrom store" in line
 

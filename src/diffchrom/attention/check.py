@@ -206,8 +206,8 @@ def _interval(values: Array, random: np.random.Generator) -> tuple[float, float,
     """Mean over genes with its 95% bootstrap interval, and the number of genes where it is defined."""
     values = values[np.isfinite(values)]
     n = len(values)
-    if not n:
-        return np.nan, np.nan, np.nan, 0
+    if n < 2:
+        return float(values.sum()) if n else np.nan, np.nan, np.nan, n
     means = random.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES) @ values / n
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high), n
@@ -314,6 +314,9 @@ def _curve_findings(level: str, curves: DeletionCurves, random: np.random.Genera
 
 def _judge(sample: _Sample, result: Check) -> None:
     """Say in words what the findings say in numbers."""
+    if len(sample.rows) < 2:
+        result.notes.append("one gene: neither intervals nor verdicts")
+        return
     for level in result.curves:
         for order, rival in ((RANDOM, "random"), (UNTRAINED, "an untrained model's")):
             (one,) = result.find(level, order, "attention_minus")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.attention.evenness import even_attention
 from diffchrom.attention.formats import (
     DEFAULT_TOP,
     BinChoice,
@@ -110,6 +111,19 @@ def export(
         Genes or chromosomes without coordinates where the format needs them; what can't be written.
     """
     keep = choose_sequences(opened, options.blocks, options.marks)
+    _write_format(opened, rows, options, keep, output, reporter)
+    if said := even_attention(opened, rows):
+        reporter.note(said)
+
+
+def _write_format(
+    opened: OpenedModel,
+    rows: Rows,
+    options: ExportOptions,
+    keep: npt.NDArray[np.intp],
+    output: Path,
+    reporter: Reporter,
+) -> None:
     if options.format == "tsv":
         table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
         _write(output, table(opened, opened.attend_batches(rows, reporter), keep))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from diffchrom.attention.check import SAMPLE, Check, Finding, check, open_others, sibling_runs
+from diffchrom.attention.evenness import even_attention
 from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
 from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
@@ -43,6 +44,8 @@ def report_groups(
         save_figure(plot_groups(table), plot)
         save_figure(plot_distance(groups, opened.window), heat_map_path(plot))
         reporter.note(f"bars of beta in {plot}, heat map of alpha in {heat_map_path(plot)}")
+    if said := even_attention(opened, rows, seed):
+        reporter.note(said)
 
 
 def report_check(

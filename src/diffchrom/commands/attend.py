@@ -101,7 +101,7 @@ def attend(
     wanted = mode.understand(values)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.deepdiff.opened import open_model
-    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
@@ -111,3 +111,4 @@ def attend(
     parts = opened.pair.parts
     rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
     mode.execute(Request(made, opened, rows, values, console), wanted)
+    console.note(direction(opened.pair.cells))

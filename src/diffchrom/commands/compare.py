@@ -48,6 +48,7 @@ def compare(
     from diffchrom.commands.compare_view import show_methods, show_runs
     from diffchrom.errors import UsageError
     from diffchrom.files.figures import check_figure_path
+    from diffchrom.pairs.choices import direction
     from diffchrom.runs.tables import DRAWN_ALONE
     from diffchrom.sweeps.comparison import compare_groups
     from diffchrom.sweeps.plots import plot_methods
@@ -59,6 +60,7 @@ def compare(
     if plot is not None:
         check_figure_path(plot)
     results = load_results(runs, force=force, reporter=console)
+    console.note(direction(*(result.pair for result in results)))
     if alone := sum(result.resampled["genes"] > 0 for result in results):
         console.note(f"in {alone} of {len(results)} runs, {DRAWN_ALONE}")
     comparisons = []

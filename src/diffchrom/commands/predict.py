@@ -38,7 +38,7 @@ def predict(
     from diffchrom.deepdiff.opened import open_model
     from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
-    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
@@ -48,3 +48,4 @@ def predict(
     rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:
         stream.writelines(joined_lines(piece.columns() for piece in opened.predict_batches(rows, console)))
+    console.note(direction(opened.pair.cells))

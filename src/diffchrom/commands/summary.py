@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffchrom.files.tables import format_row
+from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import Reporter
 from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
@@ -30,6 +31,8 @@ def make_and_print(
         print_cross_validation(run, console, header=header)
     else:
         print_run(make(recipe, pair, out, resume=resume, force=force, reporter=console), header=header)
+    if header:
+        console.note(direction(pair.cells))
 
 
 def print_run(run: Run, *, header: bool = True) -> None:

@@ -102,7 +102,7 @@ def sweep(
         opened = dask_pool(dask, SWEEPING, ahead=1, reporter=console)
     with live_view(console) as watch, opened as pool:
         outcomes = run_sweep(jobs, chosen.out, pool, cost=relative_cost(jobs), watch=watch, reporter=console)
-    print_runs(jobs, chosen.out)
+    print_runs(jobs, chosen.out, console)
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]
     if failed:
         for outcome in failed:

@@ -12,6 +12,7 @@ from typing import Any
 from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
 from diffchrom.files.tables import format_row
+from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import FINISHED, Run
 from diffchrom.runs.tables import SUMMARY_COLUMNS
 from diffchrom.sweeps.estimate import estimate_jobs
@@ -100,8 +101,9 @@ def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console) -
     )
 
 
-def print_runs(jobs: Sequence[Job], out: Path) -> None:
+def print_runs(jobs: Sequence[Job], out: Path, console: Console) -> None:
     """Print a line a finished run, as `train` does; what was not finished has been told already."""
+    console.note(direction(*(job.pair for job in jobs)))
     print(format_row(SUMMARY_COLUMNS))
     for job in jobs:
         with suppress(RunError):

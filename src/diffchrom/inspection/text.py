@@ -15,6 +15,7 @@ from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import aligned, format_value
 from diffchrom.genome.genes import Window
 from diffchrom.inspection.summary import StoreSummary
+from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
 from diffchrom.runs.tables import describe_labels
 
@@ -62,7 +63,7 @@ def store_text(summary: StoreSummary) -> str:
             ],
         )
     if summary.labels:
-        lines.append("changes given as labels (B over A):")
+        lines.append("changes given as labels (positive = higher in B, the second cell of the pair):")
         lines += _aligned(
             ("pair", "genes", "with se", "table", "source"),
             [(one.pair, one.known, one.with_se, one.dialect, one.source) for one in summary.labels],
@@ -142,9 +143,7 @@ def run_text(values: Mapping[str, Any]) -> str:
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
     lines = [f"run {values['path']}"]
     lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
-    lines.append(
-        f"  pair: {','.join(values['pair'])} (log2fc is {values['pair'][1]} over {values['pair'][0]})"
-    )
+    lines.append(f"  pair: {','.join(values['pair'])}; {direction(values['pair'])}")
     lines.append(f"  marks: {', '.join(values['marks'])}")
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:

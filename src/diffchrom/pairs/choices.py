@@ -48,6 +48,14 @@ def resolve_cells(store: Store, cells: Sequence[str] | None) -> tuple[str, str]:
     return first, second
 
 
+def direction(*pairs: Sequence[str]) -> str:
+    """Say what the sign of the log2 fold changes of one pair, or of several, means."""
+    if len({tuple(pair) for pair in pairs}) > 1:
+        return "log2fc: positive = higher in B, the second cell of each pair"
+    first, second = pairs[0]
+    return f"log2fc: positive = higher in {second} (A is {first}, B is {second})"
+
+
 def resolve_split(store: Store, name: str | None) -> str:
     """Name of the split to use: the one asked for, the only one, or `config.DEFAULT_SPLIT`."""
     known = store.splits()

@@ -19,10 +19,13 @@ from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
+from diffchrom.genome.genes import Window
 from diffchrom.genome.windows import Windows
+from diffchrom.pairs.choices import direction, resolve_cells
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
+from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
 from diffchrom.prepare.genes import assayed_genes, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
@@ -114,6 +117,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
     known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
     changes = read_all_labels(request.labels, genes, known, summary)
+    unchecked = check_directions(changes, expression_levels(joined), force=request.force, summary=summary)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
     mask = bin_mask(request, windows, summary)
@@ -127,12 +131,27 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     prepare_tracks.tell_found(parts, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
+    unchecked = [one.take(kept) for one in unchecked]
+    _check_by_marks(request, unchecked, parts, window, summary)
     splits = new_splits(request.splits, genes, request.seed, summary)
     attrs = {**row_attrs(request), "assembly": genome.assembly}
     with creating(request.store, genes, window, chrom_sizes=genome.sizes, attrs=attrs) as editor:
         _fill(editor, request, parts, joined, changes, splits, summary.lines)
     prepare_tracks.remove_parts(folder)
     return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
+
+
+def _check_by_marks(
+    request: PrepareRequest,
+    changes: Sequence[JoinedLabels],
+    parts: Sequence[prepare_tracks.Part],
+    window: Window,
+    summary: Summary,
+    store: Store | None = None,
+) -> None:
+    """Hold the changes of pairs without expression against the marks of active genes."""
+    levels = mark_levels(parts if request.around == "tss" else (), window, store)
+    check_directions(changes, levels, force=request.force, summary=summary)
 
 
 def _given_sizes(request: PrepareRequest) -> dict[str, dict[str, int]]:
@@ -167,6 +186,8 @@ def _result(
     store = Store(request.store)
     cells = ", ".join(store.cells()) or "none"
     summary.reporter.note(f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}")
+    if len(store.cells()) == 2:
+        summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
@@ -206,6 +227,11 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     changes = new_labels(
         store, read_all_labels(request.labels, genes, known, summary), replace=request.replace
     )
+    levels = expression_levels(expression, store)
+    unchecked = check_directions(changes, levels, force=request.force, summary=summary)
+    renewed = [one.pair for one in changes]
+    stored = stored_labels(store, [one.cell for one in expression], renewed)
+    check_directions(stored, levels, force=request.force, summary=summary)
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
@@ -214,6 +240,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
+    _check_by_marks(request, unchecked, parts, store.window, summary, store)
     if parts or expression or changes or splits or sizes != store.chrom_sizes:
         notes = [*_earlier_notes(store, summary), *summary.lines]
         with store.edit() as editor:

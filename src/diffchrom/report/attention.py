@@ -17,6 +17,17 @@ from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
+from diffchrom.report.verdicts import (
+    BIN_RATIO,
+    CHANGED,
+    CLOSE,
+    FAR,
+    MARK_RATIO,
+    NOTHING,
+    gene_verdict,
+    outstanding,
+    predicts,
+)
 from diffchrom.runs.cross_validation import fold_folder
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
@@ -150,11 +161,9 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
             }
             for group, colour, pattern in (("up", _UP, ""), ("down", _DOWN, "/"))
         ]  # fmt: skip
-        top = int(shown[np.argmax(table["beta_up"][shown])])
-        n = int(table["n_up"][0])
         alt = (
-            f"Bars of mean attention to each mark in {n} up- and {int(table['n_down'][0])} down-regulated "
-            f"genes; up-regulated genes attend most to {names[top]}."
+            f"Bars of mean attention to each mark in {int(table['n_up'][0])} up- and "
+            f"{int(table['n_down'][0])} down-regulated genes; {_mark_verdict(one, table, shown, names)}."
         )
         layout = {"barmode": "group", "xaxis": axis(""), "yaxis": axis("mean attention β"), "legend": _LEGEND}
         views.append(View(one.name, alt, traces, layout))
@@ -173,6 +182,19 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
     most = max(len(view.traces[0]["y"]) for view in views) * 3
     header = ("run", "task", "mark", "β up", "β down", "up less down", "p", "q")
     return Chart("figure5", "Attention to marks", caption, views, 460, 60 + 14 * most, Table(header, rows))
+
+
+def _mark_verdict(
+    one: Attended, table: dict[str, npt.NDArray[Any]], shown: npt.NDArray[np.intp], names: Sequence[str]
+) -> str:
+    """Say what up-regulated genes attend to, where the model predicts anything and a mark stands out."""
+    if not predicts(one.result):
+        return f"{NOTHING}: the run's r on the test genes cannot be told from 0"
+    values, low = table["beta_up"][shown], table["beta_up_low"][shown]
+    top = outstanding(values, low, 1 / len(shown), MARK_RATIO)
+    if top is None:
+        return f"{NOTHING}: attention in up-regulated genes is {values.min():.3f} to {values.max():.3f}"
+    return f"up-regulated genes attend most to {names[int(shown[top])]}"
 
 
 def attention_around_tss(attended: Sequence[Attended]) -> Chart:
@@ -199,14 +221,14 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
             }
             for number, group in ((1, "up"), (2, "down"))
         ]
-        where = {
-            name: float(x[int(alpha.argmax())])
+        least = BIN_RATIO.value / one.opened.window.n_bins
+        peaks = [
+            f"{name} at {float(x[int(alpha.argmax())]):.0f} bp"
             for name, alpha in zip(names, one.groups.alpha["up"], strict=True)
-        }
-        peaks = ", ".join(f"{name} at {at:.0f} bp" for name, at in list(where.items())[:8])
-        alt = (
-            f"Heat maps of mean attention by distance from the TSS; in up-regulated genes it peaks: {peaks}."
-        )
+            if predicts(one.result) and alpha.max() >= least
+        ]
+        seen = f"in up-regulated genes it peaks: {', '.join(peaks[:8])}" if peaks else NOTHING
+        alt = f"Heat maps of mean attention by distance from the TSS; {seen}."
         layout = {
             "xaxis": axis("up-regulated: distance from the TSS (bp)", domain=[0, 0.48]),
             "xaxis2": axis("down-regulated", domain=[0.52, 1]),
@@ -222,7 +244,7 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
 
 
 def choose_genes(truth: Array, predicted: Array) -> list[tuple[int, str]]:
-    """Positions of the genes predicted best, among those that change most, and of those predicted worst."""
+    """Genes predicted best among those that change most, and those predicted worst: position and verdict."""
     error = np.abs(predicted - truth)
     known = np.flatnonzero(np.isfinite(error))
     if not len(known):
@@ -230,7 +252,7 @@ def choose_genes(truth: Array, predicted: Array) -> list[tuple[int, str]]:
     changed = known[np.abs(truth[known]) >= np.quantile(np.abs(truth[known]), 0.75)]
     best = changed[np.argsort(error[changed], kind="stable")][: min(N_GENES, max(1, len(changed) // 2))]
     worst = [i for i in known[np.argsort(-error[known], kind="stable")] if i not in best][:N_GENES]
-    return [(int(i), "predicted well") for i in best] + [(int(i), "predicted badly") for i in worst]
+    return [(int(i), gene_verdict(float(truth[i]), float(predicted[i]))) for i in (*best, *worst)]
 
 
 def genes(attended: Sequence[Attended]) -> Chart:
@@ -239,14 +261,14 @@ def genes(attended: Sequence[Attended]) -> Chart:
     rows = []
     for one in attended:
         opened, pair = one.opened, one.result.pair
-        predicted = np.concatenate([batch.log2fc_pred for batch in opened.attend_batches(one.rows)]).astype(
-            np.float64
-        )
-        truth = opened.pair.labels.log2fc[one.rows]
+        test = opened.pair.rows("test")
+        predicted = opened.attention_of(test).log2fc_pred.astype(np.float64)
+        truth = opened.pair.labels.log2fc[test]
         for position, verdict in choose_genes(truth, predicted):
-            row = one.rows[position]
+            row = test[position]
             gene = str(opened.genes.name[row]) or str(opened.genes.id[row])
-            name = f"{', '.join(pair)}: {gene} ({verdict})"
+            verdict = verdict if predicts(one.result) else ""
+            name = f"{', '.join(pair)}: {gene}" + (f" ({verdict})" if verdict else "")
             figures = f"measured {truth[position]:.2f}, predicted {predicted[position]:.2f}"
             alt = (
                 f"Signal of {len(opened.marks)} marks in {pair[0]} and {pair[1]} around the TSS of {gene}, "
@@ -256,8 +278,12 @@ def genes(attended: Sequence[Attended]) -> Chart:
             rows.append([", ".join(pair), gene, verdict, truth[position], predicted[position]])
     caption = (
         f"Lines are the signal as stored; the grey area is attention {ALPHA} of the run with the highest "
-        f"validation r, mean over its blocks, scaled to the panel. Of the {attended[0].part}: the best "
-        "predicted among the quarter that changes most, and the worst predicted of all."
+        "validation r, mean over its blocks, scaled to the panel. Of the test genes: those with the smallest "
+        "error among the quarter that changes most, and those with the largest of all. Predicted well: "
+        f"|log2fc| at least {CHANGED.value:g} ({CHANGED.reason}) and an error of at most "
+        f"{CLOSE.value:g} of it; "
+        f"badly: an error of at least {FAR.value:g} ({FAR.reason}). No verdict where the run's r cannot be "
+        "told from 0."
     )
     n_marks = max(len(one.opened.marks) for one in attended)
     header = ("pair", "gene", "", "measured", "predicted")

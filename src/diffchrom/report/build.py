@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffchrom.errors import StoreError
+from diffchrom.pairs.choices import direction
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report import comparison as methods
 from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
+from diffchrom.report.verdicts import best_method, predicts
 from diffchrom.runs.tables import describe_labels
 from diffchrom.store.store import Store
 from diffchrom.sweeps.comparison import Comparison, compare_groups
@@ -97,7 +99,7 @@ def open_stores(
 
 
 def _summary(found: Sequence[Result], comparisons: Sequence[Comparison]) -> Section:
-    sentences, parts = [], []
+    sentences, parts = [f"{direction(*(result.pair for result in found))}."], []
     if len(comparisons) > 1:
         sentences.append(
             f"These runs are of {len(comparisons)} groups that cannot be compared with one another, as they "
@@ -106,25 +108,34 @@ def _summary(found: Sequence[Result], comparisons: Sequence[Comparison]) -> Sect
     for comparison in comparisons:
         if len(comparison.labels) < 2:
             continue
-        wins = comparison.wins()
-        most = int(wins.argmax())
-        where = f"{comparison.group}: highest" if comparison.group else "Highest"
-        sentences.append(
-            f"{where} mean Pearson r on the test genes: {comparison.labels[0]}, "
-            f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}. "
-            f"Most pairs won: {comparison.labels[most]}, {int(wins[most])} of {len(comparison.pairs)}."
-        )
+        sentences.append(_ranking(comparison))
         title = "Methods (Table 1 of the paper)" + (f": {comparison.group}" if comparison.group else "")
         parts.append(Part("table", title, table=methods.table_1(comparison)))
-    for result in found if len(found) == 1 else []:
-        row = result.row()
-        sentences.append(
-            f"{result.label} on {', '.join(result.pair)}: Pearson r {row['pearson']:.3f} "
-            f"(95% interval {row['pearson_low']:.3f} to {row['pearson_high']:.3f}) on {row['n']} test genes."
-            if row["pearson"] is not None
-            else f"{result.label} on {', '.join(result.pair)} predicts one value for all genes."
-        )
+    sentences += [_accuracy_of(result) for result in (found if len(found) == 1 else [])]
     return Section("summary", "Summary", parts, sentences)
+
+
+def _ranking(comparison: Comparison) -> str:
+    predicts, verdict = best_method(comparison)
+    group = f"{comparison.group}: " if comparison.group else ""
+    if not predicts:
+        said = f"{group}{verdict}."
+        return said[0].upper() + said[1:]
+    where = f"{group}highest" if group else "Highest"
+    return (
+        f"{where} mean Pearson r on the test genes: {comparison.labels[0]}, "
+        f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}; {verdict}."
+    )
+
+
+def _accuracy_of(result: Result) -> str:
+    row = result.row()
+    name = f"{result.label} on {', '.join(result.pair)}"
+    if row["pearson"] is None:
+        why = "r is undefined on one test gene" if row["n"] == 1 else "predicts one value for all genes"
+        return f"{name}: {why}." if row["n"] == 1 else f"{name} {why}."
+    doubt = "" if predicts(result) else ", not distinguishable from 0"
+    return f"{name}: Pearson r {results.with_interval(row, 'pearson')} on {row['n']} test genes{doubt}."
 
 
 def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter) -> Section:

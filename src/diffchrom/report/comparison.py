@@ -51,9 +51,10 @@ def methods_chart(comparisons: Sequence[Comparison], palette: Palette) -> Chart:
     views = []
     for figure in figures:
         n_methods, n_pairs = figure.r.shape
+        means = [f"{name} {shown_mean(r)}" for name, r in zip(figure.methods, figure.r, strict=True)]
         alt = (
             f"Pearson's r of {count(n_methods, 'method')} on {count(n_pairs, 'pair')} of cells. "
-            f"Highest on average: {figure.methods[0]}, {shown_mean(figure.r[0])}."
+            f"Means: {', '.join(means[:8])}."
         )
         draw = _lines_by_method(figure) if figure.lines else _bars_by_pair(figure, palette)
         views.append(View(figure.title or "all", alt, *draw))

@@ -33,7 +33,7 @@ def runs_table(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
         row = result.row()
-        rows.append([row[key] for key in keys] + [_with_interval(row, name) for name in METRICS])
+        rows.append([row[key] for key in keys] + [with_interval(row, name) for name in METRICS])
     header = ("pair", "method", *keys[2:], *(name.replace("_", " ") for name in METRICS))
     return Table(header, rows)
 
@@ -43,7 +43,8 @@ def metrics_legend() -> str:
     return "; ".join(f"{name.replace('_', ' ')}: {metric.summary}" for name, metric in METRICS.items()) + "."
 
 
-def _with_interval(row: dict[str, Any], name: str) -> str | None:
+def with_interval(row: dict[str, Any], name: str) -> str | None:
+    """A metric of a row with the ends of its interval, as text; None where it is undefined."""
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if value is None:
         return None
@@ -75,12 +76,13 @@ def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
     return {name: table[:, i] for i, name in enumerate(header)}
 
 
-def _epochs(history: dict[str, npt.NDArray[np.float64]]) -> tuple[str, str]:
-    """Epochs of every model of a run, and those with the highest validation r."""
+def epochs_of(history: dict[str, npt.NDArray[np.float64]]) -> tuple[list[int], list[int]]:
+    """Epochs of every model of a run, and of each the one with the highest validation r."""
+    if not history:
+        return [], []
     models = np.split(history["valid_pearson"], np.flatnonzero(np.isnan(history["epoch"])))
     scores = [np.nan_to_num(scores[i > 0 :], nan=-np.inf) for i, scores in enumerate(models)]
-    best = [int(one.argmax()) + 1 if len(one) else 0 for one in scores]
-    return ", ".join(str(len(one)) for one in scores), ", ".join(map(str, best))
+    return [len(one) for one in scores], [int(one.argmax()) + 1 if len(one) else 0 for one in scores]
 
 
 def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None:
@@ -120,7 +122,8 @@ def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None
     for result, history in histories:
         config = result.run.config
         rows.append(
-            [", ".join(config.pair), result.label, config.seed, *_epochs(history),
+            [", ".join(config.pair), result.label, config.seed,
+             *(", ".join(map(str, numbers)) for numbers in epochs_of(history)),
              config.metrics.get("valid", {}).get("pearson")]
         )  # fmt: skip
     caption = (
