@@ -13,7 +13,7 @@ import torch
 
 from conftest import Case, make_store, predictions_of, running, train, training, wait_for
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.deepdiff.opened import load_model
+from diffchrom.deepdiff.opened import load_model, open_model
 from diffchrom.errors import OutputError, RunError, StoreError, UsageError
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
@@ -131,6 +131,24 @@ def test_a_run_predicts_another_pair_and_needs_its_marks(tmp_path: Path) -> None
     assert not np.array_equal(columns["log2fc_pred"], others["log2fc_pred"])
     with pytest.raises(StoreError, match="D lacks H3K27me3"):
         predictions_of(run, store, pair="A,D")
+
+
+def test_intervals_of_other_cells_are_their_own_or_missing_with_the_reason(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", n_genes=400, cells=("A", "B", "C"))
+    with store.edit() as editor:
+        for mark in store.marks("A"):
+            editor.add_signal("D", mark, store.signal("A", [mark])[:, 0])
+    run = train(job(store, pair="A,B"), tmp_path / "run")
+    for cells, said in ((("A", "B"), ""), (("B", "A"), ""), (("A", "C"), "validation genes of these cells")):
+        opened, note = open_model(run, store, cells).calibrated(run)
+        assert said in note
+        assert bool(said) == bool(note)
+        rows = opened.pair.rows("test")
+        genes, truth = opened.predict(rows), opened.pair.labels.log2fc[rows]
+        assert np.mean((genes.low <= truth) & (truth <= genes.high)) > 0.75
+    opened, note = open_model(run, store, ("A", "D")).calibrated(run)
+    assert "own cells only" in note
+    assert np.isnan(opened.predict(np.arange(5)).low).all()
 
 
 def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path) -> None:

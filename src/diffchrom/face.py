@@ -222,7 +222,8 @@ class MadeRun:
         ----------
         module : needed where the run is of a module of your own.
         """
-        return Model(**vars(open_model(self._run, store, cells, module=module, device=device)))
+        opened = open_model(self._run, store, cells, module=module, device=device)
+        return Model(**vars(opened.calibrated(self._run)[0]))
 
 
 def open_store(path: str | Path = "diffchrom.h5") -> OpenedStore:

@@ -43,7 +43,10 @@ def predict(
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
-    opened = open_model(Run.open(run), Store(store), parse_pair(pair), device=device)
+    made = Run.open(run)
+    opened, note = open_model(made, Store(store), parse_pair(pair), device=device).calibrated(made)
+    if note:
+        console.note(note)
     genome, parts = opened.genes, opened.pair.parts
     rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:

@@ -25,7 +25,7 @@ from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
-from diffchrom.deepdiff.uncertainty import Calibration
+from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.errors import RunError, StoreError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.windows import Windows
@@ -214,6 +214,25 @@ class OpenedModel:
         for _, a, b in self.pair.signal_batches(rows, ATTENTION_BATCH):
             total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
         return np.asarray(total / (2 * len(rows)), dtype=np.float32)
+
+    def calibrated(self, run: Run) -> tuple[OpenedModel, str]:
+        """The same with intervals that hold for its cells, and what is to be said of them.
+
+        Those of cells that `run` was not trained on are calibrated on their own validation genes, or missing.
+        """
+        own_cells = set(self.pair.cells) == set(run.config.pair)
+        own_split = self.pair.split == run.config.split  # else validation genes may have been trained on
+        rows = self.pair.rows("valid") if own_split and not own_cells else np.empty(0, dtype=np.intp)
+        predicted = replace(self, calibration=None).predict(rows) if len(rows) else None
+        none = np.empty(0)
+        calibration, note = calibration_for(
+            self.calibration,
+            own_cells,
+            self.pair.labels.log2fc[rows],
+            none if predicted is None else predicted.log2fc,
+            larger_expression(predicted.expression) if predicted else None,
+        )
+        return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
