@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from diffchrom.errors import for_python
+
 
 class Task(Protocol):
     """One piece of long work, with a known or unknown number of steps."""
@@ -87,8 +89,8 @@ class BarReporter:
 
     def note(self, message: str) -> None:
         """Say it."""
-        self._say(message)
+        self._say(for_python(message))
 
     def warn(self, message: str) -> None:
         """Say it, marked as a warning."""
-        self._say(f"warning: {message}")
+        self._say(f"warning: {for_python(message)}")

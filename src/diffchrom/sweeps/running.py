@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
+from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, for_shell
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
 from diffchrom.processes.pool import Call, Pool, Purpose
@@ -94,7 +94,7 @@ def run_job(job: Job, out: Path, threads: int) -> Outcome:
     try:
         _make_run(job, out / job.name, threads)
     except DiffchromError as error:
-        reason = " ".join(str(error).split())
+        reason = for_shell(" ".join(f"{error}".split()))
     except MemoryError:
         reason = "out of memory; use fewer --workers"
     except Exception as error:
@@ -146,7 +146,7 @@ def pending_jobs(jobs: Sequence[Job], out: Path) -> tuple[list[Job], list[Outcom
             if status_of(job, out) != FINISHED:
                 pending.append(job)
         except RunError as error:
-            refused.append(Outcome(job, FAILED, reason=str(error)))
+            refused.append(Outcome(job, FAILED, reason=for_shell(f"{error}")))
     return pending, refused
 
 
