@@ -70,7 +70,7 @@ def against_libsvm(train: Examples) -> None:
     features = Scaler.fit(signal).apply(signal)
     labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
     active = svr.fold_numbers(len(train), 0) != 0
-    penalties = get_method("svr-two-layer").grid["C"]
+    penalties = get_method("svr-two-layer").grid()["C"]
     gamma = 1 / features.shape[1]
 
     def ours() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
             timed(
                 method.name,
                 len(used),
-                lambda method=method, used=used: method.fit(used, valid, method.grid, context),
+                lambda method=method, used=used: method.fit(used, valid, method.grid(), context),
                 scale,
             )
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.baselines.method import Context, Examples, Method, Prediction, Vector
+from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Vector
 from diffchrom.baselines.methods import get_method
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.pair import PairData
@@ -31,6 +32,8 @@ class BaselineJob:
     ----------
     store : path of the store.
     method : name in `methods.METHODS`.
+    preset : of the method's `grids`.
+    epochs : most epochs, for methods that have any; None is the preset's.
     pair : ``A,B``; None where the store has just two cells.
     marks : names; None is all marks of the pair.
     split, unit : names in the store; None is the default one.
@@ -44,6 +47,13 @@ class BaselineJob:
     split: str | None = None
     unit: str | None = None
     seed: int = 0
+    preset: str = DEFAULT_PRESET
+    epochs: int | None = None
+
+    @property
+    def shown_preset(self) -> str:
+        """The preset in names and tables: a baseline's default one is none."""
+        return "" if self.preset == DEFAULT_PRESET else self.preset
 
 
 def fit_baseline(
@@ -83,9 +93,9 @@ def fit_baseline(
     config = RunConfig(
         kind="baseline",
         variant=method.name,
-        preset="",
+        preset=job.shown_preset,
         seed=job.seed,
-        hyperparameters={"grid": {name: list(values) for name, values in method.grid.items()}},
+        hyperparameters=method.hyperparameters(job.preset, job.epochs),
         versions=library_versions("scikit-learn"),
         **source.described(data),
     )
@@ -95,7 +105,11 @@ def fit_baseline(
     pieces = run.path / PIECES
     try:
         prediction, chosen = fit_and_predict(
-            method, examples, data, Context(job.seed, threads, reporter, pieces)
+            method,
+            examples,
+            data,
+            Context(job.seed, threads, reporter, pieces),
+            method.grid(job.preset, job.epochs),
         )
     except BaseException:
         if not pieces.is_dir():
@@ -105,11 +119,12 @@ def fit_baseline(
 
 
 def fit_and_predict(
-    method: Method, examples: Examples, data: PairData, context: Context
+    method: Method, examples: Examples, data: PairData, context: Context, grid: Grid | None = None
 ) -> tuple[Prediction, dict[str, Any]]:
     """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
 
     The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
+    Hyper-parameters are chosen among those of `grid`, or of the method's default preset.
     """
     for part in ("train", "valid", "test"):
         if part != "test" and not len(data.rows(part)):
@@ -120,7 +135,7 @@ def fit_and_predict(
     train = examples.take(data.rows("train"))
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
     _report_features(train, data, context.reporter)
-    predictor = method.fit(train, valid, method.grid, context)
+    predictor = method.fit(train, valid, method.grid() if grid is None else grid, context)
     return predictor.predict(examples.without_labels()), dict(predictor.chosen)
 
 

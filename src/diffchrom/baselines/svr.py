@@ -141,15 +141,24 @@ class Bin:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """Regressions of all bins, and the training genes that their kernels need."""
+    """Regressions of all bins, and the training genes that their kernels need.
+
+    Attributes
+    ----------
+    train : float32 [n_genes, n_marks, n_bins]
+    centre, spread : of the training labels; 0 and 1 where nothing is standardised.
+    bins : one regression each.
+    standardised : whether labels and features are.
+    """
 
     train: Signal
     centre: float
     spread: float
     bins: tuple[Bin, ...]
+    standardised: bool
 
     def predict(self, signal: Signal, number: int) -> Vector:
-        """Standardised log2fc by one bin, for `signal` [n_genes, n_marks, n_bins]."""
+        """log2fc less `centre` over `spread` by one bin, for `signal` [n_genes, n_marks, n_bins]."""
         one = self.bins[number]
         support = one.fit.beta != 0
         known = one.features.apply(self.train[support, :, number])
@@ -158,8 +167,14 @@ class FirstLayer:
         result = np.empty(len(signal))
         for first in range(0, len(signal), _PREDICTED_AT_A_TIME):
             rows = slice(first, first + _PREDICTED_AT_A_TIME)
-            result[rows] = rbf_kernel(new[rows], known, 1 / new.shape[1]) @ weights
+            kernel = rbf_kernel(new[rows], known, 1 / new.shape[1], _kind(self.standardised))
+            result[rows] = kernel @ weights
         return result + one.fit.bias
+
+
+def _kind(standardised: bool) -> type[np.floating[Any]]:
+    """Precision of the first layer's kernels."""
+    return np.float32 if standardised else np.float64
 
 
 def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
@@ -170,15 +185,16 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     require_genes(train, 2 * FOLDS, f"support vector regression with {FOLDS} folds")
     signal = flanking_bins(train)
     n_genes, _, n_bins = signal.shape
-    spread = float(train.log2fc.std()) or 1.0
-    centre = float(train.log2fc.mean())
+    (standardise,) = grid["standardise"]
+    spread = (float(train.log2fc.std()) or 1.0) if standardise else 1.0
+    centre = float(train.log2fc.mean()) if standardise else 0.0
     labels = (train.log2fc - centre) / spread
     folds = fold_numbers(n_genes, context.seed)
 
     def fit_bin(number: int) -> tuple[int, Bin]:
-        scaler = Scaler.fit(signal[:, :, number])
+        scaler = _scaler(signal[:, :, number], grid)
         features = scaler.apply(signal[:, :, number])
-        kernel = rbf_kernel(features, features, 1 / features.shape[1])
+        kernel = rbf_kernel(features, features, 1 / features.shape[1], _kind(standardise))
         return number, Bin(scaler, cross_validate(kernel, labels, folds, grid["C"]))
 
     bins = _kept_bins(context, n_bins, n_genes)
@@ -198,7 +214,11 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:
         context.reporter.warn(f"{unconverged} of {n_bins} bins stopped before the solver's tolerance")
-    return FirstLayer(signal, centre, spread, tuple(bins[number] for number in range(n_bins)))
+    return FirstLayer(signal, centre, spread, tuple(bins[number] for number in range(n_bins)), standardise)
+
+
+def _scaler(features: Matrix | Signal, grid: Grid) -> Scaler:
+    return Scaler.fit(features) if grid["standardise"][0] else Scaler.unit(features.shape[1])
 
 
 def _piece(number: int) -> str:
@@ -286,7 +306,7 @@ def two_layer(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     """Fit one regression a bin, and a second one on their out-of-fold predictions."""
     layer = fit_bins(train, grid, context)
     out_of_fold = np.stack([one.fit.out_of_fold for one in layer.bins], axis=1)
-    scaler = Scaler.fit(out_of_fold)
+    scaler = _scaler(out_of_fold, grid)
     known = scaler.apply(out_of_fold)
     labels = (train.log2fc - layer.centre) / layer.spread
     # Other folds than the first layer's: a gene's features come from genes outside its own first fold.

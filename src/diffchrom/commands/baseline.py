@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffchrom.commands import options
+from diffchrom.config import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
     from diffchrom.runs.folder import Run
@@ -24,6 +25,10 @@ def baseline(
             help="What to fit; docs/methods.md lists them, and so does a name that is none.",
         ),
     ] = "ridge",
+    preset: Annotated[
+        str,
+        typer.Option(metavar="|".join(PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+    ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
     split: options.SplitOption = None,
@@ -47,7 +52,8 @@ def baseline(
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, parse_methods
 
-    methods = parse_methods(method)
+    options.check_choice("--preset", preset, tuple(PRESETS))
+    methods = parse_methods(method, preset)
     options.check_folds(folds, split)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import BaselineJob, fit_baseline
@@ -59,7 +65,14 @@ def baseline(
     for one in methods:
         folder = out / one.name if out is not None and len(methods) > 1 else out
         job = BaselineJob(
-            store, one.name, pair, options.split_names(marks), split=split, unit=unit, seed=seed
+            store,
+            one.name,
+            pair,
+            options.split_names(marks),
+            split=split,
+            unit=unit,
+            seed=seed,
+            preset=preset,
         )
 
         def of_fold(name: str, path: Path, broken: bool, job: BaselineJob = job) -> Run:
@@ -71,8 +84,8 @@ def baseline(
         try:
             if folds:
                 run = cross_validate(
-                    of_fold, store, folds, pair=pair, method=one.name, seed=seed, out=folder, force=force,
-                    reporter=console,
+                    of_fold, store, folds, pair=pair, method=one.name, preset=job.shown_preset, seed=seed,
+                    out=folder, force=force, reporter=console,
                 )  # fmt: skip
             else:
                 run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)

@@ -61,7 +61,7 @@ def differences(config: RunConfig, job: Job) -> list[str]:
         "marks": job.marks or config.marks,
     }
     differing = [name for name, value in expected.items() if getattr(config, name) != value]
-    if job.settings is not None and dict(config.hyperparameters) != job.settings.to_dict():
+    if dict(config.hyperparameters) != job.hyperparameters:
         differing.append("hyperparameters")
     if config.store.get("fingerprint") != job.fingerprint:
         differing.append("store")

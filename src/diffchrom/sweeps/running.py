@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
 from diffchrom.processes.executors import Place
@@ -92,8 +93,9 @@ def _make_run(job: Job, folder: Path, threads: int) -> Run:
         from diffchrom.baselines.fitting import BaselineJob, fit_baseline
 
         baseline = BaselineJob(
-            job.store, job.method, pair, job.marks, split=job.split, unit=job.unit, seed=job.seed
-        )
+            job.store, job.method, pair, job.marks, split=job.split, unit=job.unit, seed=job.seed,
+            preset=job.preset or DEFAULT_PRESET, epochs=job.epochs,
+        )  # fmt: skip
         return fit_baseline(baseline, folder, threads=threads, resume=not broken, force=broken)
     import torch
 
