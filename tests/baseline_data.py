@@ -8,6 +8,7 @@ import numpy as np
 
 from diffchrom.baselines.method import Examples, Method
 from diffchrom.baselines.methods import get_method
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.store import store as stores
 from diffchrom.store.store import Store
@@ -48,9 +49,10 @@ SMALL = {
 BLIND = ("mean", "cell-mean")
 
 
-def small(name: str) -> Method:
+def small(name: str, preset: str = DEFAULT_PRESET) -> Method:
+    """The method with what is small in `SMALL` in place of the preset's own."""
     method = get_method(name)
-    return replace(method, grid=SMALL.get(name, method.grid))
+    return replace(method, grids={DEFAULT_PRESET: {**method.grid(preset), **SMALL.get(name, {})}})
 
 
 def make_store(path, *, n_genes=N_GENES, cells=("A", "B", "C"), unit="tpm", seed=0) -> Store:

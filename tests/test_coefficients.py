@@ -24,7 +24,7 @@ def genes(tmp_path_factory):
 
 def fitted(name, genes):
     method = small(name)
-    return method.fit(genes, genes, method.grid, Context())
+    return method.fit(genes, genes, method.grid(), Context())
 
 
 def test_ridge_predicts_by_its_coefficients_times_the_log2_signal(genes):

@@ -38,7 +38,7 @@ def fitted(genes):
         if name not in made:
             method = small(name)
             train, valid = genes.take(slice(0, 100)), genes.take(slice(100, None))
-            made[name] = method.fit(train, valid, method.grid, Context())
+            made[name] = method.fit(train, valid, method.grid(), Context())
         return made[name]
 
     return fit

@@ -17,7 +17,7 @@ from diffchrom.errors import RunError, StoreError
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import SilentReporter
 
-GRID = {"C": (0.1, 1.0, 10.0, 100.0)}
+GRID = {"C": (0.1, 1.0, 10.0, 100.0), "standardise": (True,)}
 
 needs_compiler = pytest.mark.skipif(bool(SOLVER.missing), reason=SOLVER.missing or "")
 
@@ -43,6 +43,16 @@ def test_the_kernel_equals_sklearns():
     x, _ = problem()
     expected = sklearn_rbf_kernel(x[:290], x[:270], gamma=0.3)
     np.testing.assert_allclose(rbf_kernel(x[:290], x[:270], 0.3), expected, atol=2e-6)
+
+
+def test_the_kernel_of_read_counts_is_exact_in_double_precision():
+    counts = (
+        np.random.default_rng(0).poisson(np.random.default_rng(1).gamma(0.3, 2000, (200, 5))).astype(float)
+    )
+    counts[1::2] = counts[::2] + 1  # a near gene for each, far from zero
+    expected = sklearn_rbf_kernel(counts, gamma=0.2)
+    np.testing.assert_allclose(rbf_kernel(counts, counts, 0.2, np.float64), expected, atol=1e-6)
+    assert np.abs(rbf_kernel(counts, counts, 0.2) - expected).max() > 1e-3
 
 
 @needs_compiler
@@ -118,7 +128,7 @@ def test_bins_flank_the_tss_and_the_transcripts_end(train):
 
 
 def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
-    grid = {"C": (1.0,)}
+    grid = {**GRID, "C": (1.0,)}
     reference = svr.fit_bins(train, grid, Context())
     done = []
     honest = svr.cross_validate
@@ -155,9 +165,9 @@ def test_fewer_genes_than_the_folds_need_is_refused(train):
 def test_a_fit_predicts_from_the_windows_it_was_fitted_on_and_no_others(train):
     ends = {"tes_a": train.signal_a[:, :, ::-1].copy(), "tes_b": train.signal_b[:, :, ::-1].copy()}
     both = replace(train, **ends)
-    with_ends = svr.best_bin(both, both, {"C": (1.0,)}, Context())
+    with_ends = svr.best_bin(both, both, {**GRID, "C": (1.0,)}, Context())
     assert len(with_ends.predict(both).log2fc) == len(train)
     with pytest.raises(RunError, match="diffchrom prepare --around tes"):
         with_ends.predict(train)
-    without = svr.best_bin(train, train, {"C": (1.0,)}, Context())
+    without = svr.best_bin(train, train, {**GRID, "C": (1.0,)}, Context())
     np.testing.assert_array_equal(without.predict(both).log2fc, without.predict(train).log2fc)

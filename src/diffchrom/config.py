@@ -103,10 +103,11 @@ class Hyperparameters:
         return asdict(self)
 
 
+DEFAULT_PRESET, PUBLISHED_PRESET = "default", "published"
 #: ``published`` follows the authors' released code, from which the paper's figures came.
 PRESETS = {
-    "default": Hyperparameters(),
-    "published": Hyperparameters(
+    DEFAULT_PRESET: Hyperparameters(),
+    PUBLISHED_PRESET: Hyperparameters(
         transform="raw",
         standardise=False,
         epochs=90,

@@ -1,6 +1,7 @@
 """What can go wrong, as exceptions that `cli.py` alone turns into messages and exit codes.
 
-Every message is one line that names the file (and the record), says what is wrong and what to do. Where it names
+Every message is one line that names the file (and the record), says what is wrong and what to do. Where it
+names
 a field that a caller gives, as ``§split``, whoever shows it spells that for its reader: ``--split`` at the
 shell (`for_shell`), ``split`` in Python.
 """

@@ -106,7 +106,7 @@ def against_libsvm(train: Examples, rounds: int) -> None:
     features = Scaler.fit(signal).apply(signal)
     labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
     active = svr.fold_numbers(len(train), 0) != 0
-    penalties = get_method("svr-two-layer").grid["C"]
+    penalties = get_method("svr-two-layer").grid()["C"]
     gamma = 1 / features.shape[1]
     kernel = rbf_kernel(features, features, gamma)
 
@@ -167,7 +167,7 @@ def main() -> None:
             timed(
                 method.name,
                 len(used),
-                lambda method=method, used=used: method.fit(used, valid, method.grid, context),
+                lambda method=method, used=used: method.fit(used, valid, method.grid(), context),
                 scale,
             )
 

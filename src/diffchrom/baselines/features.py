@@ -55,6 +55,11 @@ class Scaler:
         constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
         return cls(mean, np.where(constant, np.inf, deviation))
 
+    @classmethod
+    def unit(cls, n_features: int) -> Scaler:
+        """Leave features as they are."""
+        return cls(np.zeros(n_features), np.ones(n_features))
+
     def apply(self, features: Matrix | Signal) -> Matrix:
         """Return the scaled features, float64."""
         return np.asarray((features - self.mean) / self.scale, dtype=np.float64)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diffchrom.baselines.method import Context, Examples, Method, Prediction, Vector
+from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Vector
 from diffchrom.baselines.methods import get_method
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.pair import Pair, PairData
@@ -32,20 +33,28 @@ class Fitting:
     name : in `methods.METHODS`.
     seed : of folds, bootstraps, initial weights and shuffling.
     threads : cores to use; the result doesn't depend on it.
+    preset_name : of the method's `grids`.
+    epochs : most epochs, for methods that have any; None is the preset's.
     """
 
     kind: ClassVar[str] = "baseline"
-    preset: ClassVar[str] = ""
     libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     name: str
     seed: int = 0
     threads: int = 1
+    preset_name: str = DEFAULT_PRESET
+    epochs: int | None = None
+
+    @property
+    def preset(self) -> str:
+        """As in names and tables: a baseline's default one is none."""
+        return "" if self.preset_name == DEFAULT_PRESET else self.preset_name
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
         """For ``config.json``."""
-        return {"grid": {name: list(values) for name, values in get_method(self.name).grid.items()}}
+        return get_method(self.name).hyperparameters(self.preset_name, self.epochs)
 
     def meet(self, pair: Pair, reporter: Reporter) -> FittingLearner:
         """Read the genes, and what else of the store the method looks at."""
@@ -83,18 +92,20 @@ class FittingLearner:
     def fit(self, folder: Path, reporter: Reporter) -> Fitted:
         """Fit the method and predict every gene."""
         context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
-        prediction, chosen = fit_and_predict(self.method, self.examples, self.data, context)
+        grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
+        prediction, chosen = fit_and_predict(self.method, self.examples, self.data, context, grid)
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
         return Fitted(prediction.log2fc, columns, {"chosen": chosen})
 
 
 def fit_and_predict(
-    method: Method, examples: Examples, data: PairData, context: Context
+    method: Method, examples: Examples, data: PairData, context: Context, grid: Grid | None = None
 ) -> tuple[Prediction, dict[str, Any]]:
     """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
 
     The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
+    Hyper-parameters are chosen among those of `grid`, or of the method's default preset.
     """
     for part in ("train", "valid", "test"):
         if part != "test" and not len(data.rows(part)):
@@ -105,7 +116,7 @@ def fit_and_predict(
     train = examples.take(data.rows("train"))
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
     _report_features(train, data, context.reporter)
-    predictor = method.fit(train, valid, method.grid, context)
+    predictor = method.fit(train, valid, method.grid() if grid is None else grid, context)
     return predictor.predict(examples.without_labels()), dict(predictor.chosen)
 
 

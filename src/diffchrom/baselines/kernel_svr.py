@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,18 +30,25 @@ Kernel = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-def rbf_kernel(x: Matrix | Signal, y: Matrix | Signal, gamma: float) -> Kernel:
-    """exp(-gamma |x_i - y_j|^2); float32 [len(x), len(y)]."""
-    x32, y32 = np.asarray(x, np.float32), np.ascontiguousarray(np.asarray(y, np.float32).T)
-    norms_x, norms_y = (gamma * np.einsum("ij,ij->i", z, z) for z in (x32, y32.T))
-    kernel = np.empty((len(x32), y32.shape[1]), dtype=np.float32)
-    for first in range(0, len(x32), _ROWS):
+def rbf_kernel(
+    x: Matrix | Signal, y: Matrix | Signal, gamma: float, kind: type[np.floating[Any]] = np.float32
+) -> Kernel:
+    """exp(-gamma |x_i - y_j|^2); float32 [len(x), len(y)].
+
+    It is computed in `kind`: float64 for features that are not standardised, where differences of near genes
+    are far smaller than the genes' norms.
+    """
+    left, right = np.asarray(x, kind), np.ascontiguousarray(np.asarray(y, kind).T)
+    norms_x, norms_y = (gamma * np.einsum("ij,ij->i", z, z) for z in (left, right.T))
+    kernel = np.empty((len(left), right.shape[1]), dtype=np.float32)
+    buffer = np.empty((_ROWS, right.shape[1]), dtype=kind)
+    for first in range(0, len(left), _ROWS):
         rows = slice(first, first + _ROWS)
-        block = np.matmul(x32[rows] * np.float32(2 * gamma), y32, out=kernel[rows])
+        block = np.matmul(left[rows] * kind(2 * gamma), right, out=buffer[: len(left[rows])])
         block -= norms_x[rows, None]
         block -= norms_y
         np.minimum(block, 0, out=block)
-        np.exp(block, out=block)
+        np.exp(block, out=kernel[rows])
     return kernel
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Signal
 from diffchrom.progress import SILENT, Reporter
@@ -114,7 +115,8 @@ class Method:
     summary : one line for ``--help`` and tables.
     reference : the paper, or why it is here.
     fit : ``(train, valid, grid, context) -> Predictor``.
-    grid : hyper-parameters among which `fit` chooses.
+    grids : hyper-parameters among which `fit` chooses, by preset: ours, and where DeepDiff's authors said or
+        left to a library what they took, ``published``.
     selection : what the choice is made on: ``none``, ``training`` (cross-validation, leave-one-out, out of
         bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
@@ -125,10 +127,19 @@ class Method:
     summary: str
     reference: str
     fit: Fit
-    grid: Grid = field(default_factory=dict)
+    grids: Mapping[str, Grid] = field(default_factory=lambda: {DEFAULT_PRESET: {}})
     selection: Literal["none", "training", "validation"] = "none"
     uses_tes: bool = False
     needs_other_cells: bool = False
+
+    def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:
+        """Return a preset's hyper-parameters; `epochs` takes the place of its own, where it has any."""
+        grid = self.grids[preset]
+        return grid if epochs is None or "epochs" not in grid else {**grid, "epochs": (epochs,)}
+
+    def hyperparameters(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> dict[str, Any]:
+        """Return the same as it stands in ``config.json``."""
+        return {"grid": {name: list(values) for name, values in self.grid(preset, epochs).items()}}
 
 
 def require_genes(examples: Examples, least: int, what: str) -> None:

@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffchrom.baselines.linear import ridge
 from diffchrom.baselines.memory import cell_mean, mean
-from diffchrom.baselines.method import Method
+from diffchrom.baselines.method import Grid, Method
 from diffchrom.baselines.neural import attentivechrome, attentivechrome_classes, deepchrome, deepchrome_cells
 from diffchrom.baselines.relief import relieff_forest
 from diffchrom.baselines.svr import best_bin, two_layer
 from diffchrom.baselines.trees import gradient_boosting, random_forest
+from diffchrom.config import DEFAULT_PRESET, PRESETS, PUBLISHED_PRESET
 from diffchrom.errors import UsageError
 
 #: Bins of 100 bp averaged into one feature: 100 bp to 5 kb.
 _MERGE = (1, 2, 5, 10, 20, 50)
 _PENALTIES = tuple(10.0 ** (exponent / 4) for exponent in range(-4, 29))
-_SVR_PENALTIES = (0.1, 1.0, 10.0, 100.0)
+#: Beyond C the paper left everything to scikit-learn, whose kernel had the width 1 / n_features then.
+_SVR = {
+    DEFAULT_PRESET: {"C": (0.1, 1.0, 10.0, 100.0), "standardise": (True,)},
+    PUBLISHED_PRESET: {"C": (0.1, 1.0, 10.0, 100.0), "standardise": (False,)},
+}
+_RELIEFF = {
+    "n_features": (50, 70, 100),
+    "n_estimators": (10, 50, 100, 150, 200),
+    "n_neighbors": (70,),
+    "sigma": (20.0,),
+}
 #: One value each: nothing but the epoch is chosen.
-_ATTENTIVECHROME = {"epochs": (40,), "batch_size": (32,), "lr": (2e-3,), "patience": (10,), "dropout": (0.2,)}
-_DEEPCHROME = {"epochs": (60,), "batch_size": (32,), "lr": (5e-4,), "patience": (15,)}
+_ATTENTIVECHROME = {
+    DEFAULT_PRESET: {
+        "epochs": (40,), "batch_size": (32,), "lr": (2e-3,), "patience": (10,), "dropout": (0.2,)
+    },
+    PUBLISHED_PRESET: {
+        name: (getattr(PRESETS[PUBLISHED_PRESET], name),)
+        for name in (
+            "epochs", "batch_size", "lr", "patience", "dropout", "clip_norm", "transform", "standardise",
+            "init_range",
+        )
+    },
+}  # fmt: skip
+_DEEPCHROME = {DEFAULT_PRESET: {"epochs": (60,), "batch_size": (32,), "lr": (5e-4,), "patience": (15,)}}
+
+
+def _only(**grid: tuple[Any, ...]) -> dict[str, Grid]:
+    """Grids of a method of which DeepDiff's paper says nothing."""
+    return {DEFAULT_PRESET: grid}
+
 
 METHODS = {
     method.name: method
@@ -40,7 +70,7 @@ METHODS = {
             "linear, on log2 binned signal of both cells and their difference",
             "Hoerl and Kennard, Technometrics 1970",
             ridge,
-            {"merge": _MERGE, "alpha": _PENALTIES},
+            _only(merge=_MERGE, alpha=_PENALTIES),
             "training",
         ),
         Method(
@@ -48,12 +78,7 @@ METHODS = {
             "on the same features as ridge, 1 kb bins",
             "Breiman, Machine Learning 2001",
             random_forest,
-            {
-                "merge": (10,),
-                "n_estimators": (200,),
-                "max_features": (0.1,),
-                "min_samples_leaf": (1, 3, 10),
-            },
+            _only(merge=(10,), n_estimators=(200,), max_features=(0.1,), min_samples_leaf=(1, 3, 10)),
             "training",
         ),
         Method(
@@ -61,13 +86,13 @@ METHODS = {
             "histogram trees on the same features, stopped on the validation genes",
             "Friedman, Annals of Statistics 2001; Ke et al., NeurIPS 2017",
             gradient_boosting,
-            {
-                "merge": (10,),
-                "max_iter": (400,),
-                "learning_rate": (0.05,),
-                "max_features": (0.3,),
-                "max_leaf_nodes": (8, 32),
-            },
+            _only(
+                merge=(10,),
+                max_iter=(400,),
+                learning_rate=(0.05,),
+                max_features=(0.3,),
+                max_leaf_nodes=(8, 32),
+            ),
             "validation",
         ),
         Method(
@@ -75,7 +100,7 @@ METHODS = {
             "RBF support vector regression on the marks' differences of the best single bin",
             "Cheng and Gerstein, Nucleic Acids Research 2012",
             best_bin,
-            {"C": _SVR_PENALTIES},
+            _SVR,
             "training",
             uses_tes=True,
         ),
@@ -84,7 +109,7 @@ METHODS = {
             "support vector regression on the out-of-fold predictions of every bin's regression",
             "Cheng and Gerstein, Nucleic Acids Research 2012",
             two_layer,
-            {"C": _SVR_PENALTIES},
+            _SVR,
             "training",
             uses_tes=True,
         ),
@@ -94,11 +119,8 @@ METHODS = {
             "Li et al., BMC Genomics 2015; Robnik-Sikonja and Kononenko, ICML 1997",
             relieff_forest,
             {
-                "n_features": (50, 70, 100),
-                "n_estimators": (10, 50, 100, 150, 200),
-                "max_features": (1 / 3,),
-                "n_neighbors": (70,),
-                "sigma": (20.0,),
+                DEFAULT_PRESET: {**_RELIEFF, "max_features": (1 / 3,)},
+                PUBLISHED_PRESET: {**_RELIEFF, "max_features": (1.0,)},
             },
             "validation",
         ),
@@ -147,9 +169,16 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-def parse_methods(text: str) -> tuple[Method, ...]:
-    """Turn ``NAME``, ``NAME,NAME`` or ``all`` into methods, each once, in the order given."""
+def parse_methods(text: str, preset: str = DEFAULT_PRESET) -> tuple[Method, ...]:
+    """Turn ``NAME``, ``NAME,NAME`` or ``all`` into methods that have a preset, each once, in the order given.
+
+    ``all`` is all that have it; a method that is named and doesn't is a UsageError.
+    """
+    able = {name: method for name, method in METHODS.items() if preset in method.grids}
     names = [name.strip() for name in text.split(",")]
     if ALL in names:
-        return tuple(METHODS.values())
-    return tuple(get_method(name) for name in dict.fromkeys(names))
+        return tuple(able.values())
+    for name in names:
+        if get_method(name).name not in able:
+            raise UsageError(f"--preset {preset}: {name} has none; it is of {', '.join(able) or 'no method'}")
+    return tuple(able[name] for name in dict.fromkeys(names))

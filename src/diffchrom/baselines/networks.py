@@ -27,7 +27,7 @@ from diffchrom.baselines.method import (
     require_genes,
 )
 from diffchrom.deepdiff.building import seeded
-from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Signal
@@ -41,7 +41,10 @@ _PREDICTED_AT_A_TIME = 512
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """How a network is trained; `hidden` and `dropout` are AttentiveChrome's."""
+    """How a network is trained, in the words of `config.Hyperparameters`.
+
+    Labels are standardised where signal is; `hidden` and `dropout` are AttentiveChrome's.
+    """
 
     epochs: int
     batch_size: int
@@ -50,6 +53,9 @@ class NetworkSettings:
     clip_norm: float = 1.0
     hidden: int = 32
     dropout: float = 0.2
+    transform: str = "log1p"
+    standardise: bool = True
+    init_range: float | None = None
 
 
 #: Level I, Level II and a linear output on the marks of one cell: AttentiveChrome is DeepDiff's main block.
@@ -110,7 +116,8 @@ class Trained:
     network : key of `NETWORKS`.
     n_marks, n_bins, settings : what it was built with.
     weights : of its ``state_dict``.
-    centre, spread : of the training labels; 0 and 1 for classification, whose output is a logit.
+    centre, spread : of the training labels; 0 and 1 where they are not standardised, and for classification,
+        whose output is a logit.
     epoch : the best one, by validation r.
     score : its validation r.
     """
@@ -181,11 +188,15 @@ def train_network(
     seed : of weights, shuffling and dropout.
     """
     x, y = torch.from_numpy(train[0]), train[1]
-    centre, spread = (0.0, 1.0) if classify else (float(y.mean()), float(y.std()) or 1.0)
+    centre, spread = 0.0, 1.0
+    if settings.standardise and not classify:
+        centre, spread = float(y.mean()), float(y.std()) or 1.0
     labels = torch.from_numpy((y - centre) / spread).float()
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
     with seeded(seed):
         module = network(x.shape[1], x.shape[2], settings)
+        if settings.init_range is not None:
+            initialise(module, settings.init_range)
     optimiser = Adam(module.parameters(), settings.lr)
     held_out = torch.from_numpy(valid[0])
     best: tuple[float, int, dict[str, Tensor]] | None = None
@@ -231,9 +242,9 @@ def settings_of(grid: Grid) -> NetworkSettings:
     return NetworkSettings(**{name: values[0] for name, values in grid.items()})
 
 
-def fit_transform(*signals: Signal) -> Transform:
-    """log1p, standardised mark by mark over the training genes."""
-    return Transform.fit("log1p", True, np.arange(len(signals[0])), *signals)
+def fit_transform(settings: NetworkSettings, *signals: Signal) -> Transform:
+    """Fit the settings' transform, mark by mark, on the training genes."""
+    return Transform.fit(settings.transform, settings.standardise, np.arange(len(signals[0])), *signals)
 
 
 @dataclass(frozen=True)
@@ -263,7 +274,7 @@ def fit_on_difference(
     """Train one network on B - A of the transformed signal."""
     _require(train, valid)
     settings = settings_of(grid)
-    transform = fit_transform(train.signal_a, train.signal_b)
+    transform = fit_transform(settings, train.signal_a, train.signal_b)
     trained = train_network(
         network,
         (_difference(transform, train), train.log2fc),
@@ -332,7 +343,7 @@ def fit_two_cells(
         if classify:
             median = np.median(labels)
             labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
-        transform = fit_transform(signal)
+        transform = fit_transform(settings, signal)
         transforms.append(transform)
         networks.append(
             train_network(

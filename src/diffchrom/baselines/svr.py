@@ -131,12 +131,14 @@ class SupportVectors:
     known : float32 [n_support, n_features], scaled features of the training genes that count.
     weights : float32 [n_support]
     bias : float
+    precise : whether its kernel is computed in float64 (`rbf_kernel`).
     """
 
     scaler: Scaler
     known: Signal
     weights: Signal
     bias: float
+    precise: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit each other, with ValueError."""
@@ -144,10 +146,13 @@ class SupportVectors:
             raise ValueError("support vectors and their weights or scales differ in number")
 
     @classmethod
-    def of(cls, scaler: Scaler, scaled: Matrix, fit: CrossValidated) -> SupportVectors:
+    def of(
+        cls, scaler: Scaler, scaled: Matrix, fit: CrossValidated, *, precise: bool = False
+    ) -> SupportVectors:
         """Keep what predicting needs of a fit to scaled features [n_genes, n_features]."""
         support = fit.beta != 0
-        return cls(scaler, scaled[support].astype(np.float32), fit.beta[support].astype(np.float32), fit.bias)
+        weights = fit.beta[support].astype(np.float32)
+        return cls(scaler, scaled[support].astype(np.float32), weights, fit.bias, precise)
 
     def predict(self, features: Matrix | Signal) -> Vector:
         """Predict from features [n_genes, n_features] that are not scaled yet."""
@@ -155,7 +160,8 @@ class SupportVectors:
         result = np.empty(len(new))
         for first in range(0, len(new), _PREDICTED_AT_A_TIME):
             rows = slice(first, first + _PREDICTED_AT_A_TIME)
-            result[rows] = rbf_kernel(new[rows], self.known, 1 / new.shape[1]) @ self.weights
+            kernel = rbf_kernel(new[rows], self.known, 1 / new.shape[1], _kind(not self.precise))
+            result[rows] = kernel @ self.weights
         return result + self.bias
 
 
@@ -167,8 +173,9 @@ class FirstLayer:
     ----------
     train : float32 [n_genes, n_marks, n_bins]
     with_tes : whether half of the bins flank the transcript's end.
-    centre, spread : of the labels, which the regressions see standardised.
+    centre, spread : of the training labels; 0 and 1 where nothing is standardised.
     bins : one regression each.
+    standardised : whether labels and features are.
     """
 
     train: Signal
@@ -176,11 +183,18 @@ class FirstLayer:
     centre: float
     spread: float
     bins: tuple[Bin, ...]
+    standardised: bool
 
     def support(self, number: int) -> SupportVectors:
         """What predicting by one bin needs."""
         fitted = self.bins[number]
-        return SupportVectors.of(fitted.features, fitted.features.apply(self.train[:, :, number]), fitted.fit)
+        features = fitted.features.apply(self.train[:, :, number])
+        return SupportVectors.of(fitted.features, features, fitted.fit, precise=not self.standardised)
+
+
+def _kind(standardised: bool) -> type[np.floating[Any]]:
+    """Precision of the first layer's kernels."""
+    return np.float32 if standardised else np.float64
 
 
 def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
@@ -192,15 +206,16 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     with_tes = has_tes(train)
     signal = flanking_bins(train, with_tes)
     n_genes, _, n_bins = signal.shape
-    spread = float(train.log2fc.std()) or 1.0
-    centre = float(train.log2fc.mean())
+    (standardise,) = grid["standardise"]
+    spread = (float(train.log2fc.std()) or 1.0) if standardise else 1.0
+    centre = float(train.log2fc.mean()) if standardise else 0.0
     labels = (train.log2fc - centre) / spread
     folds = fold_numbers(n_genes, context.seed)
 
     def fit_bin(number: int) -> tuple[int, Bin]:
-        scaler = Scaler.fit(signal[:, :, number])
+        scaler = _scaler(signal[:, :, number], grid)
         features = scaler.apply(signal[:, :, number])
-        kernel = rbf_kernel(features, features, 1 / features.shape[1])
+        kernel = rbf_kernel(features, features, 1 / features.shape[1], _kind(standardise))
         return number, Bin(scaler, cross_validate(kernel, labels, folds, grid["C"]))
 
     bins = _kept_bins(context, n_bins, n_genes)
@@ -220,7 +235,12 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:
         context.reporter.warn(f"{unconverged} of {n_bins} bins stopped before the solver's tolerance")
-    return FirstLayer(signal, with_tes, centre, spread, tuple(bins[number] for number in range(n_bins)))
+    bins_in_order = tuple(bins[number] for number in range(n_bins))
+    return FirstLayer(signal, with_tes, centre, spread, bins_in_order, standardise)
+
+
+def _scaler(features: Matrix | Signal, grid: Grid) -> Scaler:
+    return Scaler.fit(features) if grid["standardise"][0] else Scaler.unit(features.shape[1])
 
 
 def _piece(number: int) -> str:
@@ -314,7 +334,7 @@ def two_layer(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     """Fit one regression a bin, and a second one on their out-of-fold predictions."""
     layer = fit_bins(train, grid, context)
     out_of_fold = np.stack([one.fit.out_of_fold for one in layer.bins], axis=1)
-    scaler = Scaler.fit(out_of_fold)
+    scaler = _scaler(out_of_fold, grid)
     scaled = scaler.apply(out_of_fold)
     labels = (train.log2fc - layer.centre) / layer.spread
     # Other folds than the first layer's: a gene's features come from genes outside its own first fold.

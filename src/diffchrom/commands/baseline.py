@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import options
+from diffchrom.config import DEFAULT_PRESET, PRESETS
 
 
 def baseline(
@@ -20,6 +21,10 @@ def baseline(
             help="What to fit; docs/methods.md lists them, and so does a name that is none.",
         ),
     ] = "ridge",
+    preset: Annotated[
+        str,
+        typer.Option(metavar="|".join(PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+    ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
     split: options.SplitOption = None,
@@ -43,7 +48,8 @@ def baseline(
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, parse_methods
 
-    methods = parse_methods(method)
+    options.check_choice("--preset", preset, tuple(PRESETS))
+    methods = parse_methods(method, preset)
     options.check_folds(folds, split)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
@@ -56,7 +62,7 @@ def baseline(
         folder = out / row.name if out is not None and len(methods) > 1 else out
         try:
             make_and_print(
-                Fitting(row.name, seed, threads), chosen, folder,
+                Fitting(row.name, seed, threads, preset), chosen, folder,
                 folds=folds, resume=resume, force=force, console=console, header=header,
             )  # fmt: skip
         except StoreError as error:

@@ -49,7 +49,7 @@ class RunConfig:
     variant : str
         Name of the variant or of the baseline's method.
     preset : str
-        Name of the preset; empty for baselines.
+        Name of the preset; empty for baselines at their default one.
     pair, marks : cells A and B; marks in the model's order.
     window : flank, bin_size and orient of the store it was trained on.
     split : name of the split.

@@ -61,7 +61,7 @@ def differences(config: RunConfig, job: Job) -> list[str]:
         seed=job.seed,
         unit=job.unit or config.unit,
         marks=job.marks or config.marks,
-        hyperparameters=config.hyperparameters if job.settings is None else job.settings.to_dict(),
+        hyperparameters=job.hyperparameters,
         store={"fingerprint": job.fingerprint},
     )
     return differing(config, expected)

@@ -13,6 +13,7 @@ from typing import Any
 from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
     AUX_TASKS,
+    DEFAULT_PRESET,
     DEVICES,
     PRECISIONS,
     PRESETS,
@@ -54,7 +55,7 @@ class Plan:
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
     split, unit, marks, device : as in `pairs.pair.Pair` and the recipes.
-    settings : changes to every preset's hyper-parameters.
+    settings : changes to every preset's hyper-parameters; of those, baselines take the number of epochs.
     preset_settings : further changes, by preset.
     """
 
@@ -85,9 +86,10 @@ class Job:
     fingerprint : of the pair's cells in that store, as the sweep saw them.
     kind : ``deepdiff`` or ``baseline``.
     method : variant or baseline.
-    preset : empty for baselines.
+    preset : empty for baselines at their default one.
     settings : hyper-parameters; None for baselines.
     pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
+    epochs : most epochs of a baseline that has any; None is its preset's.
     """
 
     name: str
@@ -103,6 +105,14 @@ class Job:
     marks: tuple[str, ...] | None = None
     seed: int = 0
     device: str = "auto"
+    epochs: int | None = None
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What ``config.json`` of its run says of them."""
+        if self.settings is not None:
+            return self.settings.to_dict()
+        return METHODS[self.method].hyperparameters(self.preset or DEFAULT_PRESET, self.epochs)
 
 
 def seeds_of(value: int | Sequence[int]) -> tuple[int, ...]:
@@ -317,9 +327,11 @@ def jobs_of(plan: Plan) -> list[Job]:
         preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
         for preset in presets
     }
-    methods = [(BASELINE, name, "", None) for name in baselines] + [
-        (DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants
-    ]
+    methods = [
+        (BASELINE, name, "" if preset == DEFAULT_PRESET else preset, None)
+        for name in baselines
+        for preset in _presets_of(name, presets)
+    ] + [(DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants]
     path = plan.store.resolve()
     jobs = []
     for kind, method, preset, changed in methods:
@@ -329,12 +341,18 @@ def jobs_of(plan: Plan) -> list[Job]:
                 Job(
                     "", path, fingerprint, kind, method, preset, changed, pair, split,
                     plan.unit, plan.marks, seed, plan.device,
+                    plan.settings.get("epochs") if kind == BASELINE else None,
                 )
                 for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds
                 for split in splits[seed][fold : fold + 1]
             ]  # fmt: skip
     return _named(jobs, folds=plan.folds)
+
+
+def _presets_of(baseline: str, presets: Sequence[str]) -> Sequence[str]:
+    """Presets at which a baseline is fitted: those of the plan that it has, or else its default one."""
+    return [preset for preset in presets if preset in METHODS[baseline].grids] or (DEFAULT_PRESET,)
 
 
 def _named(jobs: list[Job], folds: int) -> list[Job]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, for_shell
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
@@ -129,7 +130,7 @@ def _recipe(job: Job, threads: int) -> Recipe:
     if job.settings is None:
         from diffchrom.baselines.fitting import Fitting
 
-        return Fitting(job.method, job.seed, threads)
+        return Fitting(job.method, job.seed, threads, job.preset or DEFAULT_PRESET, job.epochs)
     from diffchrom.deepdiff.building import use_threads
     from diffchrom.deepdiff.training import Training
 
