@@ -67,8 +67,9 @@ def attend(
     perturb: Annotated[
         list[str] | None,
         _option(
-            metavar="[CELL:]MARK=0|CELL",
-            help="Change of log2fc_pred without a mark, or with another cell's; all=0: each in turn.",
+            metavar="[CELL:]MARK=mean|0|CELL",
+            help="Change of log2fc_pred with a mark as in the average gene, absent, or as in CELL; "
+            "all=mean: each in turn.",
         ),
     ] = None,
     summary: Annotated[Path | None, _option(help="One line a perturbation, as TSV.")] = None,

@@ -22,6 +22,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
@@ -230,6 +231,15 @@ class OpenedModel:
         """Predict from raw signal of A and of B, each [n, n_marks, n_bins]."""
         predicted = predict_tensors(self.model, *self.inputs(a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
+
+    def predict_members(
+        self, a: Signal, b: Signal
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Predict log2fc [n] from raw signal, and that of every member of an ensemble [n_members, n]."""
+        inputs = self.inputs(a, b)
+        members = self.model.members if isinstance(self.model, Ensemble) else [self.model]
+        log2fc = np.stack([predict_tensors(member, *inputs).log2fc for member in members])  # type: ignore[arg-type]
+        return np.asarray(torch.from_numpy(log2fc).mean(dim=0).numpy()), log2fc
 
     def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[GenePredictions]:
         """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
