@@ -43,7 +43,7 @@ Predicted = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Change:
-    """One mark of one cell of the pair (0 is A, 1 is B) gets the signal of `donor`: a cell, `MEAN`, `NOTHING`."""
+    """One mark of one cell of the pair (0 is A, 1 is B) gets the signal of `donor`: a cell, mean or 0."""
 
     mark: int
     side: int

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diffchrom.baselines.method import Context, Examples, Method, Prediction, Vector
+from diffchrom.baselines.method import Context, Examples, Method, Prediction, Predictor, Vector
 from diffchrom.baselines.methods import get_method
+from diffchrom.baselines.saved import save_fitted
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.progress import Reporter
+from diffchrom.runs.folder import FITTED
 from diffchrom.runs.making import Fitted
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
@@ -51,7 +53,7 @@ class Fitting:
         """Read the genes, and what else of the store the method looks at."""
         method = get_method(self.name)
         data = pair.load()
-        return FittingLearner(self, method, pair, data, _examples(pair, data, method, reporter))
+        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, reporter))
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,16 @@ class FittingLearner:
     def fit(self, folder: Path, reporter: Reporter) -> Fitted:
         """Fit the method and predict every gene."""
         context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
-        prediction, chosen = fit_and_predict(self.method, self.examples, self.data, context)
+        prediction, predictor = fit_and_predict(self.method, self.examples, self.data, context)
+        save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
-        return Fitted(prediction.log2fc, columns, {"chosen": chosen})
+        return Fitted(prediction.log2fc, columns, {"chosen": dict(predictor.chosen)})
 
 
 def fit_and_predict(
     method: Method, examples: Examples, data: PairData, context: Context
-) -> tuple[Prediction, dict[str, Any]]:
+) -> tuple[Prediction, Predictor]:
     """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
 
     The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
@@ -106,7 +109,7 @@ def fit_and_predict(
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
     _report_features(train, data, context.reporter)
     predictor = method.fit(train, valid, method.grid, context)
-    return predictor.predict(examples.without_labels()), dict(predictor.chosen)
+    return predictor.predict(examples.without_labels()), predictor
 
 
 def _report_features(train: Examples, data: PairData, reporter: Reporter) -> None:
@@ -116,7 +119,7 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def _examples(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
+def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
     store = pair.store
     tes_a = tes_b = None

@@ -27,14 +27,15 @@ from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.errors import RunError, StoreError
+from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.windows import Windows
-from diffchrom.pairs.choices import SPLIT_PARTS, has_split
+from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.opening import pair_of_run, require_single
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
@@ -316,30 +317,6 @@ def open_model(
     )
 
 
-def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> Pair:
-    """What `run` reads of `store`: its marks in its order, its split and unit where the store has them."""
-    config = run.config
-    if store.window != config.window:
-        raise RunError(
-            f"{run.path}: was trained on windows {config.window.described()}, "
-            f"{store.path} has {store.window.described()}; prepare a store with the run's settings"
-        )
-    cells = cells or config.pair
-    units = [store.expression_units(cell) for cell in cells if cell in store.cells()]
-    shared = config.unit and all(config.unit in names for names in units)
-    try:
-        return Pair.of(
-            store,
-            cells,
-            marks=config.marks,
-            split=config.split if has_split(store, config.split) else None,
-            unit=config.unit if shared else None,
-            labelled=False,
-        )
-    except StoreError as error:
-        raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
-
-
 def load_model(
     run: Run,
     device: torch.device | None = None,
@@ -354,11 +331,7 @@ def load_model(
         )
     if run.config.kind == "baseline":
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
-    if run.config.folds:
-        raise RunError(
-            f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
-            f"{run.path}/fold-1"
-        )
+    require_single(run)
     n_marks = len(run.config.marks)
     model = build_run_model(run) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
