@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,8 @@ class BaselinePredictions:
 @dataclass(frozen=True)
 class OpenedBaseline:
     """A fitted baseline and the pair of cells that it reads."""
+
+    without_shift: ClassVar[str] = ""  # there is none to leave out
 
     predictor: Predictor
     method: Method

@@ -113,3 +113,5 @@ def attend(
     rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
     mode.execute(Request(made, opened, rows, values, console), wanted)
     console.note(direction(opened.pair.cells))
+    if opened.without_shift:
+        console.note(opened.without_shift)

@@ -68,6 +68,8 @@ def predict(
         chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]
         stream.writelines(joined_lines(chosen))
     console.note(direction(opened.pair.cells))
+    if opened.without_shift:
+        console.note(opened.without_shift)
     if said := table.note():
         console.note(said)
 

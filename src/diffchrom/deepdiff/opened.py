@@ -175,6 +175,16 @@ class OpenedModel:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def without_shift(self) -> str:
+        """Say that the shift of the run's own pair is left out, where it is; else empty."""
+        if not self.model.variant.antisymmetric or self.model.order:
+            return ""
+        return (
+            f"{','.join(self.pair.cells)} of {self.pair.store.path} is not what the run was trained on: "
+            "predicted without the shift of its own pair (docs/methods.md)"
+        )
+
     @cached_property
     def blocks(self) -> dict[str, tuple[LevelOneSequence, ...]]:
         """Sequences of each Level I block (main, A, B), in the order of the model's alpha."""
@@ -306,7 +316,7 @@ def open_model(
         the store lacks a cell or mark.
     """
     pair = pair_of_run(run, store, cells)
-    model = load_model(run, resolve_device(device), pair.cells, module)
+    model = load_model(run, resolve_device(device), order_of(run, pair), module)
     return OpenedModel(
         model,
         pair,
@@ -317,13 +327,22 @@ def open_model(
     )
 
 
+def order_of(run: Run, pair: Pair) -> float:
+    """`PairModel.order` for a pair: not 0 where its store still holds what the run was trained on."""
+    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
+    if pair.cells not in orders:
+        return 0.0
+    same = pair.store.fingerprint(run.config.pair) == run.config.store.get("fingerprint")
+    return orders[pair.cells] if same else 0.0
+
+
 def load_model(
     run: Run,
     device: torch.device | None = None,
-    cells: Sequence[str] | None = None,
+    order: float = 1.0,
     module: nn.Module | None = None,
 ) -> PairModel:
-    """Read a run's model, in evaluation mode, for a pair of cells; None is the pair it was trained on."""
+    """Read a run's model, in evaluation mode, for data of this `PairModel.order`."""
     if run.config.kind == "module" and module is None:
         raise RunError(
             f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
@@ -335,7 +354,7 @@ def load_model(
     n_marks = len(run.config.marks)
     model = build_run_model(run) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
-    model.set_order(run.config.pair, tuple(cells or run.config.pair))
+    model.set_order(order)
     return model.to(device or torch.device("cpu")).eval()
 
 
