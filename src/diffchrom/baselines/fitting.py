@@ -14,15 +14,17 @@ from diffchrom.baselines.methods import get_method
 from diffchrom.baselines.saved import save_fitted
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
-from diffchrom.pairs.pair import Pair, PairData
-from diffchrom.progress import Reporter
+from diffchrom.pairs.pair import Pair, PairData, signal_bytes
+from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FITTED
 from diffchrom.runs.making import Fitted
-from diffchrom.runs.tables import prediction_columns
+from diffchrom.runs.tables import metrics_of, prediction_columns
 from diffchrom.store.store import Store
 
 #: Folder inside an unfinished run with the pieces that are done, so that a killed fit goes on.
 PIECES = "pieces"
+#: The baseline that stands beside every model, and the largest signal that it is fitted on unasked.
+BESIDE, MOST_BYTES = "ridge", 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,26 @@ class FittingLearner:
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
         return Fitted(prediction.log2fc, columns, {"chosen": dict(predictor.chosen)})
+
+
+def ridge_beside(pair: Pair) -> str:
+    """Say what r the `BESIDE` baseline has on a pair's test genes, for whoever trained a model on it.
+
+    Nothing is written. Empty where the pair's signal is too large to be read once more for a remark, or the
+    baseline cannot be fitted.
+    """
+    if signal_bytes(pair) > MOST_BYTES:
+        return ""
+    try:
+        learner = Fitting(BESIDE).meet(pair, SILENT)
+        prediction, _ = fit_and_predict(learner.method, learner.examples, learner.data, Context())
+    except StoreError:
+        return ""
+    test = learner.data.rows("test")
+    r = metrics_of(learner.data, test, prediction.log2fc)["pearson"]
+    return (
+        f"{BESIDE}, a linear baseline, has r {'undefined' if r is None else f'= {r:.3f}'} on the same genes"
+    )
 
 
 def fit_and_predict(
