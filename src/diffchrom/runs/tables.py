@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from diffchrom.metrics import MIN_BLOCKS, block_numbers, bootstrap, evaluate, ex
 from diffchrom.pairs.choices import PART_NAMES, SPLIT_PARTS
 from diffchrom.pairs.label_noise import noise_ceiling
 from diffchrom.pairs.pair import Labels, PairData
+
+if TYPE_CHECKING:
+    from diffchrom.runs.folder import RunConfig
 
 #: Its columns, a row an epoch; members of an ensemble count from 1.
 HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
@@ -108,6 +111,20 @@ def describe_labels(details: Mapping[str, Any]) -> str:
     if alone := (details.get("resampled") or {}).get("genes"):
         said.append(f"{alone} {DRAWN_ALONE}")
     return "; ".join(said)
+
+
+def describe_accuracy(config: RunConfig) -> str:
+    """Say in a line what r a run has on its test genes, and whether that can be told from 0."""
+    metrics = config.metrics.get("test", {})
+    r, n = metrics.get("pearson"), metrics.get("n")
+    if r is None:
+        return f"r of {n or 0:g} test genes is undefined"
+    low, high = config.details.get("test_intervals", {}).get("pearson") or (None, None)
+    said = f"r = {r:.3f}"
+    if low is not None and high is not None:
+        said += f" (95% interval {low:.3f} to {high:.3f})"
+    doubt = ", not distinguishable from 0" if low is None or high is None or low <= 0 <= high else ""
+    return f"{said} on {n:g} test genes{doubt}"
 
 
 def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:
