@@ -231,7 +231,7 @@ def settings_of(grid: Grid) -> NetworkSettings:
     return NetworkSettings(**{name: values[0] for name, values in grid.items()})
 
 
-def fit_transform(*signals: Signal) -> Transform:
+def fit_log1p_transform(*signals: Signal) -> Transform:
     """log1p, standardised mark by mark over the training genes."""
     return Transform.fit("log1p", True, np.arange(len(signals[0])), *signals)
 
@@ -263,7 +263,7 @@ def fit_on_difference(
     """Train one network on B - A of the transformed signal."""
     _require(train, valid)
     settings = settings_of(grid)
-    transform = fit_transform(train.signal_a, train.signal_b)
+    transform = fit_log1p_transform(train.signal_a, train.signal_b)
     trained = train_network(
         network,
         (_difference(transform, train), train.log2fc),
@@ -332,7 +332,7 @@ def fit_two_cells(
         if classify:
             median = np.median(labels)
             labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
-        transform = fit_transform(signal)
+        transform = fit_log1p_transform(signal)
         transforms.append(transform)
         networks.append(
             train_network(
