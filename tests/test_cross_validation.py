@@ -183,7 +183,7 @@ def test_a_gene_that_is_not_tested_exactly_once_is_refused(
     assert f"has 79 of 80 genes; remove {run}/fold-2" in capsys.readouterr().err
     path.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
     assert called(said) == 1
-    assert "line 2 is broken or of another gene" in capsys.readouterr().err
+    assert "(line 2: another gene); remove" in capsys.readouterr().err
 
 
 def test_nothing_else_is_taken_for_a_cross_validation(

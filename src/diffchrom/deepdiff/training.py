@@ -196,6 +196,7 @@ class TrainingLearner:
             "best_epoch": states[-1].best_epoch,
             "calibration": calibration.to_dict(),
             "coverage": strata,
+            "scaling": model.scaling(self.pair.marks, self.pair.window.n_bins),
         }
         return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 

@@ -139,6 +139,15 @@ def _folds(values: Mapping[str, Any]) -> Iterator[str]:
         yield from _aligned(("fold", *names), rows)
 
 
+def _scaling(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the model does to its input by itself, a line a path."""
+    for path, steps in values["details"].get("scaling", {}).items():
+        yield (
+            f"  scaling ({path}): {steps['function']} of the mean of every {steps['bins_merged']:g} bins, "
+            f"less mean ({_brief(steps['mean'])}), over scale ({_brief(steps['scale'])})"
+        )
+
+
 def run_text(values: Mapping[str, Any]) -> str:
     """Return a run's description (`run_dict`) for people."""
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
@@ -149,6 +158,7 @@ def run_text(values: Mapping[str, Any]) -> str:
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:
             lines.append(f"  {name}: {_brief(values[name])}")
+    lines += _scaling(values)
     if values["metrics"]:
         names = list(dict.fromkeys(name for part in values["metrics"].values() for name in part))
         lines.append("metrics:")

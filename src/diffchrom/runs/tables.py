@@ -49,7 +49,7 @@ def part_metrics(
 
 
 def metrics_of(
-    labels: Labels | PairData, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+    labels: Labels, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
 ) -> dict[str, float | None]:
     """Number of `rows` and every metric of a prediction of all genes on them; None where undefined."""
     values = evaluate(labels.log2fc[rows], log2fc_pred[rows], expressed=_expressed(labels, rows))
@@ -58,7 +58,7 @@ def metrics_of(
 
 
 def intervals_of(
-    labels: Labels | PairData, genes: Genes, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+    labels: Labels, genes: Genes, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
 ) -> dict[str, list[float]]:
     """Ends of the 95% interval of every metric on the genes `rows`, by blocks of neighbours."""
     intervals = bootstrap(
@@ -67,7 +67,7 @@ def intervals_of(
     return {name: [interval.low, interval.high] for name, interval in intervals.items()}
 
 
-def _expressed(labels: Labels | PairData, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
+def _expressed(labels: Labels, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
     return expressed_in_both(labels.expr_a[rows], labels.expr_b[rows], labels.unit)
 
 
@@ -76,7 +76,7 @@ def _blocks(genes: Genes, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.object_]
     return genome_blocks(some.id, some.chrom, some.tss)
 
 
-def label_details(labels: Labels | PairData, genes: Genes, test: npt.NDArray[np.intp]) -> dict[str, Any]:
+def label_details(labels: Labels, genes: Genes, test: npt.NDArray[np.intp]) -> dict[str, Any]:
     """The part of ``details`` about the rows `test`: their labels, and how `intervals_of` draws them.
 
     Under ``resampled`` stand the numbers of ``blocks`` that are drawn as one and of ``genes`` drawn alone.
