@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import bins_at, genes_of
 from diffchrom.errors import InputError
+from diffchrom.genome.regions import REGIONS
+from diffchrom.genome.windows import Windows
 from diffchrom.signal.bigwig import read_header
 from diffchrom.signal.bigwig_native import DECODER
 from diffchrom.signal.bins import bin_track
@@ -72,6 +75,8 @@ def test_damaged_bigwigs_are_read_or_refused_in_one_line(
     source = shared_data / "bigwig_dialects" / dialect
     whole = source.read_bytes()
     chrom, start = windows(source)
+    genes = genes_of(chrom, np.maximum(start, 0), 7777, start % 2)
+    wide = [Windows.of(genes, region, "genome") for region in REGIONS.values()]
     path = tmp_path / "damaged.bw"
     dice = random.Random(dialect)
     refused = 0
@@ -81,7 +86,7 @@ def test_damaged_bigwigs_are_read_or_refused_in_one_line(
         began = time.monotonic()
         message = ""
         try:
-            binned = bin_track(path, chrom, start, n_bins=50, bin_size=200)
+            signals = bin_track(path, [bins_at(chrom, start, 50, 200), *wide])
         except InputError as error:
             message = str(error)
         if message:
@@ -89,7 +94,7 @@ def test_damaged_bigwigs_are_read_or_refused_in_one_line(
             assert message.startswith(str(path)), (copy, kind)
             assert "\n" not in message, (copy, kind)
         else:
-            assert np.isfinite(binned.values).all(), (copy, kind)
+            assert all(np.isfinite(signal.values).all() for signal in signals), (copy, kind)
         assert time.monotonic() - began < SECONDS, (copy, kind)
     assert refused > 0
 
@@ -109,7 +114,7 @@ def test_a_block_that_inflates_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.bw"
     path.write_bytes(head + tree + struct.pack("<Q", 1) + bomb + index)
     with pytest.raises(InputError, match="does not end"):
-        bin_track(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
+        bin_track(path, [bins_at(["chr1"], [0], 1, 100)])
 
 
 def test_an_index_that_bites_its_tail_is_refused(tmp_path: Path) -> None:
@@ -124,4 +129,4 @@ def test_an_index_that_bites_its_tail_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "loop.bw"
     path.write_bytes(head + tree + struct.pack("<Q", 1) + index)
     with pytest.raises(InputError, match="its index has no end"):
-        bin_track(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
+        bin_track(path, [bins_at(["chr1"], [0], 1, 100)])
