@@ -17,6 +17,7 @@ from diffchrom.genome.genes import Genes, Window
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.store.store import Store, create
+from diffchrom.variants import VARIANTS
 
 
 def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> OpenedModel:
@@ -25,7 +26,7 @@ def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> Open
     pair = Pair.of(store, cells[:2], labelled=False)
     torch.manual_seed(seed)
     settings = hyperparameters("default", hidden=4)
-    model = build_model(variant, len(pair.marks), settings).eval()
+    model = build_model(VARIANTS[variant], len(pair.marks), settings).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1.5, 1.5)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from diffchrom.genome.regions import Region
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import parse_pair
 from diffchrom.pairs.pair import Pair
+from diffchrom.processes import cluster
 from diffchrom.runs.folder import Run
 from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store, create
@@ -171,11 +173,42 @@ def predictions_of(
     return opened.pair, opened.predict(np.arange(len(opened.pair))).columns()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 90.0, *, every: float = 0.1) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
+        time.sleep(every)
+
+
+@contextmanager
+def running(words: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is gone when the block ends, however it ends, with all of its process group.
+
+    It can be interrupted even where this process cannot, as in a script's background, and imports what the
+    tests import. `options` are those of `subprocess.Popen`.
+    """
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    # What is ignored stays so in a new program; what has a handler falls back to the default.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(list(map(str, words)), env=environment, start_new_session=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def _nothing_stays_beside() -> Iterator[None]:
+    """End the process that a `DaskPool` without a cluster keeps beside this one."""
+    yield
+    if cluster._BESIDE.pool is not None:
+        cluster._BESIDE.pool.close()
 
 
 @dataclass(frozen=True)
@@ -190,25 +223,15 @@ def dask_cluster(folder: Path, n_workers: int = 2) -> Iterator[DaskCluster]:
     """A scheduler and worker processes in `folder`, as a user would start them by hand."""
     pytest.importorskip("distributed", reason="the dask extra is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
-    # The workers must import the tests' functions and diffchrom.
-    paths = [str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     common = ["--no-dashboard", "--host", "127.0.0.1"]
     scheduler = ["distributed.cli.dask_scheduler", "--port", address.rpartition(":")[2], *common]
     worker = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *common]
-    with (folder / "dask.log").open("wb") as log:
+    with (folder / "dask.log").open("wb") as log, ExitStack() as stack:
         processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", *words], env=environment, stdout=log, stderr=log, cwd=folder
-            )
+            stack.enter_context(running([sys.executable, "-m", *words], stdout=log, stderr=log, cwd=folder))
             for words in (scheduler, *[worker] * n_workers)
         ]
-        try:
-            yield DaskCluster(address, processes[0], processes[1:])
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+        yield DaskCluster(address, processes[0], processes[1:])
 
 
 class SchedulerKiller(Executor):

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of
-from conftest import train, training
+from conftest import running, train, training
 from diffchrom.attention.export import ExportOptions, export
 from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.tracks import combine, track_name
@@ -316,9 +316,9 @@ def test_unknown_blocks_and_marks_are_named_with_those_there_are(crowded: Opened
     with pytest.raises(
         UsageError, match=r"--block main: this run has main:A, main:B, main:A-B, aux:A, aux:B"
     ):
-        export(crowded, np.arange(9), ExportOptions(blocks=("main",)))
+        export(crowded, np.arange(9), ExportOptions(blocks=("main",)), Path("-"))
     with pytest.raises(UsageError, match="--marks H3K9me3: this run has H3K4me3, H3K27me3"):
-        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)))
+        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)), Path("-"))
 
 
 @pytest.fixture(scope="module")
@@ -378,14 +378,14 @@ def test_a_folder_of_tracks_is_whole_or_absent(
 
 def test_a_closed_pipe_ends_quietly(run: Path, toy_store: Store) -> None:
     command = [sys.executable, "-m", "diffchrom", "attend", str(run), "--store", str(toy_store.path)]
-    process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith(b"gene_id\tblock\tmark\tbin")
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() in (0, 141)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running([*command, "--threads", "1"], **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"gene_id\tblock\tmark\tbin")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(60) in (0, 141)
 
 
 def test_gzipped_tables_are_the_same_tables_every_time(crowded: OpenedModel, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,6 @@ from scipy import stats
 
 from attention_tools import random_source
 from conftest import make_store, train, training
-from diffchrom.attention.attribution import (
-    METHODS,
-    attribute,
-    attribute_signal,
-    of_bins,
-    of_marks,
-    of_sequences,
-)
 from diffchrom.attention.check import (
     check,
     concentration,
@@ -30,12 +23,19 @@ from diffchrom.attention.check import (
     sample_genes,
     sibling_runs,
     spearman,
-    untrained,
 )
 from diffchrom.attention.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
 from diffchrom.attention.plots import plot_deletion
 from diffchrom.attention.reports import report_check
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.attribution import (
+    METHODS,
+    attribute,
+    attribute_signal,
+    of_bins,
+    of_marks,
+    of_sequences,
+)
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.model import Output
 from diffchrom.deepdiff.opened import OpenedModel, open_model
@@ -192,7 +192,7 @@ def test_sequences_are_compared_with_what_they_read(source: OpenedModel) -> None
 def test_the_attention_of_a_gene_adds_up_to_one_over_marks_and_bins(toy_store: Store, variant: str) -> None:
     source = random_source(toy_store, variant)
     rows = np.arange(7)
-    weights = attention_map(source, source.attend(rows))
+    weights = attention_map(source, source.attention_of(rows))
     assert weights.shape == (7, 2, 20)
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-5)
 
@@ -256,11 +256,11 @@ def test_rank_correlation_is_scipys() -> None:
 
 def test_the_untrained_model_has_the_architecture_and_none_of_the_weights(source: OpenedModel) -> None:
     state = torch.random.get_rng_state()
-    other = untrained(source, 1)
+    other = source.untrained(1)
     assert torch.equal(state, torch.random.get_rng_state())
     pairs = zip(source.model.parameters(), other.model.parameters(), strict=True)
     assert all(one.shape == two.shape and not torch.equal(one, two) for one, two in pairs)
-    same = untrained(source, 1).model.state_dict()
+    same = source.untrained(1).model.state_dict()
     assert all(torch.equal(same[name], value) for name, value in other.model.state_dict().items())
 
 
@@ -277,8 +277,14 @@ def runs(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> list[Run
     ]
 
 
-def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(runs: list[Run], toy_store: Store) -> None:
+def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(
+    runs: list[Run], toy_store: Store, tmp_path: Path
+) -> None:
     assert [run.path.name for run in sibling_runs(runs[0])] == ["s1"]
+    shutil.copytree(runs[0].path.parent, tmp_path / "runs")
+    config = replace(runs[2].config, store={"fingerprint": "of another store"})
+    Run(tmp_path / "runs" / "s1", config).save_config()
+    assert sibling_runs(Run.open(tmp_path / "runs" / "s0")) == []
     source = open_model(runs[0], toy_store)
     with pytest.raises(RunError, match="compare runs of one variant"):
         open_others(source, [runs[1]], toy_store)

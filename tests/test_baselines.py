@@ -263,7 +263,8 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
         modules.append(getattr(networks, network)(3, 20, settings))
     ours, theirs = modules
     mse = torch.nn.functional.mse_loss
-    networks._epoch(ours, Adam(ours.parameters(), settings.lr), x, labels, mse, settings, seed=5)
+    torch.manual_seed(5)
+    networks._epoch(ours, Adam(ours.parameters(), settings.lr), x, labels, mse, settings)
     reference = torch.optim.Adam(theirs.parameters(), lr=settings.lr)
     torch.manual_seed(5)
     for index in torch.split(torch.randperm(60), 8):
@@ -273,6 +274,16 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
         reference.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["attentivechrome", "deepchrome"])
+def test_a_network_leaves_torchs_random_numbers_to_the_caller(name, data):
+    import torch
+
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    fit_and_predict(small(name), examples(data), data, Context(seed=3))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_network_is_fitted_without_loading_the_compiler_of_torch(store, tmp_path):

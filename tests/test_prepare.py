@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyBigWig
 import pytest
 
+import worker_tasks
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
 from diffchrom.genome.windows import Windows
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
+from diffchrom.prepare.track_reading import read_track
 from diffchrom.store.store import Store
 
 SIZES = {"chr1": 40_000, "chr2": 30_000}
@@ -267,7 +272,9 @@ def test_wrong_input_gets_one_line_and_makes_no_store(
     assert not inputs.store.exists()
 
 
-def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest, threads: int) -> None:
+    inputs = replace(inputs, threads=threads)
     good = inputs.bigwigs[2].read_bytes()
     with pytest.raises(InputError, match="damaged"):
         prepare(broken_block(inputs))
@@ -275,6 +282,64 @@ def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest
     result = prepare(inputs)
     assert any("3 tracks were read by an earlier prepare" in note for note in result.notes)
     assert leftovers(inputs.store.parent) == set()
+
+
+def test_a_track_that_crashes_its_process_costs_one_error_that_names_it(
+    inputs: PrepareRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.prepare.tracks.read_track", worker_tasks.crash_on_h3k27me3_of_e2)
+    with pytest.raises(
+        InputError, match=r"E2-H3K27me3\.bw: reading it crashed its worker process \(SIGSEGV\)"
+    ):
+        prepare(replace(inputs, threads=2))
+    monkeypatch.undo()
+    result = prepare(inputs)
+    assert any("3 tracks were read by an earlier prepare" in note for note in result.notes)
+
+
+def test_one_thread_reads_tracks_in_this_process_to_the_same_store(
+    inputs: PrepareRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(replace(inputs, threads=2)).store.path.read_bytes()
+    read = []
+
+    def read_here(part: Path, *arguments: Any, **more: Any) -> None:
+        read.append(part)
+        read_track(part, *arguments, **more)
+
+    monkeypatch.setattr("diffchrom.prepare.tracks.read_track", read_here)
+    inputs.store.unlink()
+    assert prepare(inputs).store.path.read_bytes() == whole
+    assert len(read) == 4
+
+
+DEBUGGED = """
+import sys
+from diffchrom.cli import main
+from diffchrom.prepare import track_reading
+
+def stopping(source, check=track_reading.check_same_file):
+    breakpoint()
+    check(source)
+
+track_reading.check_same_file = stopping
+main(sys.argv[1:])
+"""
+
+
+def test_a_breakpoint_in_the_reading_of_a_track_works(inputs: PrepareRequest) -> None:
+    words = ["prepare", "--gtf", str(inputs.gtf), "--bigwigs", str(inputs.bigwigs[0]), "--flank", "1000"]
+    words += ["--store", str(inputs.store), "--threads", "1", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED, *words],
+        input="p source.path[-13:]\ncontinue\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "(Pdb) 'E1-H3K4me3.bw'" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert Store(inputs.store).cells() == ("E1",)
 
 
 def test_an_existing_store_is_unchanged_by_a_failure(inputs: PrepareRequest) -> None:
@@ -296,6 +361,16 @@ def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -
     prepare(inputs)
     with pytest.raises(UsageError, match="was made with another file"):
         prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
+
+
+@pytest.mark.parametrize("asked", [{"flank": 0}, {"bin_size": 0}, {"orient": ""}, {"bin_size": 300}])
+def test_an_impossible_window_is_refused_and_no_default_put_in_its_place(
+    inputs: PrepareRequest, asked: dict[str, object]
+) -> None:
+    (name,) = asked
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+        prepare(replace(inputs, **asked))
+    assert not inputs.store.exists()
 
 
 def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(

@@ -93,8 +93,9 @@ def test_the_command_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_left_out_options_ask_for_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = asked(monkeypatch, "--bigwigs", "a.bw", "--store", "s.h5", "--threads", "1")
-    assert request == PrepareRequest(store=Path("s.h5"), bigwigs=(Path("a.bw"),), threads=1)
+    # No number of threads is asked for, also where there is one core: 1 is for a debugger.
+    request = asked(monkeypatch, "--bigwigs", "a.bw", "--store", "s.h5")
+    assert request == PrepareRequest(store=Path("s.h5"), bigwigs=(Path("a.bw"),))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_left_out_options_ask_for_the_defaults(monkeypatch: pytest.MonkeyPatch) 
     [
         (["--bigwigs", "--store", "s.h5"], "--bigwigs needs at least one file"),
         (["--bigwigs", "a.bw", "--orient", "up"], "--orient up: choose one of transcription, genome"),
-        (["--bigwigs", "a.bw", "--around", "middle"], "--around middle: unknown; choose one of tss, tes"),
+        (["--bigwigs", "a.bw", "--around", "middle"], "--around middle: tes means --regions tes_bins"),
         (["--bigwigs", "a.bw", "--unit", "rpm"], "--unit rpm: choose one of fold-change"),
         (["--bigwigs", "a.bw", "--split", "odd"], "--split odd: unknown; choose one of chromosome"),
         ([], "nothing to prepare"),

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import running, wait_for
 from diffchrom.errors import OutputError, StoreError
 from diffchrom.files.lock import lock_path, locked
 from diffchrom.store.store import Store
@@ -84,12 +85,9 @@ def test_killed_at_random_moments_a_prepare_goes_on_to_the_same_store(
     moments = random.Random(0)
     for kill in range(KILLS):
         asked = tracks[:3] if kill < KILLS // 2 else tracks
-        process = subprocess.Popen(
-            command(tmp_path, store, asked), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(0, patience))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        words = command(tmp_path, store, asked)
+        with running(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            time.sleep(moments.uniform(0, patience))
         if store.exists():
             opened = Store(store)
             for cell in opened.cells():
@@ -109,14 +107,10 @@ def test_what_a_killed_writer_was_staging_is_removed(tmp_path: Path, tracks: lis
 
 def test_ctrl_c_ends_at_once_and_leaves_no_store_and_no_lock(tmp_path: Path, tracks: list[Path]) -> None:
     store = tmp_path / "s.h5"
-    process = subprocess.Popen(
-        command(tmp_path, store, tracks), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 60
-    while not lock_path(store).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    with running(command(tmp_path, store, tracks), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lock_path(store).exists, every=0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "diffchrom: interrupted"
     assert "Traceback" not in errors

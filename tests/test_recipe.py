@@ -29,7 +29,7 @@ QUICK = hyperparameters("default", hidden=4, epochs=2, ensemble=2)
 
 def model_of(n_marks: int = 2, hidden: int = 4) -> Antisymmetric:
     torch.manual_seed(0)
-    model = build_model("antisymmetric", n_marks, hyperparameters("default", hidden=hidden))
+    model = build_model(VARIANTS["antisymmetric"], n_marks, hyperparameters("default", hidden=hidden))
     assert isinstance(model, Antisymmetric)
     return model.eval()
 
@@ -116,7 +116,9 @@ def test_a_constant_mark_stays_zero() -> None:
 
 
 def test_an_ensemble_is_the_mean_of_its_members() -> None:
-    members = [build_model("aux+siamese", 2, hyperparameters("default", hidden=4)).eval() for _ in range(3)]
+    members = [
+        build_model(VARIANTS["aux+siamese"], 2, hyperparameters("default", hidden=4)).eval() for _ in range(3)
+    ]
     a, b = torch.rand(2, 4, 2, 10).unbind()
     together = Ensemble(members)(a, b)
     outputs = [member(a, b) for member in members]

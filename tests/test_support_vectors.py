@@ -132,7 +132,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
     monkeypatch.setattr(svr, "cross_validate", killed)
     with pytest.raises(KeyboardInterrupt):
         svr.fit_bins(train, grid, Context(folder=tmp_path))
-    kept = sorted(tmp_path.glob("bin-*.npz"))
+    kept = sorted(tmp_path.glob("bin-*.safetensors"))
     assert 1 <= len(kept) <= 7
     kept[0].write_bytes(kept[0].read_bytes()[:100])  # a damaged piece is fitted again
 

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import Case, make_store, predictions_of, train, training
+from conftest import Case, make_store, predictions_of, running, train, training, wait_for
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.opened import load_model
 from diffchrom.errors import RunError, StoreError, UsageError
@@ -70,6 +67,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy_store: S
         first, second, other = ((run.path / file).read_bytes() for run in runs)
         assert first == second
         assert first != other
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("variant", ["raw:d", "antisymmetric"])
+def test_training_and_predicting_leave_torchs_random_numbers_to_the_caller(
+    toy_store: Store, tmp_path: Path, variant: str, preset: str
+) -> None:
+    settings = hyperparameters(preset, hidden=8, epochs=2, ensemble=2)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    run = train(job(toy_store, name=variant, preset=preset, settings=settings), tmp_path / "run")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    predictions_of(run, toy_store)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_tracks_and_labels_of_test_genes_do_not_reach_training(tmp_path: Path) -> None:
@@ -172,29 +183,28 @@ train(job(Store(sys.argv[1]), settings=settings, name="aux"), sys.argv[2], resum
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(toy_store: Store, tmp_path: Path) -> None:
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-        return subprocess.Popen([sys.executable, "-c", TRAIN, str(toy_store.path), str(out)], env=environment)
-
-    assert start(tmp_path / "whole").wait() == 0
-    killed = 0
-    broken = tmp_path / "broken"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     checkpoint = broken / "resume.safetensors"
-    process = start(broken)
-    while process.poll() is None:
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        if before and killed < 2:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-            process = start(broken)
-            while process.poll() is None and checkpoint.exists() and checkpoint.stat().st_mtime_ns == before:
-                time.sleep(0.01)
-        time.sleep(0.001)
-    assert process.returncode == 0
-    assert killed > 0
+
+    def written() -> int:
+        return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+    def train_to(out: Path) -> list[object]:
+        return [sys.executable, "-c", TRAIN, toy_store.path, out]
+
+    def kill_after_an_epoch() -> None:
+        before = written()
+        with running(train_to(broken)) as process:
+            wait_for(lambda: written() != before, every=0.001)
+            assert process.poll() is None  # it was not done
+
+    kill_after_an_epoch()
+    kill_after_an_epoch()
+    for out in (broken, whole):
+        with running(train_to(out)) as process:
+            assert process.wait(120) == 0
     for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
-        assert (broken / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+        assert (broken / file).read_bytes() == (whole / file).read_bytes()
     assert not checkpoint.exists()
 
 

@@ -15,6 +15,7 @@ from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import baseline
 from diffchrom.commands.compare import compare
 from diffchrom.commands.demo import demo
+from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
@@ -88,7 +89,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
 for _command in (train, predict, attend, baseline, compare, demo, info, report):
-    app.command()(guarded(_command))
+    app.command(cls=OnceCommand)(guarded(_command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,21 +8,19 @@ integrated gradients). `deletion` asks whether what it ranks highest is what the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
-from diffchrom.deepdiff.building import build_model
-from diffchrom.deepdiff.model import initialise
+from diffchrom.deepdiff.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -119,7 +117,6 @@ def sample_genes(rows: Rows, size: int, seed: int) -> Rows:
 
 def sibling_runs(run: Run) -> list[Run]:
     """Runs beside `run` that differ from it in nothing but the seed, at most `MAX_OTHERS`."""
-    same = ("kind", "variant", "pair", "marks", "window", "split", "unit", "hyperparameters")
     found: list[Run] = []
     for folder in sorted(run.path.resolve().parent.iterdir()):
         if len(found) == MAX_OTHERS or not folder.is_dir():
@@ -128,9 +125,7 @@ def sibling_runs(run: Run) -> list[Run]:
             other = Run.open(folder)
         except DiffchromError:
             continue  # not every folder beside a run is one
-        if other.config.seed != run.config.seed and all(
-            getattr(other.config, name) == getattr(run.config, name) for name in same
-        ):
+        if differing(run.config, other.config) == ["seed"]:
             found.append(other)
     return found
 
@@ -149,16 +144,6 @@ def open_others(
             )
         others[str(run.path)] = other
     return others
-
-
-def untrained(opened: OpenedModel, seed: int) -> OpenedModel:
-    """The same architecture with random weights, drawn as training draws its first ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_model(opened.model.variant.name, len(opened.marks), opened.settings)
-        if opened.settings.init_range is not None:
-            initialise(model, opened.settings.init_range)
-    return replace(opened, model=model.to(opened.device).eval())
 
 
 def check(
@@ -181,9 +166,9 @@ def check(
     sample = _Sample(
         opened,
         rows,
-        opened.attend(rows),
-        untrained(opened, seed + 1_000_003).attend(rows),
-        {name: other.attend(rows) for name, other in (others or {}).items()},
+        opened.attention_of(rows),
+        opened.untrained(seed + 1_000_003).attention_of(rows),
+        {name: other.attention_of(rows) for name, other in (others or {}).items()},
         {method: attribute(opened, rows, method, reporter) for method in METHODS},
     )
     result = Check()

@@ -99,7 +99,7 @@ def export(
     opened: OpenedModel,
     rows: Rows,
     options: ExportOptions,
-    output: Path | None = None,
+    output: Path,
     reporter: Reporter = SILENT,
 ) -> None:
     """Write the attention of the genes `rows` to a file, a folder (tracks) or stdout.
@@ -126,7 +126,7 @@ def export(
         _write(output, bed_table(opened, batches, keep, options.choice))
 
 
-def _write(output: Path | None, pieces: Iterable[bytes]) -> None:
+def _write(output: Path, pieces: Iterable[bytes]) -> None:
     with output_bytes(output) as stream:
         for piece in pieces:
             stream.write(piece)

@@ -184,7 +184,7 @@ def write_perturbations(
     opened: OpenedModel,
     rows: Rows,
     perturbations: Sequence[Perturbation],
-    output: Path | None = None,
+    output: Path,
     reporter: Reporter = SILENT,
 ) -> dict[str, npt.NDArray[Any]]:
     """Write the table of `perturb` as TSV and return its summary (`summarise`)."""

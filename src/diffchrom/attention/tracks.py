@@ -26,7 +26,7 @@ from diffchrom.files.bulk import (
     text_field,
     weight_field,
 )
-from diffchrom.files.whole import remove_folder, staged
+from diffchrom.files.whole import STDOUT, remove_folder, staged
 from diffchrom.genome.windows import Windows
 
 COMBINATIONS = ("max", "mean")
@@ -182,7 +182,7 @@ def write_bedgraphs(folder: Path, names: list[str], stretches: Iterable[Stretch]
                 file.write(text)
 
 
-def stream_bedgraphs(output: Path | None, names: list[str], stretches: Iterable[Stretch]) -> None:
+def stream_bedgraphs(output: Path, names: list[str], stretches: Iterable[Stretch]) -> None:
     """Write all tracks to one file or stdout, each under its ``track`` line; one alone goes without it."""
     if len(names) == 1:
         with output_bytes(output) as stream:
@@ -226,7 +226,7 @@ def write_tracks(
     opened: OpenedModel,
     sequences: list[LevelOneSequence],
     stretches: Iterable[Stretch],
-    output: Path | None,
+    output: Path,
     *,
     bigwig: bool,
 ) -> None:
@@ -240,7 +240,7 @@ def write_tracks(
         raise OutputError(f"tracks would have equal names: {', '.join(names)}; choose some with --block")
     if not bigwig and not _is_folder(output):
         stream_bedgraphs(output, names, stretches)
-    elif output is None or str(output) == "-":
+    elif str(output) == STDOUT:
         raise UsageError("--format bigwig: a bigWig cannot go to stdout; give -o FOLDER")
     elif bigwig and len(names) == 1 and output.suffix.lower() in BIGWIG_SUFFIXES:
         with staged(output) as temporary:
@@ -253,8 +253,8 @@ def write_tracks(
                 write_bedgraphs(folder, names, stretches)
 
 
-def _is_folder(output: Path | None) -> bool:
-    return output is not None and str(output) != "-" and (output.is_dir() or not output.suffix)
+def _is_folder(output: Path) -> bool:
+    return str(output) != STDOUT and (output.is_dir() or not output.suffix)
 
 
 def require_sizes(opened: OpenedModel, rows: npt.NDArray[np.intp]) -> None:

@@ -42,6 +42,11 @@ class Scaler:
     mean: Vector
     scale: Vector
 
+    def __post_init__(self) -> None:
+        """Refuse arrays of different lengths with ValueError."""
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            raise ValueError("means and scales differ in number")
+
     @classmethod
     def fit(cls, features: Matrix | Signal) -> Scaler:
         """Fit on the training genes' features [n_genes, n_features]."""

@@ -89,6 +89,11 @@ class PairFeatures:
     b: Scaler
     factors: npt.NDArray[np.float64]  # [3, n_features]: L00, L10, L11
 
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other, with ValueError."""
+        if self.merge < 1 or not self.a.mean.shape == self.b.mean.shape == self.factors.shape[1:]:
+            raise ValueError("the features of the two cells differ in number")
+
     @classmethod
     def fit(cls, genes: Examples, merge: int) -> PairFeatures:
         """Fit the scales on the training genes."""

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, Vector, require_genes
+from diffchrom.baselines.method import (
+    Context,
+    Examples,
+    Grid,
+    Prediction,
+    Predictor,
+    Vector,
+    require_genes,
+)
+from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.model import DeepDiff
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
@@ -175,14 +184,15 @@ def train_network(
     centre, spread = (0.0, 1.0) if classify else (float(y.mean()), float(y.std()) or 1.0)
     labels = torch.from_numpy((y - centre) / spread).float()
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
-    torch.manual_seed(seed)
-    module = network(x.shape[1], x.shape[2], settings)
+    with seeded(seed):
+        module = network(x.shape[1], x.shape[2], settings)
     optimiser = Adam(module.parameters(), settings.lr)
     held_out = torch.from_numpy(valid[0])
     best: tuple[float, int, dict[str, Tensor]] | None = None
     with reporter.task("training", settings.epochs) as task:
         for epoch in range(1, settings.epochs + 1):
-            _epoch(module, optimiser, x, labels, loss, settings, seed + 7919 * epoch)
+            with seeded(seed + 7919 * epoch):
+                _epoch(module, optimiser, x, labels, loss, settings)
             score = pearson(valid[1], _outputs(module, held_out).numpy())
             score = score if np.isfinite(score) else -1.0
             if best is None or score > best[0]:
@@ -208,10 +218,8 @@ def _epoch(
     labels: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
     settings: NetworkSettings,
-    seed: int,
 ) -> None:
     module.train()
-    torch.manual_seed(seed)
     for index in torch.split(torch.randperm(len(x)), settings.batch_size):
         optimiser.zero_grad()
         loss(module(x[index]), labels[index]).backward()  # type: ignore[no-untyped-call]

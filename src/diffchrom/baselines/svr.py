@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
+import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from diffchrom.baselines.method import (
     require_genes,
 )
 from diffchrom.errors import RunError
-from diffchrom.files.whole import write_bytes
+from diffchrom.files.records import NOT_KEPT, read_record, write_record
 from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
@@ -122,34 +120,6 @@ class Bin:
     features: Scaler
     fit: CrossValidated
 
-    def to_bytes(self) -> bytes:
-        """Content of a piece's file."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            mean=self.features.mean,
-            scale=self.features.scale,
-            numbers=np.array([self.fit.penalty, self.fit.score, self.fit.bias, self.fit.converged]),
-            out_of_fold=self.fit.out_of_fold,
-            beta=self.fit.beta,
-        )
-        return buffer.getvalue()
-
-    @classmethod
-    def read(cls, path: Path, n_genes: int) -> Bin | None:
-        """Read a piece; None where there is none, or none of this many genes."""
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                mean, scale, numbers = stored["mean"], stored["scale"], stored["numbers"]
-                out_of_fold, beta = stored["out_of_fold"], stored["beta"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        if beta.shape != (n_genes,) or out_of_fold.shape != (n_genes,) or numbers.shape != (4,):
-            return None
-        penalty, score, bias, converged = numbers.tolist()
-        fit = CrossValidated(penalty, score, out_of_fold, beta, bias, bool(converged))
-        return cls(Scaler(mean, scale), fit)
-
 
 @dataclass(frozen=True)
 class SupportVectors:
@@ -245,7 +215,7 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
         for number, fitted in parallel(delayed(fit_bin)(number) for number in missing):
             bins[number] = fitted
             if context.folder is not None:
-                write_bytes(context.folder / _piece(number), fitted.to_bytes())
+                write_record(context.folder / _piece(number), fitted)
             task.advance(1, f"bin {number + 1}: r {fitted.fit.score:.3f}")
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:
@@ -254,14 +224,19 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
 
 
 def _piece(number: int) -> str:
-    return f"bin-{number + 1}.npz"
+    return f"bin-{number + 1}.safetensors"
 
 
 def _kept_bins(context: Context, n_bins: int, n_genes: int) -> dict[int, Bin]:
     if context.folder is None:
         return {}
-    read = {number: Bin.read(context.folder / _piece(number), n_genes) for number in range(n_bins)}
-    kept = {number: fitted for number, fitted in read.items() if fitted is not None}
+    kept = {}
+    for number in range(n_bins):
+        # A piece that is missing, damaged or of other genes is fitted again.
+        with contextlib.suppress(OSError, ValueError):
+            fitted = read_record(context.folder / _piece(number), Bin)
+            if len(fitted.fit.beta) == n_genes:
+                kept[number] = fitted
     if kept:
         context.reporter.note(f"going on after {len(kept)} of {n_bins} bins")
     return kept
@@ -312,7 +287,12 @@ class TwoLayer:
     centre: float
     spread: float
     chosen: Mapping[str, Any]
-    threads: int = 1
+    threads: int = field(default=1, metadata=NOT_KEPT)
+
+    def __post_init__(self) -> None:
+        """Refuse layers that do not fit each other, with ValueError."""
+        if len(self.bins) != len(self.second.scaler.mean):
+            raise ValueError("the two layers differ in their bins")
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""

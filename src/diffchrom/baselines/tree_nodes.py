@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.method import Signal, Vector
+from diffchrom.baselines.method import Vector
 from diffchrom.errors import RunError
+from diffchrom.genome.genes import Signal
 
 Integers = npt.NDArray[np.int32]
 

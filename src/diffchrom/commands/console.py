@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
 if TYPE_CHECKING:
@@ -121,12 +122,8 @@ class Console:
         """Print a small table in aligned columns, unless quiet."""
         if self.quiet:
             return
-        text = [[str(value) for value in row] for row in (header, *rows)]
-        widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-        for row in text:
-            self._print(
-                "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
-            )
+        for line in aligned([[str(value) for value in row] for row in (header, *rows)]):
+            self._print(line)
 
     def _print(self, message: str) -> None:
         screen = self._progress.console if self._progress is not None else self._screen

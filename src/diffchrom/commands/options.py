@@ -25,8 +25,12 @@ StoreOption = Annotated[
         help="The store.",
     ),
 ]
+STDOUT = Path("-")
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write here instead of stdout; NAME.gz is gzipped.")
+    Path,
+    typer.Option(
+        "--output", "-o", show_default="stdout", help="Write here instead of stdout; NAME.gz is gzipped."
+    ),
 ]
 PairOption = Annotated[
     str | None,
@@ -108,6 +112,12 @@ def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] 
         return None
     words = " ".join(values)
     return tuple((words.replace(",", " ") if commas else words).split())
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the parameter was named on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ def predict(
     genes: Annotated[
         Path | None, typer.Option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     device: options.DeviceOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,

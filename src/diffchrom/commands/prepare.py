@@ -11,6 +11,7 @@ from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.config import PREPARE
 from diffchrom.errors import UsageError
+from diffchrom.processes.machine import available_threads
 
 PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression", "--labels")
 
@@ -32,7 +33,6 @@ def _expression(help_text: str, **more: Any) -> Any:
 
 def prepare(
     store: options.StoreOption,
-    threads: options.ThreadsOption,
     gtf: Annotated[
         Path | None,
         typer.Option(
@@ -71,10 +71,7 @@ def prepare(
     flank: Annotated[int | None, _new_store("Bases on each side.", PREPARE.flank)] = None,
     bin_size: Annotated[int | None, _new_store("Bases a bin.", PREPARE.bin_size)] = None,
     orient: Annotated[str | None, _new_store("transcription or genome.", PREPARE.orient)] = None,
-    regions: Annotated[
-        str | None,
-        _tracks("Regions to store, with commas; tss always is.", show_default=",".join(PREPARE.regions)),
-    ] = None,
+    regions: Annotated[str | None, _new_store("Names with commas.", ",".join(PREPARE.regions))] = None,
     around: Annotated[str, _tracks("tes: --regions tes_bins.", metavar="tss|tes", hidden=True)] = "tss",
     biotype: Annotated[str | None, _new_store("Names with commas, or any.", PREPARE.biotype)] = None,
     genes: Annotated[Path | None, _new_store("Only these genes: ids or symbols.", "all")] = None,
@@ -93,12 +90,18 @@ def prepare(
     replace: Annotated[bool, typer.Option("--replace", help="Renew what the store has already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on where inputs contradict each other.")] = False,
     time_limit: Annotated[float, _tracks("Seconds a track may take.", min=1)] = PREPARE.time_limit,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, show_default="all cores", help="Cores to use; with 1, tracks are read in this process."
+        ),
+    ] = None,
     dask: options.DaskOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
-    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads or available_threads())
     from diffchrom.prepare.building import prepare as prepare_store
     from diffchrom.prepare.expression import ExpressionOptions
     from diffchrom.prepare.request import PrepareRequest
@@ -142,8 +145,6 @@ def prepare(
 
 def _regions(regions: str | None, around: str) -> tuple[str, ...] | None:
     """What ``--regions`` and its older spelling ``--around tes`` ask for."""
-    if options.check_choice("--around", around, ("tss", "tes")) == "tss":
-        return options.split_names(regions)
-    if regions is not None:
-        raise UsageError("--around tes: means --regions tes_bins; give --regions alone")
-    return ("tes_bins",)
+    if around not in ("tss", "tes") or (around == "tes" and regions is not None):
+        raise UsageError(f"--around {around}: tes means --regions tes_bins; give --regions alone")
+    return ("tes_bins",) if around == "tes" else options.split_names(regions)

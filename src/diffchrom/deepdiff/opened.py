@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_run_model, resolve_device
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
+from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.model import MAIN, PairModel
+from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError, StoreError
@@ -211,6 +213,14 @@ class OpenedModel:
             total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
         return np.asarray(total / (2 * len(rows)), dtype=np.float32)
 
+    def untrained(self, seed: int) -> OpenedModel:
+        """The same architecture with random weights, drawn as training draws its first ones."""
+        with seeded(seed):
+            model = build_model(self.model.variant, len(self.marks), self.settings)
+            if self.settings.init_range is not None:
+                initialise(model, self.settings.init_range)
+        return replace(self, model=model.to(self.device).eval())
+
     def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn raw signal of A and of B into the model's inputs."""
         x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
@@ -255,7 +265,7 @@ class OpenedModel:
                 yield self.attend_signal(batch, a, b)
                 task.advance(len(batch))
 
-    def attend(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
+    def attention_of(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
         """Attention of the genes `rows` of the store."""
         batches = list(self.attend_batches(rows, reporter))
         return AttentionBatch(
@@ -267,9 +277,16 @@ class OpenedModel:
 
 
 def open_model(
-    run: Run, store: Store, cells: Sequence[str] | None = None, *, device: str = "auto"
+    run: Run,
+    store: Store,
+    cells: Sequence[str] | None = None,
+    *,
+    module: nn.Module | None = None,
+    device: str = "auto",
 ) -> OpenedModel:
     """Open a run on a store, for its own pair of cells unless others are named.
+
+    A run of somebody's own module needs that `module`, whose weights are overwritten with the trained ones.
 
     Raises
     ------
@@ -278,7 +295,7 @@ def open_model(
         the store lacks a cell or mark.
     """
     pair = pair_of_run(run, store, cells)
-    model = load_model(run, resolve_device(device), pair.cells)
+    model = load_model(run, resolve_device(device), pair.cells, module)
     return OpenedModel(
         model,
         pair,
@@ -313,16 +330,27 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
         raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
 
 
-def load_model(run: Run, device: torch.device | None = None, cells: Sequence[str] | None = None) -> PairModel:
+def load_model(
+    run: Run,
+    device: torch.device | None = None,
+    cells: Sequence[str] | None = None,
+    module: nn.Module | None = None,
+) -> PairModel:
     """Read a run's model, in evaluation mode, for a pair of cells; None is the pair it was trained on."""
-    if run.config.kind != "deepdiff":
+    if run.config.kind == "module" and module is None:
+        raise RunError(
+            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
+            "open it in Python, with open(store, module=...)"
+        )
+    if run.config.kind == "baseline":
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
     if run.config.folds:
         raise RunError(
             f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
             f"{run.path}/fold-1"
         )
-    model = build_run_model(run)
+    n_marks = len(run.config.marks)
+    model = build_run_model(run) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
     model.set_order(run.config.pair, tuple(cells or run.config.pair))
     return model.to(device or torch.device("cpu")).eval()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
 from diffchrom.deepdiff.building import fit_transform, resolve_device
@@ -19,6 +20,7 @@ from diffchrom.deepdiff.checkpoint import (
     remove_checkpoints,
     save_weights,
 )
+from diffchrom.deepdiff.custom import CUSTOM
 from diffchrom.deepdiff.examples import examples_of
 from diffchrom.deepdiff.inference import Predictions
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
@@ -37,7 +39,7 @@ from diffchrom.progress import Reporter
 from diffchrom.runs.folder import HISTORY, MODEL
 from diffchrom.runs.making import Fitted
 from diffchrom.runs.tables import HISTORY_COLUMNS
-from diffchrom.variants import get_variant
+from diffchrom.variants import Variant, get_variant
 
 #: Fewest genes with labels that make a training or validation set.
 MIN_GENES = 2
@@ -57,9 +59,10 @@ class Training:
         and paged in, which changes no result. None is what is free.
     side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
         no result; for callers whose own processes fill the cores, False.
+    module : a torch module of the caller's own to be trained instead (`custom.Custom`); `name` then is what
+        tables call it.
     """
 
-    kind: ClassVar[str] = "deepdiff"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
 
     name: str = DEFAULT_VARIANT
@@ -69,6 +72,17 @@ class Training:
     device: str = "auto"
     memory: int | None = None
     side_by_side: bool = True
+    module: nn.Module | None = None
+
+    @property
+    def kind(self) -> str:
+        """As in ``config.json``; a caller's own module can be opened only by who has it."""
+        return "deepdiff" if self.module is None else "module"
+
+    @property
+    def variant(self) -> Variant:
+        """What is trained."""
+        return get_variant(self.name) if self.module is None else CUSTOM
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -77,16 +91,15 @@ class Training:
 
     def meet(self, pair: Pair, reporter: Reporter) -> TrainingLearner:
         """Read the genes, and fit the input's transform on those to train on."""
-        variant = get_variant(self.name)
         device = resolve_device(self.device)
         if device.type == "cpu" and (reason := kernel_unavailable_reason()):
             reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-        plan = plan_memory(pair, variant, self.settings, self.memory)
+        plan = plan_memory(pair, self.variant, self.settings, self.memory)
         reporter.note(plan.described())
         data = pair.load(plan.spill)
         _require_labels(pair, data, self.settings)
         rows = data.rows("train")
-        transform = fit_transform(variant.name, self.settings, rows, data.signal_a, data.signal_b)
+        transform = fit_transform(self.variant, self.settings, rows, data.signal_a, data.signal_b)
         medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
         return TrainingLearner(self, pair, data, plan, transform, medians, device)
 
@@ -135,7 +148,7 @@ class TrainingLearner:
             )
             for part in ("train", "valid")
         )
-        members = members_of(folder, recipe.name, recipe.settings, recipe.seed)
+        members = members_of(folder, recipe.variant, recipe.settings, recipe.seed, recipe.module)
         processes = self.plan.processes if recipe.side_by_side else 1
         model, states = fit_members(members, train_set, valid_set, processes, reporter)
         save_weights(folder / MODEL, model.state_dict())

@@ -62,7 +62,8 @@ class DemoResult:
             f"(noise allows {self.files.ceiling:.2f}):",
         ]
         for run in self.runs:
-            lines.append(f"  {run.config.variant:<16} {run.config.metrics['test']['pearson']:.2f}")
+            r = run.config.metrics["test"]["pearson"]
+            lines.append(f"  {run.config.variant:<16} {'undefined' if r is None else f'{r:.2f}'}")
         lines += [
             "Go on in this folder, for instance:",
             f"  cd {self.folder}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -24,6 +24,13 @@ def format_value(value: Any) -> str:
 def format_row(values: Iterable[Any]) -> str:
     """One line of a table, without its end."""
     return "\t".join(map(format_value, values))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table for people: cells in columns, two blanks between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _formatted(column: npt.NDArray[Any]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
-from diffchrom.files.tables import format_value
+from diffchrom.files.tables import aligned, format_value
 from diffchrom.genome.genes import Window
 from diffchrom.genome.regions import TSS
 from diffchrom.inspection.summary import StoreSummary
@@ -29,9 +29,8 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[s
         return format_value(value)
 
     text = [list(header), *([shown(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-    for row in text:
-        yield "  " + "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+    for line in aligned(text):
+        yield f"  {line}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

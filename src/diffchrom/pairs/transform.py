@@ -45,6 +45,13 @@ class Transform:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what no fit gives, with ValueError: a file may say anything."""
+        if self.function not in FUNCTIONS:
+            raise ValueError(f"unknown transform {self.function!r}")
+        if len(self.mean) != len(self.scale):
+            raise ValueError("a transform has as many means as scales")
+
     @classmethod
     def fit(cls, function: str, standardise: bool, rows: Rows, *signals: Signal) -> Transform:
         """Fit on some genes (the training genes) of signals, each float32 [n_genes, n_marks, n_bins].
@@ -85,8 +92,5 @@ class Transform:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transform:
         """Inverse of `to_dict`."""
-        function = str(values["function"])
-        if function not in FUNCTIONS:
-            raise ValueError(f"unknown transform {function!r}")
         mean, scale = (tuple(float(value) for value in values[key]) for key in ("mean", "scale"))
-        return cls(function, mean, scale)
+        return cls(str(values["function"]), mean, scale)

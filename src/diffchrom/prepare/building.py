@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.annotation.chromosomes import read_chrom_sizes
-from diffchrom.config import PREPARE
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
-from diffchrom.genome.genes import Window
 from diffchrom.genome.regions import REGION_NAMES, region_of
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
@@ -41,8 +39,9 @@ from diffchrom.prepare.rows import (
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import Plan
-from diffchrom.processes.executors import ItemPool, item_pool
+from diffchrom.processes.cluster import dask_pool
 from diffchrom.processes.machine import available_threads
+from diffchrom.processes.pool import LocalPool, Pool
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store
 from diffchrom.store.writer import StoreEditor, creating
@@ -99,18 +98,17 @@ def _remove_orphans(store: Path) -> None:
 
 def _readers(
     request: PrepareRequest, plans: Sequence[Plan], summary: Summary
-) -> AbstractContextManager[ItemPool]:
-    """Workers for these tracks; where there are none to read no cluster is asked, and no process started."""
-    threads = request.threads or available_threads()
-    return item_pool(threads, request.dask if plans else None, summary.reporter)
+) -> AbstractContextManager[Pool]:
+    """Where tracks are read; where there are none to read no cluster is asked, and no process started."""
+    if request.dask is not None and plans:
+        return dask_pool(request.dask, reporter=summary.reporter)
+    return Pool() if request.threads == 1 else LocalPool(request.threads or available_threads())
 
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
-    window = Window(
-        request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size, request.orient or PREPARE.orient
-    )
+    window = request.window
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(
@@ -118,7 +116,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         summary=summary,
     )  # fmt: skip
     options = masking(request)
-    regions = asked_regions(request)
+    regions = asked_regions(request, summary)
     tell_unknown_ends(genes, regions, window, summary)
     plans = prepare_tracks.plan_tracks(tracks, genome, window, regions, options, summary)
     # Read before the tracks, which may take long: what is wrong should show at once.
@@ -207,9 +205,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
             summary=summary,
         )
         sizes = genome.sizes | sizes
-        regions = asked_regions(request, store)
-        if lacking := [name for name in PREPARE.regions if name not in regions and not request.regions]:
-            summary.reporter.note(f"{store.path}: has no {', '.join(lacking)}: --regions adds them")
+        regions = asked_regions(request, summary, store)
         plans = prepare_tracks.plan_tracks(tracks, genome, store.window, regions, options, summary)
     new, unchanged = _sort_out(request, store, plans)
     if unchanged:

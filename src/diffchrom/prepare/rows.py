@@ -42,7 +42,7 @@ def annotated_genes(
     (genes, assembly)
         The assembly that the annotation's header names, or empty.
     """
-    biotype = request.biotype or PREPARE.biotype
+    biotype = request.biotypes
     annotation = read_annotation(gtf, biotype=biotype, exclude_chroms=request.exclude_chroms)
     genes = annotation.genes
     summary.note(f"{gtf.name}: {annotation.format}, {len(genes)} genes ({biotype})")
@@ -64,9 +64,12 @@ def annotated_genes(
     return genes, annotation.assembly
 
 
-def asked_regions(request: PrepareRequest, store: Store | None = None) -> tuple[str, ...]:
+def asked_regions(request: PrepareRequest, summary: Summary, store: Store | None = None) -> tuple[str, ...]:
     """Regions of every track: those asked for, or else the store's, or the default; the TSS's in any case."""
     held = {name for cell in store.cells() for name in store.regions(cell)} if store else set()
+    lacking = [name for name in PREPARE.regions if held and name not in held]
+    if lacking and not request.regions:
+        summary.reporter.note(f"the store has no {', '.join(lacking)}: --regions adds them")
     asked = request.regions or held or PREPARE.regions
     return tuple(name for name in REGION_NAMES if name in asked or name == TSS)
 
@@ -112,7 +115,7 @@ def row_attrs(request: PrepareRequest) -> dict[str, Any]:
     """Root attributes of a new store: what fixed its rows and masks."""
     assert request.gtf is not None
     selection = {
-        "biotype": request.biotype or PREPARE.biotype,
+        "biotype": request.biotypes,
         "genes_sha256": sha256(request.genes) if request.genes else "",
         "exclude_chroms": list(request.exclude_chroms),
         "min_coverage": request.min_coverage,

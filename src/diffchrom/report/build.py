@@ -14,7 +14,7 @@ from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
 from diffchrom.runs.tables import describe_labels
 from diffchrom.store.store import Store
-from diffchrom.sweeps.comparison import Comparison, compare
+from diffchrom.sweeps.comparison import Comparison, compare_groups
 from diffchrom.sweeps.plan import DEEPDIFF
 from diffchrom.sweeps.results import Result, load_results
 
@@ -42,13 +42,14 @@ def build_report(
     """
     found = load_results(paths, force=force, reporter=reporter)
     stores = open_stores(found, store, reporter)
-    comparison = compare(found, reporter=reporter)
-    palette = Palette(comparison.labels)
+    comparisons = compare_groups(found, reporter=reporter)
+    labels = list(dict.fromkeys(label for comparison in comparisons for label in comparison.labels))
+    palette = Palette(labels)
     shown = results.shown_results(found)
     sections = [
-        _summary(found, comparison),
+        _summary(found, comparisons),
         _data(found, stores, reporter),
-        _accuracy(found, comparison, palette),
+        _accuracy(found, comparisons, palette),
         _predictions(shown, palette),
         _training(found, palette),
         *_attention(shown, stores, reporter),
@@ -58,7 +59,7 @@ def build_report(
     heading = title or f"Expression changes from histone marks: {'; '.join(pairs[:3])}"
     if title is None and len(pairs) > 3:
         heading += f" and {len(pairs) - 3} more pairs"
-    subtitle = f"{count(len(found), 'run')} of {count(len(comparison.labels), 'method')}"
+    subtitle = f"{count(len(found), 'run')} of {count(len(labels), 'method')}"
     subtitle += f" on {count(len(pairs), 'pair')} of cells"
     return render(heading, subtitle, [section for section in sections if section])
 
@@ -95,16 +96,26 @@ def open_stores(
     return stores
 
 
-def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
-    sentences = []
-    if len(comparison.labels) > 1:
+def _summary(found: Sequence[Result], comparisons: Sequence[Comparison]) -> Section:
+    sentences, parts = [], []
+    if len(comparisons) > 1:
+        sentences.append(
+            f"These runs are of {len(comparisons)} groups that cannot be compared with one another, as they "
+            "were not tested on the same genes and data."
+        )
+    for comparison in comparisons:
+        if len(comparison.labels) < 2:
+            continue
         wins = comparison.wins()
         most = int(wins.argmax())
+        where = f"{comparison.group}: highest" if comparison.group else "Highest"
         sentences.append(
-            f"Highest mean Pearson r on the test genes: {comparison.labels[0]}, "
+            f"{where} mean Pearson r on the test genes: {comparison.labels[0]}, "
             f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}. "
             f"Most pairs won: {comparison.labels[most]}, {int(wins[most])} of {len(comparison.pairs)}."
         )
+        title = "Methods (Table 1 of the paper)" + (f": {comparison.group}" if comparison.group else "")
+        parts.append(Part("table", title, table=methods.table_1(comparison)))
     for result in found if len(found) == 1 else []:
         row = result.row()
         sentences.append(
@@ -113,9 +124,6 @@ def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
             if row["pearson"] is not None
             else f"{result.label} on {', '.join(result.pair)} predicts one value for all genes."
         )
-    parts = []
-    if len(comparison.labels) > 1:
-        parts.append(Part("table", "Methods (Table 1 of the paper)", table=methods.table_1(comparison)))
     return Section("summary", "Summary", parts, sentences)
 
 
@@ -140,15 +148,15 @@ def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter
     return Section("data", "Data", parts, notes)
 
 
-def _accuracy(found: Sequence[Result], comparison: Comparison, palette: Palette) -> Section:
+def _accuracy(found: Sequence[Result], comparisons: Sequence[Comparison], palette: Palette) -> Section:
     parts = []
     if len(found) > 1:
-        parts.append(Part("chart", chart=methods.figure_4(comparison, palette)))
-    if len(comparison.labels) > 1:
-        parts.append(Part("chart", chart=methods.contrast_matrix(comparison)))
+        parts.append(Part("chart", chart=methods.methods_chart(comparisons, palette)))
+    parts += [Part("chart", chart=chart) for chart in methods.contrast_charts(comparisons)]
     parts.append(Part("table", "All runs, test genes, with 95% intervals", table=results.runs_table(found)))
     known = {result.pair: describe_labels(result.run.config.details) for result in found}
-    notes = [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]
+    notes = [results.metrics_legend()]
+    notes += [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]
     return Section("accuracy", "Accuracy", parts, notes)
 
 

@@ -10,6 +10,7 @@ from diffchrom.files.figures import COLOURS
 from diffchrom.genome.genes import Window
 from diffchrom.genome.regions import TSS
 from diffchrom.inspection.summary import StoreSummary
+from diffchrom.pairs.splits import split_family
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.sweeps.results import Result
 
@@ -90,19 +91,17 @@ def profiles(summary: StoreSummary, window: Window, chart_id: str = "profiles") 
 
 
 def provenance_table(results: Sequence[Result]) -> Table:
-    """A row a pair: what the runs were made from."""
-    rows: dict[tuple[str, str], list[object]] = {}
+    """A row a pair, or several where its runs differ: what the runs were made from."""
+    rows: dict[tuple[object, ...], None] = {}
     for result in results:
         config = result.run.config
         window = config.window
-        rows.setdefault(
-            result.pair,
-            [
-                ", ".join(config.pair), ", ".join(config.marks), config.split, config.unit,
-                config.store.get("n_genes"),
-                f"±{window.flank} bp, {window.n_bins} bins of {window.bin_size} bp, {window.orient}",
-                str(config.store.get("fingerprint", ""))[:12],
-            ],
+        row = (
+            ", ".join(config.pair), ", ".join(config.marks), split_family(config.split), config.unit,
+            config.store.get("n_genes"),
+            f"±{window.flank} bp, {window.n_bins} bins of {window.bin_size} bp, {window.orient}",
+            str(config.store.get("fingerprint", ""))[:12],
         )  # fmt: skip
+        rows[row] = None
     header = ("pair (A, B)", "marks", "split", "expression", "genes", "window", "store")
-    return Table(header, list(rows.values()))
+    return Table(header, list(rows))

@@ -21,7 +21,14 @@ CITATIONS = {
         "Sekhon A, Singh R, Qi Y. DeepDiff: DEEP-learning for predicting DIFFerential gene expression from "
         "histone modifications. Bioinformatics 34(17):i891-i900, 2018. doi:10.1093/bioinformatics/bty612"
     ),
-    "bootstrap": "Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall, 1993.",
+    "bootstrap": (
+        "Künsch HR. The jackknife and the bootstrap for general stationary observations. Annals of "
+        "Statistics 17:1217-1241, 1989."
+    ),
+    "intervals": (
+        "Hesterberg TC. What teachers should know about the bootstrap. The American Statistician "
+        "69:371-386, 2015."
+    ),
     "Holm": (
         "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
         "6:65-70, 1979."
@@ -41,11 +48,7 @@ def methods_text(results: Sequence[Result]) -> list[str]:
     if baselines:
         described = "; ".join(map(_described, baselines))
         paragraphs.append(f"They were compared with {described}." if models else f"Methods: {described}.")
-    paragraphs.append(
-        "Accuracy is reported on the test genes, with percentile intervals from a bootstrap over genes "
-        "(Efron and Tibshirani 1993). Methods were compared by paired bootstrap of the mean difference in "
-        "Pearson's r, with p-values corrected after Holm (1979)."
-    )
+    paragraphs.append(_accuracy(results))
     versions = sorted(
         {f"{name} {version}" for config in configs for name, version in config.versions.items()}
     )
@@ -54,6 +57,24 @@ def methods_text(results: Sequence[Result]) -> list[str]:
         f"{platform.python_version()}."
     )
     return paragraphs
+
+
+def _accuracy(results: Sequence[Result]) -> str:
+    """How intervals were made, and methods compared where there are several."""
+    blocks = {result.resampled["blocks"] > 0 for result in results}
+    drawn = "blocks of 5 Mb (Künsch 1989)" if all(blocks) else "genes"
+    if len(blocks) > 1:
+        drawn = "blocks of 5 Mb (Künsch 1989), or over genes where coordinates are not known"
+    said = (
+        "Accuracy is reported on the test genes, with expanded percentile intervals (Hesterberg 2015) from a "
+        f"bootstrap over {drawn}."
+    )
+    if len({result.label for result in results}) > 1:
+        said += (
+            " Methods were compared by the mean difference in Pearson's r, with its standard deviation over "
+            "resamples drawn for both and Student's t, and p-values corrected after Holm (1979)."
+        )
+    return said
 
 
 def _data(configs: Sequence[RunConfig]) -> str:

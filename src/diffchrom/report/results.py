@@ -29,12 +29,18 @@ _LEGEND = {"orientation": "h", "y": -0.25}
 
 def runs_table(results: Sequence[Result]) -> Table:
     """A row a run, with every metric and its interval."""
-    keys = ("pair", "method", "preset", "seed", "split", "n")
+    keys = ("pair", "label", "seed", "split", "n")
     rows = []
     for result in results:
         row = result.row()
         rows.append([row[key] for key in keys] + [_with_interval(row, name) for name in METRICS])
-    return Table((*keys, *(name.replace("_", " ") for name in METRICS)), rows)
+    header = ("pair", "method", *keys[2:], *(name.replace("_", " ") for name in METRICS))
+    return Table(header, rows)
+
+
+def metrics_legend() -> str:
+    """What the columns of `runs_table` are."""
+    return "; ".join(f"{name.replace('_', ' ')}: {metric.summary}" for name, metric in METRICS.items()) + "."
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str | None:
@@ -132,9 +138,9 @@ def shown_results(results: Sequence[Result]) -> list[Result]:
         value = result.run.config.metrics.get("valid", {}).get("pearson")
         return -math.inf if value is None else value
 
-    best: dict[tuple[tuple[str, str], str], Result] = {}
+    best: dict[tuple[tuple[str, str], str, str], Result] = {}
     for result in results:
-        key = (result.pair, result.label)
+        key = (result.pair, result.label, result.group)
         if key not in best or score(result) > score(best[key]):
             best[key] = result
     by_pair: dict[tuple[str, str], list[Result]] = {}
@@ -147,7 +153,8 @@ def shown_results(results: Sequence[Result]) -> list[Result]:
 
 def run_name(result: Result) -> str:
     """Name of a run for people."""
-    return f"{', '.join(result.pair)}: {result.label}, seed {result.run.config.seed}"
+    group = f", {result.group}" if result.group else ""
+    return f"{', '.join(result.pair)}: {result.label}, seed {result.run.config.seed}{group}"
 
 
 def scatter(results: Sequence[Result], palette: Palette) -> Chart:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files.whole import open_text, output_text, remove_folder
-from diffchrom.metrics import METRICS, bootstrap, evaluate
+from diffchrom.metrics import METRICS
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
@@ -31,7 +31,7 @@ from diffchrom.runs.folder import (
     run_name,
 )
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details
+from diffchrom.runs.tables import SUMMARY_COLUMNS, intervals_of, label_details, metrics_of
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
 COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")
@@ -155,19 +155,18 @@ def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
     table = _OutOfFold.read(path, runs, pair.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
-    known = np.isfinite(table.truth)
-    intervals = bootstrap(table.truth, table.prediction)
+    labels = replace(pair.labels, log2fc=table.truth)
+    tested = np.flatnonzero(np.isfinite(table.truth))  # each gene is a test gene of one fold
     by_fold = [{"fold": number, **run.config.metrics.get("test", {})} for number, run in enumerate(runs, 1)]
     details: dict[str, Any] = {
         "folds": by_fold,
         "fold_mean": _over_folds(by_fold, np.mean),
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
-        "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+        "test_intervals": intervals_of(labels, pair.genes, tested, table.prediction),
         "test_coverage": table.coverage(),
-        # Each gene is a test gene of one fold.
-        **label_details(pair.labels, np.flatnonzero(np.isfinite(pair.labels.log2fc))),
+        **label_details(labels, pair.genes, tested),
     }
-    metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    metrics = {"test": metrics_of(labels, tested, table.prediction)}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
     if found:
         counts, values = np.array(found, dtype=np.float64).T

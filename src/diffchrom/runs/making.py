@@ -173,7 +173,7 @@ def _finish(run: Run, data: PairData, fitted: Fitted) -> Run:
         **run.config.details,
         **fitted.details,
         "test_intervals": intervals,
-        **label_details(data, data.rows("test")),
+        **label_details(data, data.genes, data.rows("test")),
     }
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()

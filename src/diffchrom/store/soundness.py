@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from diffchrom.errors import DiffchromError, StoreError
-from diffchrom.processes.workers import WorkerPool, WorkItem
+from diffchrom.processes.pool import Call, LocalPool
 
 #: Seconds that walking through a file without checksums may take.
 WALK_SECONDS = 30.0
@@ -69,11 +69,10 @@ def require_walked(path: Path) -> None:
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if state in _walked:
         return
-    item = WorkItem(str(path), "diffchrom.store.soundness:walk", {"path": str(path)})
-    with WorkerPool(1) as pool:
-        for outcome in pool.run([item], time_limit=WALK_SECONDS):
-            if outcome.error is not None:
-                raise unreadable(path, str(outcome.error).removeprefix(f"{path}: ")) from outcome.error
+    with LocalPool(1) as pool:
+        (reply,) = pool.run([Call(str(path), walk, {"path": str(path)})], time_limit=WALK_SECONDS)
+    if reply.error is not None:
+        raise unreadable(path, str(reply.error).removeprefix(f"{path}: ")) from reply.error
     _walked.add(state)
 
 
