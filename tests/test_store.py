@@ -45,6 +45,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         editor.add_signal("A", "m1", values + 2, region="tes_bins")
     assert store.cells() == ("Z", "A")
     assert store.marks("Z") == ("m2", "m1")
+    assert (store.regions("Z"), store.regions("A")) == (("tss",), ("tes_bins",))
     assert store.marks("A") == ()
     np.testing.assert_array_equal(store.signal("Z", ["m1", "m2"], slice(1, 3))[:, 1], values[1:3])
     np.testing.assert_array_equal(store.region_signal("A", "tes_bins", ["m1"])[:, 0], values + 2)

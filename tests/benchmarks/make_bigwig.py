@@ -29,12 +29,12 @@ def intervals(rng: np.random.Generator, length: int, count: int) -> tuple[np.nda
     return start, end, np.round(value, 3).astype(np.float32)
 
 
-def write(path: Path, count: int, seed: int = 0) -> None:
-    """Write the bigWig; the same seed gives the same intervals."""
+def write(path: Path, count: int, seed: int = 0, zooms: int = 0) -> None:
+    """Write the bigWig, with as many zoom levels; the same seed gives the same intervals."""
     rng = np.random.default_rng(seed)
     total = sum(CHROM_SIZES.values())
     with pyBigWig.open(str(path), "w") as bigwig:
-        bigwig.addHeader(list(CHROM_SIZES.items()), maxZooms=0)
+        bigwig.addHeader(list(CHROM_SIZES.items()), maxZooms=zooms)
         for chrom, length in CHROM_SIZES.items():
             start, end, value = intervals(rng, length, int(count * length / total))
             for first in range(0, len(start), 1_000_000):

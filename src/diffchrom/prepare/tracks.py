@@ -341,8 +341,8 @@ def _unseen(path: Path) -> DiffchromError | None:
 def tell_found(parts: Sequence[Part], summary: Summary) -> None:
     """Say of how many genes windows run over chromosome ends, or lie where a track has no chromosome."""
     for name, meaning in (
-        ("clipped", "windows run over a chromosome's end and have 0 beyond it"),
-        ("absent", "windows lie on chromosomes that are not in the track, and have 0"),
+        ("clipped", "run over a chromosome's end and have 0 beyond it"),
+        ("absent", "lie on chromosomes that are not in the track, and have 0"),
     ):
         groups: dict[tuple[str, int], list[str]] = defaultdict(list)
         for part in parts:
@@ -353,8 +353,8 @@ def tell_found(parts: Sequence[Part], summary: Summary) -> None:
         for (told, count), labels in groups.items():
             if count:
                 where = "all tracks" if len(labels) == len(parts) > 1 else examples(labels)
-                of = "" if told == TSS else f"{told}: of "
-                summary.note(f"{of}{count} {'genes ' if of else ''}{meaning} ({where})")
+                which = f"{count} windows" if told == TSS else f"{told}: windows of {count} genes"
+                summary.note(f"{which} {meaning} ({where})")
 
 
 def take_rows(
