@@ -14,7 +14,7 @@ import pytest
 from diffchrom.baselines.kernel_svr import SOLVER
 from diffchrom.deepdiff._kernel import KERNEL
 from diffchrom.processes.compiled import Extension, declare
-from diffchrom.signal.bigwig_native import DECODER
+from diffchrom.signal.blocks import DECODER
 
 NAMES = ("diffchrom.baselines._svr", "diffchrom.deepdiff._kernel._lstm", "diffchrom.signal._binning")
 OURS = dict(zip(NAMES, (SOLVER, KERNEL, DECODER), strict=True))

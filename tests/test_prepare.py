@@ -17,6 +17,7 @@ import pytest
 import worker_tasks
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
 from diffchrom.genome.windows import Windows
+from diffchrom.inspection.summary import summarise_store
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
@@ -385,6 +386,18 @@ def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(
     listed.write_text("NOBODY\n")
     with pytest.raises(InputError, match=r"none of its 1 genes \(NOBODY\) is in genes.gtf"):
         prepare(replace(inputs, store=tmp_path / "t.h5", genes=listed))
+
+
+@pytest.mark.parametrize("damaged", ["[", "7", "[" * 100_000, ""])
+def test_damaged_notes_are_told_and_cost_nothing_else(inputs: PrepareRequest, damaged: str) -> None:
+    store = prepare(replace(inputs, bigwigs=inputs.bigwigs[:2])).store
+    with store.edit() as editor:
+        editor.set_attrs({"notes": damaged})
+    assert "its notes are damaged" in " ".join(summarise_store(Store(store.path)).notes)
+    result = prepare(replace(inputs, gtf=None))
+    assert result.store.cells() == ("E1", "E2")
+    assert sum("its notes are damaged" in note for note in result.notes) == 1
+    assert result.store.notes == result.notes
 
 
 def test_genes_outside_the_assayed_regions_are_left_out_and_counted(inputs: PrepareRequest) -> None:

@@ -17,8 +17,8 @@ from diffchrom.annotation.reading import read_annotation
 from diffchrom.genome.genes import UNKNOWN_CHROM, Genes, Window
 from diffchrom.genome.regions import DEFAULT_REGIONS, REGION_NAMES, REGIONS, Region, region_of
 from diffchrom.genome.windows import GenomeIntervals, Windows
-from diffchrom.signal.bigwig_native import DECODER
 from diffchrom.signal.bins import BinnedSignal, bin_track
+from diffchrom.signal.blocks import DECODER
 
 WINDOW = Window(flank=200, bin_size=50)
 

@@ -14,7 +14,7 @@ import torch
 from conftest import Case, make_store, predictions_of, running, train, training, wait_for
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.opened import load_model
-from diffchrom.errors import RunError, StoreError, UsageError
+from diffchrom.errors import OutputError, RunError, StoreError, UsageError
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
@@ -223,6 +223,26 @@ def test_resume_refuses_other_settings_and_returns_a_finished_run(toy_store: Sto
     assert (first.path / "config.json").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="other seed"):
         train(job(toy_store, seed=5), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_only_a_run_is_ever_replaced(toy_store: Store, tmp_path: Path, force: bool) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    for out, said in ((mine, "something else than a run"), (mine / "notes.txt", "is a file, no folder")):
+        with pytest.raises(OutputError, match=said) as raised:
+            train(job(toy_store), out, force=force)
+        assert "--force" not in str(raised.value)  # it would not help
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_run_is_not_followed_to_replace_it(toy_store: Store, tmp_path: Path) -> None:
+    run = train(job(toy_store), tmp_path / "run")
+    (tmp_path / "link").symlink_to(run.path)
+    with pytest.raises(OutputError, match=r"link: cannot be made"):
+        train(job(toy_store), tmp_path / "link", force=True)
+    assert Run.open(run.path).config.to_json() == run.config.to_json()
 
 
 def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:

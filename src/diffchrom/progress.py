@@ -1,7 +1,7 @@
 """How the library tells a caller what it is doing, without ever printing.
 
 Long functions take a `Reporter`. The command line passes one that draws progress bars and prints notes on
-stderr (`diffchrom.console`); everybody else gets the silent one by default.
+stderr (`diffchrom.commands.console`); everybody else gets the silent one by default.
 """
 
 from __future__ import annotations

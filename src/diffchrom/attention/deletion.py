@@ -1,7 +1,8 @@
 """Deletion curves: how fast a prediction changes when signal is masked in a given order.
 
-What is masked is the signal of one mark in one bin (or of one mark in all bins), in both cells, down to no
-signal at all. An order that finds what the model uses changes the predictions early.
+What is masked is the signal of one mark in one bin (or of one mark in all bins): in both cells that of the
+average training gene takes its place, since a model has never seen a gene without any signal. An order that
+finds what the model uses changes the predictions early.
 """
 
 from __future__ import annotations

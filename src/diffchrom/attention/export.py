@@ -40,7 +40,7 @@ class ExportOptions:
     level : ``bin`` (alpha) or ``mark`` (beta).
     format : one of `FORMATS`.
     wide : TSV of alpha with one row a gene, block and mark.
-    top, min_weight : for BED, see `attention_formats.BinChoice`; without either, the top `DEFAULT_TOP`.
+    top, min_weight : for BED, see `BinChoice`; without either, the top `DEFAULT_TOP`.
     combine : for tracks, how overlapping windows make one value.
     blocks, marks : only these sequences; None is all.
     """

@@ -49,7 +49,7 @@ def bin_table(
 
     Parameters
     ----------
-    keep : which of `opened.sequences`, by index.
+    keep : which of `OpenedModel.sequences`, by index.
     """
     yield "\t".join(BIN_COLUMNS).encode() + b"\n"
     genes = opened.genes

@@ -1,4 +1,4 @@
-"""The baselines as a table; nothing else in diffchrom knows a method by name."""
+"""The baselines as a table, a row a method; what fits, lists and documents them walks over it."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def train_network(
     *,
     classify: bool = False,
 ) -> Trained:
-    """Train with Adam until `settings.patience` epochs bring no better validation r.
+    """Train with Adam until `NetworkSettings.patience` epochs bring no better validation r.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The terminal's side of `reporting.Reporter`: progress bars and notes on stderr, results on stdout."""
+"""The terminal's side of `progress.Reporter`: progress bars and notes on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _BarTask:
         self._shown = 0.0
 
     def advance(self, steps: int = 1, status: str = "") -> None:
-        """Count steps; see `reporting.Task`."""
+        """Count steps; see `progress.Task`."""
         with self._lock:
             self._pending += steps
             now = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-#: Under this key `ctx.meta` holds, for each greedy option, how many values each of its uses had.
+#: Under this key ``ctx.meta`` holds, for each greedy option, how many values each of its uses had.
 GROUP_SIZES = "diffchrom.group_sizes"
 
 

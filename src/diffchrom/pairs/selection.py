@@ -1,4 +1,4 @@
-"""Which genes a command shows: those of one part of the split, those of a list."""
+"""Which genes a command shows, or a store keeps: those of one part of the split, those of a list."""
 
 from __future__ import annotations
 

@@ -228,14 +228,23 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     if parts or expression or changes or splits or sizes != store.chrom_sizes:
-        earlier = json.loads(str(store.attrs.get("notes", "[]")))
+        notes = [*_earlier_notes(store, summary), *summary.lines]
         with store.edit() as editor:
             if sizes != store.chrom_sizes:
                 editor.set_chrom_sizes(sizes)
-            _fill(editor, request, parts, expression, changes, splits, [*earlier, *summary.lines])
+            _fill(editor, request, parts, expression, changes, splits, notes)
     prepare_tracks.remove_parts(folder)
     added = [(part.plan.cell, part.plan.mark) for part in parts]
     return _result(request, added, [(plan.cell, plan.mark) for plan in unchanged], summary)
+
+
+def _earlier_notes(store: Store, summary: Summary) -> tuple[str, ...]:
+    """What was said of the store before; damaged notes are told and given up."""
+    try:
+        return store.notes
+    except StoreError as error:
+        summary.warn(str(error))
+        return ()
 
 
 def _sort_out(request: PrepareRequest, store: Store, plans: list[Plan]) -> tuple[list[Plan], list[Plan]]:

@@ -22,7 +22,7 @@ class Extension(Generic[Bound]):
 
     Parameters
     ----------
-    name : its module, as ``diffchrom.signal._binning``.
+    name : its module, as in ``setup.py``.
     title : what a message calls it.
     interface : what ``binning_interface()`` of its sources gives. Raised there and here whenever arguments
         change: a library that was built before is refused instead of reading wrong addresses.

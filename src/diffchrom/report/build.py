@@ -37,7 +37,7 @@ def build_report(
     store : where the runs' store is now; None is where it was when they were made. Without it, what needs
         signal (quality of the data, attention) is left out with a warning.
     title : of the page.
-    force : see `compare.load_results`.
+    force : see `results.load_results`.
     reporter : where progress and warnings go.
     """
     found = load_results(paths, force=force, reporter=reporter)

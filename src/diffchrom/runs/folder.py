@@ -198,8 +198,13 @@ class Run:
 def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = False) -> Path:
     """Choose and make the folder of a new run.
 
-    Without `out` it is ``runs/NAME``, numbered (``NAME-2``, ...) where that is taken; a folder that was named
-    explicitly is never overwritten unless `force`.
+    Without `out` it is ``runs/NAME``, numbered (``NAME-2``, ...) where that is taken. A folder that was named
+    explicitly is replaced where it holds a run and `force` is given; anything else in it never is.
+
+    Raises
+    ------
+    OutputError
+        When `out` is taken, or cannot be made.
     """
     if out is None:
         name = default_name.replace(":", "-").replace("/", "-")
@@ -209,14 +214,18 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
             path = Path("runs") / f"{name}-{number}"
     else:
         path = Path(out)
-        if path.exists() and force and ((path / CONFIG).is_file() or not any(path.iterdir())):
-            shutil.rmtree(path)
-        elif path.is_dir() and not any(path.iterdir()):
-            pass
-        elif path.exists():
-            raise OutputError(f"{path}: exists already; choose another --out, or --force to replace that run")
     try:
+        if (path / CONFIG).is_file():
+            if not force:
+                raise OutputError(
+                    f"{path}: exists already; choose another --out, or --force to replace that run"
+                )
+            shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise OutputError(f"{path}: holds something else than a run; choose another --out")
+    except FileExistsError as error:
+        raise OutputError(f"{path}: is a file, no folder; choose another --out") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
     return path

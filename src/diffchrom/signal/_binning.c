@@ -12,7 +12,7 @@
 #endif
 #define EXPORT __attribute__((visibility("default")))
 
-/* Raised, here and in bigwig_native.py, whenever the arguments of bin_block change. */
+/* Raised, here and in blocks.py, whenever the arguments of bin_block change. */
 EXPORT int binning_interface(void) { return 2; }
 
 enum { OK, TOO_SHORT, UNKNOWN_TYPE, NOT_SORTED, INFINITE_VALUE };

@@ -6,7 +6,7 @@ The value of a bin is the sum of the signal over the bin divided by its width; b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,8 @@ import numpy.typing as npt
 
 from diffchrom.genome.windows import NOWHERE, GenomeIntervals, Windows, on_chromosome
 from diffchrom.signal import bigwig
-from diffchrom.signal.bigwig_native import DECODER, Regions, bin_blocks
-from diffchrom.signal.bigwig_numpy import Intervals, read_intervals
+from diffchrom.signal.blocks import IntArray, Regions, bin_blocks
 from diffchrom.signal.sums import BinSums, StretchSums
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-
-#: Windows binned together; bounds memory where a few blocks of a sparse track span a chromosome.
-WINDOWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -65,100 +58,6 @@ def merge_regions(chrom: IntArray, start: IntArray, end: IntArray) -> tuple[IntA
     return chrom[first], start[first], key_end[last] - chrom[first] * reach
 
 
-def add_to_bins(part: Intervals, edges: IntArray, sums: FloatArray) -> None:
-    """Add the signal of `part` to the bins of windows on its chromosome.
-
-    Each interval is counted whole in the bin where it starts; what hangs over a bin's edge is then moved to
-    the next. Unlike a difference of cumulative sums, this keeps small values exact next to large ones.
-
-    Parameters
-    ----------
-    part : Intervals
-        Without NaN.
-    edges : int64 array [n_windows, n_bins + 1]
-    sums : float64 array [n_windows, n_bins]
-        Changed in place.
-    """
-    if not len(part.start) or not len(edges):
-        return
-    value = part.value.astype(np.float64)
-    at = np.searchsorted(part.start, edges.ravel(), side="left")
-    whole = np.append(value * (part.end - part.start), 0.0)
-    # reduceat gives whole[i], not 0, for an empty range: those are masked.
-    total = np.add.reduceat(whole, at).reshape(edges.shape)[:, :-1]
-    at = at.reshape(edges.shape)
-    empty = at[:, 1:] == at[:, :-1]
-    before = np.maximum(at - 1, 0)
-    overhang = np.maximum(part.end[before] - edges, 0)
-    overhang[at == 0] = 0
-    carried = overhang * value[before]
-    sums += np.where(empty, 0.0, total)
-    sums += carried[:, :-1] - carried[:, 1:]
-
-
-def covered_bases(part: Intervals, first: IntArray, last: IntArray) -> IntArray:
-    """Count the bases of `part` inside each [first, last)."""
-    if not len(part.start):
-        return np.zeros(len(first), dtype=np.int64)
-    before = np.concatenate([[0], np.cumsum(part.end - part.start)])
-
-    def up_to(edge: IntArray) -> IntArray:
-        at = np.searchsorted(part.start, edge, side="left")
-        beyond = np.where(at > 0, np.maximum(part.end[np.maximum(at - 1, 0)] - edge, 0), 0)
-        return np.asarray(before[at] - beyond)
-
-    return up_to(last) - up_to(first)
-
-
-def _without_nan(part: Intervals, header: bigwig.Header) -> Intervals:
-    """Drop intervals of NaN (no data); refuse infinity, naming its position."""
-    # One pass for the common case: the sum of finite float32 in float64 is finite.
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(np.add.reduce(part.value, dtype=np.float64)):
-            return part
-    infinite = np.isinf(part.value)
-    if infinite.any():
-        raise bigwig.infinite(header, part.chrom_id, int(part.start[np.argmax(infinite)]))
-    keep = ~np.isnan(part.value)
-    return Intervals(part.chrom_id, part.start[keep], part.end[keep], part.value[keep])
-
-
-def _add_intervals(header: bigwig.Header, wanted: Regions, bins: BinSums, stretches: StretchSums) -> None:
-    """What `bin_blocks` does, with numpy, for files and machines that it does not serve."""
-    for part in read_intervals(header, *wanted):
-        if len(part.start):
-            part = _without_nan(part, header)
-        if len(part.start):
-            _add_to_windows(part, bins)
-            _add_to_stretches(part, stretches)
-
-
-def _add_to_windows(part: Intervals, bins: BinSums) -> None:
-    # Starts are sorted and all windows are equally long, so those that meet the part are consecutive.
-    on_chrom = bins.of_chrom(part.chrom_id)
-    here, width = bins.start[on_chrom], bins.n_bins * bins.bin_size
-    one = int(on_chrom.start + np.searchsorted(here + width, part.start[0], side="right"))
-    two = int(on_chrom.start + np.searchsorted(here, part.end[-1], side="left"))
-    if one < two:
-        bins.covered[one:two] += covered_bases(part, bins.start[one:two], bins.start[one:two] + width)
-    for some in range(one, two, WINDOWS_AT_ONCE):
-        rows = slice(some, min(some + WINDOWS_AT_ONCE, two))
-        edges = bins.start[rows, None] + np.arange(bins.n_bins + 1) * bins.bin_size
-        add_to_bins(part, edges, bins.sums[rows])
-
-
-def _add_to_stretches(part: Intervals, stretches: StretchSums) -> None:
-    on_chrom = stretches.of_chrom(part.chrom_id)
-    cuts = stretches.cuts[on_chrom]
-    part = replace(part, start=part.start * stretches.parts, end=part.end * stretches.parts)
-    one = max(int(np.searchsorted(cuts, part.start[0], side="right")) - 1, 0)
-    two = min(int(np.searchsorted(cuts, part.end[-1], side="left")), len(cuts) - 1)
-    if one < two:
-        met = slice(on_chrom.start + one, on_chrom.start + two)
-        add_to_bins(part, cuts[None, one : two + 1], stretches.sums[None, met])
-        stretches.covered[met] += covered_bases(part, cuts[one:two], cuts[one + 1 : two + 1])
-
-
 def bin_track(
     path: str | Path, regions: Sequence[Windows], masked: GenomeIntervals = NOWHERE
 ) -> list[BinnedSignal]:
@@ -193,8 +92,7 @@ def bin_track(
     dark = _numbers(masked.chrom, header)
     held = masked.take((dark >= 0) & bool(wide))
     stretches = StretchSums(wide, number, sizes, (_numbers(held.chrom, header), held.start, held.end))
-    work = bin_blocks if DECODER.missing is None and header.order == "<" else _add_intervals
-    work(header, _wanted(number, spans), bins, stretches)
+    bin_blocks(header, _wanted(number, spans), bins, stretches)
 
     of_bins_means, wide_means = map(bins.means, range(len(of_bins))), map(stretches.means, range(len(wide)))
     return [

@@ -1,6 +1,6 @@
 """Opening HDF5 files that may be damaged: what HDF5 does not check itself is tried in another process first.
 
-HDF5's own checksums refuse damage in the metadata that `store_writer` writes (superblock 3, version 2 object
+HDF5's own checksums refuse damage in the metadata that `writer` writes (superblock 3, version 2 object
 headers, fixed-length attributes). Older metadata and the heap of variable-length strings have none: a damaged
 byte there sends HDF5 round an endless loop or past the end of a buffer, which no exception handler sees.
 """

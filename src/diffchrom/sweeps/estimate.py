@@ -96,7 +96,7 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
     Parameters
     ----------
     jobs : of one sweep.
-    past : rows of the sweep's ``jobs.tsv`` (`sweep_folder.read_jobs`).
+    past : rows of the sweep's ``jobs.tsv`` (`folder.read_jobs`).
     """
     return [
         _from_past(job, past) or _from_size(job, shape)

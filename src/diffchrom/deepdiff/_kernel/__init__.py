@@ -1,6 +1,6 @@
 """Binding of the fused LSTM kernel: hands the compiled library sizes and addresses.
 
-The library is optional: `KERNEL.missing` says why it isn't there. Nothing here knows torch:
+The library is optional: `Extension.missing` of `KERNEL` says why it isn't there. Nothing here knows torch:
 `diffchrom.deepdiff.fused_lstm` does.
 """
 
