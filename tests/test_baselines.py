@@ -166,7 +166,7 @@ def test_a_method_is_handed_what_it_asks_for_and_no_more(tmp_path, monkeypatch, 
     with store.edit() as editor:
         for cell in ("A", "B"):
             for mark in MARKS:
-                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, around="tes")
+                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, region="tes_bins")
     handed = []
 
     def fit(train, valid, grid, context):

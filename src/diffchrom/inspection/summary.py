@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import PART_NAMES
 from diffchrom.pairs.splits import natural_order
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.store.format import SIGNAL_GROUPS, digest
+from diffchrom.store.format import digest
 from diffchrom.store.store import Store
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
@@ -32,18 +33,18 @@ class TrackSummary:
 
     Attributes
     ----------
-    around : what its windows are laid around, ``tss`` or ``tes``.
+    region : in which it is summarised.
     covered : share of the windows' bases with data, where the store tells; NaN otherwise.
-    nonzero : share of bins that are not 0.
-    mean, maximum : of all bins.
-    profile : float64 [n_bins]; mean over genes, bin by bin.
+    nonzero : share of windows that are not 0.
+    mean, maximum : of all windows.
+    profile : float64 [n_windows]; mean over genes, window by window.
     flags : what looks wrong, one sentence each.
     intact : whether the values are those that were written; None where not verified.
     """
 
     cell: str
     mark: str
-    around: str
+    region: str
     unit: str
     source: str
     covered: float
@@ -159,11 +160,11 @@ def _digest_agrees(values: npt.NDArray[Any], attrs: Mapping[str, Any]) -> bool:
 
 
 def _track(
-    store: Store, cell: str, mark: str, around: str, profiles: _Profiles, verify: bool
+    store: Store, cell: str, mark: str, region: str, profiles: _Profiles, verify: bool
 ) -> TrackSummary:
-    values = store.signal(cell, (mark,), around=around)[:, 0]
-    attrs = store.signal_attrs(cell, mark, around=around)
-    if around == "tss":
+    values = store.region_signal(cell, region, (mark,))[:, 0]
+    attrs = store.signal_attrs(cell, mark, region=region)
+    if region == TSS:
         profiles.add(cell, mark, values)
     flags = []
     if not values.any():
@@ -173,7 +174,7 @@ def _track(
     return TrackSummary(
         cell=cell,
         mark=mark,
-        around=around,
+        region=region,
         unit=str(attrs.get("unit", "")),
         source=", ".join(str(attrs.get("source", "")).split("\n")),
         covered=float(attrs.get("covered", np.nan)),
@@ -191,7 +192,7 @@ def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
     others = [
         t
         for t in tracks
-        if t is not track and t.around == track.around and t.unit == track.unit and t.mean > 0
+        if t is not track and t.region == track.region and t.unit == track.unit and t.mean > 0
     ]
     peers = [t for t in others if t.mark == track.mark] or others
     if not peers or track.mean <= 0:
@@ -207,9 +208,9 @@ def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
 def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[TrackSummary, ...]:
     flagged = []
     for track in tracks:
-        more = [_depth_flag(track, tracks)]
-        if track.around == "tss":
-            more.append(profiles.swapped(track.cell, track.mark))
+        more = []
+        if track.region == TSS:  # what is wrong with a whole track is said once
+            more = [_depth_flag(track, tracks), profiles.swapped(track.cell, track.mark)]
         flagged.append(replace(track, flags=(*track.flags, *(flag for flag in more if flag))))
     return tuple(flagged)
 
@@ -283,16 +284,17 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         When something in the store cannot be read; HDF5 checks the checksum of every chunk on the way.
     """
     profiles = _Profiles()
+    regions = {cell: store.regions(cell) for cell in store.cells()}
     names = [
-        (cell, mark, around)
-        for around in SIGNAL_GROUPS
-        for cell in store.cells()
-        for mark in store.marks(cell, around=around)
+        (cell, mark, region)
+        for region in dict.fromkeys(name for held in regions.values() for name in held)
+        for cell in regions
+        for mark in store.marks(cell, region=region)
     ]
     tracks = []
     with reporter.task("reading tracks", len(names)) as task:
-        for cell, mark, around in names:
-            tracks.append(_track(store, cell, mark, around, profiles, verify))
+        for cell, mark, region in names:
+            tracks.append(_track(store, cell, mark, region, profiles, verify))
             task.advance(1, f"{cell} {mark}")
     expression = tuple(
         _expression(store, cell, unit, verify)

@@ -2,7 +2,7 @@
 
 Two kinds of bigWig look alike where they have no data. In one, bases without data were not assayed (the rest
 of the genome in a track of the ENCODE pilot regions, assembly gaps). In the other they are zeros that were
-not written down (peak tracks, bedGraphs without zeros). They are told apart by their windows:
+not written down (peak tracks, bedGraphs without zeros). They are told apart by the windows around the TSS:
 
 - a track is *dense* when at least `dense_share` of the windows that it touches are covered to
   `min_coverage` or more; else it is *sparse*;
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from diffchrom.config import PREPARE
 from diffchrom.errors import InputError
 from diffchrom.genome.genes import Genes
+from diffchrom.genome.regions import TSS
 from diffchrom.prepare.summary import Summary
 from diffchrom.store.parts import read_part
 
@@ -67,7 +68,7 @@ def assayed_genes(
     touched = np.zeros(len(genes), dtype=bool)
     dense = 0
     for part in parts:
-        coverage, absent = read_part(part.path, "coverage")[0], read_part(part.path, "absent")[0]
+        coverage, absent = read_part(part.path, TSS, "coverage")[0], read_part(part.path, TSS, "absent")[0]
         kept |= assayed(coverage, absent, min_coverage)
         touched |= coverage > 0
         dense += is_dense(coverage, min_coverage)
@@ -95,8 +96,8 @@ def assayed_genes(
 
 def tell_unassayed(parts: Sequence[Part], min_coverage: float, summary: Summary) -> None:
     """Say how many rows of an existing store a new dense track has not assayed: they are 0 there."""
-    for part in parts:
-        coverage, absent = read_part(part.path, "coverage")[0], read_part(part.path, "absent")[0]
+    for part in (part for part in parts if any(region.name == TSS for region in part.plan.regions)):
+        coverage, absent = read_part(part.path, TSS, "coverage")[0], read_part(part.path, TSS, "absent")[0]
         missing = int((~assayed(coverage, absent, min_coverage)).sum())
         if missing:
             summary.note(
