@@ -19,6 +19,7 @@ from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
+from diffchrom.genome.genes import Window
 from diffchrom.genome.regions import REGION_NAMES, region_of
 from diffchrom.pairs.choices import direction, resolve_cells
 from diffchrom.prepare import tracks as prepare_tracks
@@ -156,7 +157,7 @@ def _check_by_marks(
     store: Store | None = None,
 ) -> None:
     """Hold the changes of pairs without expression against the marks of active genes."""
-    levels = mark_levels(parts if request.around == "tss" else (), window, store)
+    levels = mark_levels(parts, window, store)
     check_directions(changes, levels, force=request.force, summary=summary)
 
 
