@@ -3,6 +3,19 @@
 Every message is one line that names the file (and the record), says what is wrong and what to do.
 """
 
+from collections.abc import Iterable, Sequence
+
+
+def did_you_mean(unknown: str | Sequence[str], known: Iterable[str]) -> str:
+    """Return ``; did you mean X?`` for names that are nearly those of something known; else nothing."""
+    import difflib
+
+    names = {name.casefold(): name for name in map(str, known)}
+    wanted = [unknown] if isinstance(unknown, str) else unknown
+    near = [difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.6) for name in wanted]
+    meant = list(dict.fromkeys(names[match] for matches in near for match in matches))
+    return f"; did you mean {', '.join(meant)}?" if meant else ""
+
 
 class DiffchromError(Exception):
     """Base of every error the library raises on purpose; exit code 1."""

@@ -215,7 +215,10 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
         elif path.is_dir() and not any(path.iterdir()):
             pass
         elif path.exists():
-            raise OutputError(f"{path}: exists already; choose another --out, or --force to replace that run")
+            unfinished = (path / CONFIG).is_file() and not is_finished(path) and not is_broken(path)
+            remedy = "--resume to go on with it" if unfinished else "choose another --out"
+            what = "holds an unfinished run" if unfinished else "exists already"
+            raise OutputError(f"{path}: {what}; {remedy}, or --force to replace that run")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
