@@ -12,7 +12,7 @@ from diffchrom.baselines.relief import relieff_forest
 from diffchrom.baselines.svr import best_bin, two_layer
 from diffchrom.baselines.trees import gradient_boosting, random_forest
 from diffchrom.config import DEFAULT_PRESET, PRESETS, PUBLISHED_PRESET
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 
 #: Bins of 100 bp averaged into one feature: 100 bp to 5 kb.
 _MERGE = (1, 2, 5, 10, 20, 50)
@@ -165,7 +165,8 @@ ALL = "all"
 def get_method(name: str) -> Method:
     """Return the method called `name`; UsageError lists the known ones."""
     if name not in METHODS:
-        raise UsageError(f"--method {name}: unknown; choose from {', '.join(METHODS)}, or all")
+        known = f"choose from {', '.join(METHODS)}, or all"
+        raise UsageError(f"--method {name}: unknown; {known}{did_you_mean(name, METHODS)}")
     return METHODS[name]
 
 

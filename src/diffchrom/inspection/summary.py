@@ -20,6 +20,8 @@ from diffchrom.store.store import Store
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
 DEPTH_RATIO = 100.0
+#: The same, for tracks of one mark, whose depth differs between cells by libraries rather than by biology.
+MARK_DEPTH_RATIO = 3.0
 #: A track is flagged when it is this much better correlated with another mark than with its own.
 SWAP_MARGIN = 0.1
 # Tracks are compared by the log of their signal in this many stretches of this many genes, evenly chosen.
@@ -194,15 +196,24 @@ def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
         for t in tracks
         if t is not track and t.region == track.region and t.unit == track.unit and t.mean > 0
     ]
-    peers = [t for t in others if t.mark == track.mark] or others
+    own = [t for t in others if t.mark == track.mark]
+    peers = own or others
     if not peers or track.mean <= 0:
         return ""
     middle = float(np.median([t.mean for t in peers]))
-    if 1 / DEPTH_RATIO < track.mean / middle < DEPTH_RATIO:
+    most = MARK_DEPTH_RATIO if own else DEPTH_RATIO
+    if 1 / most < track.mean / middle < most:
         return ""
+    if len(own) == 1 and track.mean < middle:
+        return ""  # of two cells the deeper one is flagged: evening both would turn them round
     kind = "deeper" if track.mean > middle else "shallower"
     ratio = max(track.mean / middle, middle / track.mean)
-    return f"{ratio:.0f} times {kind} than its peers (mean {track.mean:.3g} against {middle:.3g})"
+    scale = f"`prepare --samples` with scale {middle / track.mean:.2g} evens it"
+    remedy = f"; where that is the library's depth, {scale}" if own else ""
+    return (
+        f"{ratio:.{0 if ratio >= 10 else 1}f} times {kind} than its peers (mean {track.mean:.3g} against "
+        f"{middle:.3g}){remedy}"
+    )
 
 
 def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[TrackSummary, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.config import PREPARE
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.genes import ORIENTATIONS, Window
 from diffchrom.genome.regions import REGION_NAMES
 from diffchrom.pairs.splits import SPLITS
@@ -106,7 +106,9 @@ def check_request(request: PrepareRequest) -> None:
         )
     for name in request.splits:
         if name not in SPLITS:
-            raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
+            raise UsageError(
+                f"--split {name}: unknown; choose one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
+            )
     settings = request.track_options.settings
     for option, value, choices in (
         ("--orient", window.orient, ORIENTATIONS),

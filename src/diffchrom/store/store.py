@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import StoreError
+from diffchrom.errors import StoreError, did_you_mean
 from diffchrom.files.whole import staged
 from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
 from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
@@ -326,7 +326,10 @@ class Store:
         with reading(self.path) as file:
             known = datasets_in(file, "splits")
             if name not in known:
-                raise StoreError(f"{self.path}: no split named {name}; it has {', '.join(known) or 'none'}")
+                raise StoreError(
+                    f"{self.path}: no split named {name}; it has {', '.join(known) or 'none'}"
+                    + did_you_mean(name, known)
+                )
             values = np.asarray(read_column(file["splits"], name, self.n_genes), dtype=np.int8)
             if not np.isin(values, (-1, 0, 1, 2)).all():
                 raise ValueError(f"split {name} has values other than -1, 0, 1, 2")
