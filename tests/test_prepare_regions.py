@@ -258,6 +258,17 @@ def test_nominal_ends_are_pointed_out(inputs: PrepareRequest, tmp_path: Path) ->
     assert not any("bases long" in note for note in quiet)
 
 
+def test_what_dense_tracks_have_not_assayed_is_told(inputs: PrepareRequest) -> None:
+    for path in inputs.bigwigs:
+        with pyBigWig.open(str(path), "w") as track:
+            track.addHeader([("chr1", 400_000)])
+            track.addEntries("chr1", 100_000, values=[1.0] * 1000, span=50, step=50)
+    gtf = write_gtf(inputs.store.with_name("one.gtf"), [("ENSG00000000001", "chr1", 120_001, 122_000, "+")])
+    notes = prepare(replace(inputs, gtf=gtf)).notes
+    told = "distal: 2 dense tracks have data over 10% of its bases; what was not assayed counts as 0"
+    assert [note for note in notes if "not assayed counts as 0" in note] == [told]
+
+
 def test_the_published_format_has_the_tss_alone(shared_data: Path, tmp_path: Path) -> None:
     request = PrepareRequest(store=tmp_path / "s.h5", deepdiff=shared_data / "deepdiff_sample")
     store = prepare(request).store

@@ -2,8 +2,9 @@
 
 Run as ``python tests/benchmarks/bench_zooms.py [INTERVALS]``: a bigWig of 60 million intervals with ten zoom
 levels is generated in a temporary folder (or named by ``DIFFCHROM_BENCH_ZOOMS``). For each region of 20,000
-genes pyBigWig's ``stats``, which takes zoom levels unless told otherwise, is asked for every window's sum;
-``bin_track`` reads all regions at once. Errors are relative to the exact mean of the same window.
+genes pyBigWig's ``stats``, which takes zoom levels unless told otherwise, is asked for every window's mean;
+all bases have data. ``bin_track`` reads all regions at once. Errors are relative to the exact mean of the
+same window, of windows within their chromosome.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def from_zooms(path: Path, windows: Windows) -> np.ndarray:
         for row, chrom in enumerate(windows.chrom):
             for i, (first, last) in enumerate(zip(start[row].tolist(), end[row].tolist(), strict=True)):
                 if first < last:
-                    total = track.stats(chrom, first, last, type="sum")[0]
-                    means[row, i] = (total or 0) / (last - first)
+                    # Its "sum" is wrong at zoom levels: 3.5 for 4,021 over 5,000 bases of this file.
+                    means[row, i] = track.stats(chrom, first, last, type="mean")[0] or 0
     return means
 
 
@@ -47,8 +48,9 @@ def run(path: Path) -> None:
         began = time.process_time()
         means = from_zooms(path, windows)
         seconds = time.process_time() - began
-        lower, upper = windows.bounds()
-        whole = (lower >= 0) & (upper > lower) & (signal.values > 0)
+        lower, upper = (bound / windows.region.parts for bound in windows.bounds())
+        sizes = np.array([CHROM_SIZES[chrom] for chrom in windows.chrom])[:, None]
+        whole = (lower >= 0) & (upper <= sizes) & (signal.values > 0)
         error = np.abs(means[whole] / signal.values[whole] - 1)
         median, most = np.quantile(error, [0.5, 0.99])
         told = (f"{value:.2g}" for value in (median, most, error.max()))

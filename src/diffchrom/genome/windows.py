@@ -185,22 +185,32 @@ class Windows:
         np.add.at(steps, (row, behind), -1)
         return _reversed_where(self.flip, np.cumsum(steps[:, :-1], axis=1) > 0)
 
-    def neighbours(self, rows: Rows, others: Rows) -> tuple[IntArray, Rows]:
-        """How many of `others` share a base of each window of `rows`, and one of them (or -1)."""
+    def neighbours(self, rows: Rows, others: Rows, theirs: Windows | None = None) -> tuple[IntArray, Rows]:
+        """How many of `others` share a base with each of `rows`, and one of them (or -1).
+
+        Parameters
+        ----------
+        theirs : windows of the same genes that those of `rows` are compared with; None is these. All from a
+            gene's first base to its last count.
+        """
+        theirs = theirs or self
         counts = np.zeros(len(rows), dtype=np.int64)
         nearest = np.full(len(rows), -1, dtype=np.intp)
         for chrom in np.unique(self.chrom[rows].astype(str)):
-            if chrom == UNKNOWN_CHROM:
-                continue
             here = np.flatnonzero(self.chrom[rows] == chrom)
-            there = others[self.chrom[others] == chrom]
-            there = there[np.argsort(self.start[there], kind="stable")]
-            start, width = self.start[rows[here]], self.n_windows * self.bin_size
-            first = np.searchsorted(self.start[there], start - width, side="right")
-            last = np.searchsorted(self.start[there], start + width, side="left")
-            counts[here] = last - first
-            met = last > first
-            nearest[here[met]] = there[first[met]]
+            there = others[theirs.chrom[others] == chrom]
+            if chrom == UNKNOWN_CHROM or not len(there):
+                continue
+            by_end = there[np.lexsort((theirs.start[there], theirs.end[there]))]
+            begins, ends = theirs.start[by_end], theirs.end[by_end]
+            begun = np.searchsorted(np.sort(begins), self.end[rows[here]], side="left")
+            ended = np.searchsorted(ends, self.start[rows[here]], side="right")
+            counts[here] = begun - ended
+            met = begun > ended
+            # Of those that end behind a gene's start, the one that begins first meets it if any does.
+            rank = np.argsort(np.argsort(begins, kind="stable"), kind="stable")
+            first = np.minimum.accumulate(rank[::-1])[::-1]
+            nearest[here[met]] = by_end[np.argsort(rank)[first[ended[met]]]]
         return counts, nearest
 
 

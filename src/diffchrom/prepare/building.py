@@ -27,7 +27,7 @@ from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deep
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
-from diffchrom.prepare.genes import assayed_genes, tell_unassayed
+from diffchrom.prepare.genes import assayed_genes, tell_thin_regions, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
 from diffchrom.prepare.request import PrepareRequest, check_request
 from diffchrom.prepare.rows import (
@@ -136,6 +136,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         genes = genes.take(kept)
         parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
+    tell_thin_regions(parts, request.min_coverage, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
     unchecked = [one.take(kept) for one in unchecked]
@@ -258,6 +259,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     with _readers(request, new, summary) as pool:
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary)
     prepare_tracks.tell_found(parts, summary)
+    tell_thin_regions(parts, request.min_coverage, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     _check_by_marks(request, unchecked, parts, store.window, summary, store)
     if parts or expression or changes or splits or sizes != store.chrom_sizes:

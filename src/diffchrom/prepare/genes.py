@@ -104,3 +104,21 @@ def tell_unassayed(parts: Sequence[Part], min_coverage: float, summary: Summary)
                 f"{part.plan.cell} {part.plan.mark}: {missing} of {len(coverage)} genes are not assayed; "
                 "they stay, with 0 where there is no data"
             )
+
+
+def tell_thin_regions(parts: Sequence[Part], min_coverage: float, summary: Summary) -> None:
+    """Say beyond which windows around the TSS dense tracks lack data: what was not assayed is 0 there."""
+    thin: dict[str, list[float]] = {}
+    for part in parts:
+        names = [region.name for region in part.plan.regions]
+        if TSS in names and is_dense(read_part(part.path, TSS, "coverage")[0], min_coverage):
+            for name in names:
+                covered = float(read_part(part.path, name, "coverage")[1]["covered"])
+                if name != TSS and covered < min_coverage:
+                    thin.setdefault(name, []).append(covered)
+    for name, shares in thin.items():
+        told = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares))))
+        summary.note(
+            f"{name}: {len(shares)} dense tracks have data over {told} of its bases; what was not assayed "
+            "counts as 0"
+        )

@@ -264,16 +264,17 @@ class _Counter:
 
     def counted(self, length: IntArray, bin_size: int) -> npt.NDArray[np.float32]:
         """Reads a bin; in windows that are no bins their density, as reads per `bin_size` bases."""
-        counts = np.empty(self._counts.shape, dtype=np.float32)
-        counts[self._order] = self._counts
-        lower, upper = self.windows.bounds()
+        values = np.empty(self._counts.shape, dtype=np.float32)
         parts = self.windows.region.parts
-        if not self.windows.region.bins:
-            counts = (counts.astype(np.float64) * bin_size * parts / (upper - lower)).astype(np.float32)
-        # An extended read may reach over an end of its chromosome; nothing is counted there.
-        low, high, _ = on_chromosome(lower, upper, length[:, None] * parts)
-        counts[high <= low] = 0
-        return counts
+        for some in range(0, len(values), ROWS_AT_ONCE):
+            rows = self._order[some : some + ROWS_AT_ONCE]
+            lower, upper = self.windows.bounds(rows)
+            low, high, _ = on_chromosome(lower, upper, length[rows, None] * parts)
+            # An extended read may reach over an end of its chromosome; nothing is counted there.
+            counts = np.where(high > low, self._counts[some : some + ROWS_AT_ONCE], 0)
+            bins = self.windows.region.bins
+            values[rows] = counts if bins else counts * bin_size * parts / (upper - lower)
+        return values
 
 
 def _off(start: IntArray, end: IntArray, masked: GenomeIntervals) -> npt.NDArray[np.bool_]:
