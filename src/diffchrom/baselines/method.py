@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
+from diffchrom.metrics import pearson
 from diffchrom.progress import SILENT, Reporter
 
 Signal = npt.NDArray[np.float32]
@@ -127,6 +128,19 @@ class Method:
     grid: Grid = field(default_factory=dict)
     selection: str = "none"
     needs: tuple[str, ...] = ()
+
+
+def selection_score(labels: Vector, predicted: npt.NDArray[Any]) -> float:
+    """Pearson r of held-out genes, by which every method chooses that has any; -1 where it is undefined."""
+    score = pearson(labels, predicted)
+    return score if np.isfinite(score) else -1.0
+
+
+def least_squares(labels: Vector, predicted: npt.NDArray[Any]) -> tuple[float, float]:
+    """Slope and intercept of the line from predictions to labels; slope 0 where predictions are constant."""
+    varies = np.ptp(predicted) > 0
+    slope = float(np.cov(predicted, labels)[0, 1] / predicted.var(ddof=1)) if varies else 0.0
+    return slope, float(labels.mean() - slope * predicted.mean())
 
 
 def require_genes(examples: Examples, least: int, what: str) -> None:
