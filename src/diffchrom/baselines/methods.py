@@ -83,13 +83,13 @@ METHODS = {
         ),
         Method(
             "gradient-boosting",
-            "histogram trees on the same features, stopped on the validation genes",
+            "histogram trees on the same features, stopped where the validation genes' r is highest",
             "Friedman, Annals of Statistics 2001; Ke et al., NeurIPS 2017",
             gradient_boosting,
             _only(
                 merge=(10,),
-                max_iter=(400,),
-                learning_rate=(0.05,),
+                max_iter=(1000,),
+                learning_rate=(0.02,),
                 max_features=(0.3,),
                 max_leaf_nodes=(8, 32),
             ),

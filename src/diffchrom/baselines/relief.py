@@ -20,10 +20,10 @@ from diffchrom.baselines.method import (
     Predictor,
     Vector,
     require_genes,
+    selection_score,
 )
 from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import pearson
 
 _ELEMENTS = 4_000_000  # differences held at a time
 
@@ -147,8 +147,7 @@ def relieff_forest(train: Examples, valid: Examples, grid: Grid, context: Contex
             )
             model.fit(features[:, columns], train.log2fc)
             for size, predicted in zip(sizes, prefixes(model, held_out[:, columns], sizes), strict=True):
-                score = pearson(valid.log2fc, predicted)
-                score = score if np.isfinite(score) else -1.0
+                score = selection_score(valid.log2fc, predicted)
                 if best is None or score > best.chosen["valid_r"]:
                     best = SelectedForest(
                         Trees.of_forest(model.estimators_[:size]),
