@@ -313,10 +313,10 @@ def test_methods_choose_by_the_r_of_validation_genes_as_the_default_does(name, d
     genes = examples(data)
     train, valid = (genes.take(data.rows(part)) for part in ("train", "valid"))
     method = small(name)
-    fitted = method.fit(train, valid, method.grid, Context())
+    fitted = method.fit(train, valid, method.grid(), Context())
     # r knows no units, an error does: labels of another scale must not change what is chosen.
     rescaled = replace(valid, log2fc=valid.log2fc * 100 + 7, expr_a=valid.expr_a * 3, expr_b=valid.expr_b * 3)
-    again = method.fit(train, rescaled, method.grid, Context())
+    again = method.fit(train, rescaled, method.grid(), Context())
     in_units = {"slope", "intercept", *(key for key in fitted.chosen if "valid_r" in key)}
     assert {
         key: fitted.chosen[key] for key in fitted.chosen.keys() - in_units
@@ -327,7 +327,7 @@ def test_methods_choose_by_the_r_of_validation_genes_as_the_default_does(name, d
 def test_boosting_predicts_changes_of_their_size_however_few_trees_it_chose(data):
     genes = examples(data)
     train, valid = (genes.take(data.rows(part)) for part in ("train", "valid"))
-    few = small("gradient-boosting").grid | {"max_iter": (2,)}
+    few = small("gradient-boosting").grid() | {"max_iter": (2,)}
     predicted = small("gradient-boosting").fit(train, valid, few, Context()).predict(valid).log2fc
     slope, intercept = np.polyfit(predicted, valid.log2fc, 1)
     assert slope == pytest.approx(1)
