@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffchrom.baselines.methods import METHODS
 from diffchrom.cli import main
 from diffchrom.signal.bigwig_writer import write_bigwig
 from diffchrom.store.store import Store
