@@ -106,7 +106,7 @@ def test_predict_pipes_and_is_quiet(folder: Path) -> None:
 
 
 def test_a_closed_pipe_ends_quietly(folder: Path) -> None:
-    shell = f"set -o pipefail; {sys.executable} -m diffchrom predict runs/toy | head -n 1"
+    shell = f"set -o pipefail; {sys.executable} -m diffchrom predict runs/toy -q | head -n 1"
     result = subprocess.run(["bash", "-c", shell], cwd=folder, text=True, capture_output=True)
     assert result.stdout.startswith("gene_id")
     assert result.stderr == ""
