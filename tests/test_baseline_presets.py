@@ -125,7 +125,7 @@ def test_a_published_run_says_so_and_is_no_default_run(store, tmp_path, monkeypa
     assert run.path.name == "A-B.attentivechrome.published.seed0"
     assert run.config.preset == "published"
     assert run.config.hyperparameters["grid"]["epochs"] == [1]
-    with pytest.raises(RunError, match="other hyperparameters"):
+    with pytest.raises(RunError, match="other preset, grid;"):
         case.but(preset_name="default").make(run.path, resume=True)
     assert called([*words, "--preset", "authors"]) == 2
     assert "--preset authors: unknown" in capsys.readouterr().err
@@ -154,4 +154,4 @@ def test_a_sweeps_epochs_are_those_of_neural_baselines_too(tmp_path):
     assert run_job(job, plan.out, 1).status == "finished"
     (longer,) = jobs_of(replace(plan, settings={"epochs": 3}))
     refused = run_job(longer, plan.out, 1)
-    assert "made with other hyperparameters" in refused.reason
+    assert "made with other grid;" in refused.reason

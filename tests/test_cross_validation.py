@@ -141,7 +141,7 @@ def test_what_is_finished_is_kept_and_what_is_missing_made_to_the_same_bytes(
         str(run),
     ]
     assert called([*TRAIN, "--store", store, "--folds", "3", "--out", str(run), "--lr", "0.5"]) == 1
-    assert "was made with other hyperparameters" in capsys.readouterr().err
+    assert "was made with other lr;" in capsys.readouterr().err
     assert called([*TRAIN, "--store", store, "--folds", "4", "--out", str(run)]) == 1
     assert "was made with other split" in capsys.readouterr().err
 

@@ -7,14 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diffchrom.config import PRESETS, Hyperparameters
+from diffchrom.genome.regions import TSS
 from diffchrom.variants import VARIANTS
 
 if TYPE_CHECKING:
     from diffchrom.runs.folder import RunConfig
-
-#: What a run that does not name its regions was trained on.
-DEFAULT_REGIONS = ("tss",)
-
 
 def facts(config: RunConfig) -> dict[str, Any]:
     """Everything that decides what a run computes, by name; equal values are the same in two runs.
@@ -25,7 +22,7 @@ def facts(config: RunConfig) -> dict[str, Any]:
     """
     own = {name: getattr(config, name) for name in ("kind", "variant", "preset", "pair", "marks")}
     data = {name: getattr(config, name) for name in ("window", "split", "unit", "seed", "folds")}
-    values = own | {"regions": getattr(config, "regions", ()) or DEFAULT_REGIONS} | data
+    values = own | {"regions": getattr(config, "regions", ()) or (TSS,)} | data
     values["store"] = config.store.get("fingerprint", "")
     return {name: _plain(value) for name, value in (values | _hyperparameters(config)).items()}
 

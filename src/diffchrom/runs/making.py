@@ -18,6 +18,7 @@ from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, library_versions, new_run_folder, run_name
 from diffchrom.runs.tables import describe_labels, label_details, part_metrics
 
@@ -189,10 +190,6 @@ def describe_store(pair: Pair) -> dict[str, Any]:
     }
 
 
-#: What must agree for an interrupted run to go on.
-_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters")
-
-
 def open_run_folder(
     config: RunConfig, out: str | Path | None, *, resume: bool = False, force: bool = False
 ) -> Run:
@@ -216,14 +213,9 @@ def open_run_folder(
     path = Path(out) if out else Path("runs") / name.replace(":", "-")
     if resume and (path / CONFIG).exists():
         run = Run.open(path, unfinished=True)
-        # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
-        wanted = RunConfig.from_json(config.to_json())
-        differing = [name for name in _RESUMED if getattr(run.config, name) != getattr(wanted, name)]
-        if run.config.store.get("fingerprint") != wanted.store.get("fingerprint"):  # it may have moved
-            differing.append("store")
-        if differing:
+        if other := differing(run.config, config):
             raise RunError(
-                f"{path}: was made with other {', '.join(differing)}; give the same options to go on, "
+                f"{path}: was made with other {', '.join(other)}; give the same options to go on, "
                 "or choose another --out"
             )
         return run
