@@ -22,7 +22,7 @@ from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.report import report
 from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
-from diffchrom.errors import DiffchromError, for_shell
+from diffchrom.errors import DiffchromError
 
 DEBUG = "--debug"
 INTERRUPTED = 130
@@ -75,7 +75,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except DiffchromError as error:
             if os.environ.get("DIFFCHROM_DEBUG"):
                 raise
-            raise _fail(for_shell(" ".join(f"{error}".split())), error.exit_code) from None
+            raise _fail(" ".join(str(error).split()), error.exit_code) from None
         except MemoryError:
             raise _fail("out of memory; use fewer --threads or a smaller store", 1) from None
         except OSError as error:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from diffchrom.errors import for_python
-
 
 class Task(Protocol):
     """One piece of long work, with a known or unknown number of steps."""
@@ -89,8 +87,8 @@ class BarReporter:
 
     def note(self, message: str) -> None:
         """Say it."""
-        self._say(for_python(message))
+        self._say(message)
 
     def warn(self, message: str) -> None:
         """Say it, marked as a warning."""
-        self._say(f"warning: {for_python(message)}")
+        self._say(f"warning: {message}")

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from diffchrom.errors import for_shell
 from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
@@ -127,7 +126,6 @@ class Console:
             self._print(line)
 
     def _print(self, message: str) -> None:
-        message = for_shell(message)
         screen = self._progress.console if self._progress is not None else self._screen
         if screen is not None:
             screen.print(message, markup=False, highlight=False, soft_wrap=True)

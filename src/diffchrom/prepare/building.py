@@ -278,7 +278,7 @@ def _earlier_notes(store: Store, summary: Summary) -> tuple[str, ...]:
     try:
         return store.notes
     except StoreError as error:
-        summary.warn(f"{error}")
+        summary.warn(str(error))
         return ()
 
 

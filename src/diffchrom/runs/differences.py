@@ -13,6 +13,7 @@ from diffchrom.variants import VARIANTS
 if TYPE_CHECKING:
     from diffchrom.runs.folder import RunConfig
 
+
 def facts(config: RunConfig) -> dict[str, Any]:
     """Everything that decides what a run computes, by name; equal values are the same in two runs.
 

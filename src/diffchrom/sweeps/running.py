@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.config import DEFAULT_PRESET
-from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, for_shell
+from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
 from diffchrom.processes.pool import Call, Pool, Purpose
@@ -95,7 +95,7 @@ def run_job(job: Job, out: Path, threads: int) -> Outcome:
     try:
         _make_run(job, out / job.name, threads)
     except DiffchromError as error:
-        reason = for_shell(" ".join(f"{error}".split()))
+        reason = " ".join(str(error).split())
     except MemoryError:
         reason = "out of memory; use fewer --workers"
     except Exception as error:
@@ -147,7 +147,7 @@ def pending_jobs(jobs: Sequence[Job], out: Path) -> tuple[list[Job], list[Outcom
             if status_of(job, out) != FINISHED:
                 pending.append(job)
         except RunError as error:
-            refused.append(Outcome(job, FAILED, reason=for_shell(f"{error}")))
+            refused.append(Outcome(job, FAILED, reason=str(error)))
     return pending, refused
 
 
