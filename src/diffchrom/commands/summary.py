@@ -9,9 +9,9 @@ from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import Reporter
 from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
-from diffchrom.runs.folder import Run
+from diffchrom.runs.folder import SUMMARY_COLUMNS, Run
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.tables import SUMMARY_COLUMNS, describe_accuracy, describe_labels
+from diffchrom.runs.tables import describe_accuracy, describe_labels
 
 
 def make_and_print(

@@ -13,8 +13,7 @@ from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
 from diffchrom.files.tables import format_row
 from diffchrom.pairs.choices import direction
-from diffchrom.runs.folder import FINISHED, Run
-from diffchrom.runs.tables import SUMMARY_COLUMNS
+from diffchrom.runs.folder import FINISHED, SUMMARY_COLUMNS, Run
 from diffchrom.sweeps.estimate import estimate_jobs
 from diffchrom.sweeps.folder import read_jobs, status_of
 from diffchrom.sweeps.plan import Job

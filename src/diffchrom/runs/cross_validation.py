@@ -23,6 +23,7 @@ from diffchrom.runs.folder import (
     CONFIG,
     FINISHED,
     PREDICTIONS,
+    SUMMARY_COLUMNS,
     TRAINING,
     Run,
     is_broken,
@@ -32,7 +33,7 @@ from diffchrom.runs.folder import (
 )
 from diffchrom.runs.making import Recipe, make
 from diffchrom.runs.reading import WrittenTable
-from diffchrom.runs.tables import SUMMARY_COLUMNS, intervals_of, label_details, metrics_of
+from diffchrom.runs.tables import intervals_of, label_details, metrics_of
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
 COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")

@@ -24,7 +24,6 @@ from diffchrom.errors import OutputError, RunError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
-from diffchrom.runs.tables import SUMMARY_COLUMNS
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -34,6 +33,9 @@ MODEL = "model.safetensors"
 FITTED = "fitted.safetensors"
 HISTORY = "history.tsv"
 PREDICTIONS = "predictions.tsv"
+
+#: Columns of the line that `train` and `baseline` print for a run.
+SUMMARY_COLUMNS = ("run", "variant", "pair", "split", "n", "pearson", "spearman", "mse")
 
 TRAINING, FINISHED = "training", "finished"
 MAX_CONFIG_BYTES = 16 * 1024 * 1024

@@ -29,9 +29,6 @@ DRAWN_ALONE = (
     "drawn one by one: intervals may be too narrow by a quarter or more"
 )
 
-#: Columns of the line that `train` and `baseline` print for a run.
-SUMMARY_COLUMNS = ("run", "variant", "pair", "split", "n", "pearson", "spearman", "mse")
-
 
 def part_metrics(
     data: PairData, log2fc_pred: npt.NDArray[Any]
