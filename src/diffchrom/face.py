@@ -300,13 +300,17 @@ def fit_baseline(
     out: str | Path | None = None,
     folds: int = 0,
     seed: int = 0,
+    seeds: int = 1,
     threads: int = 1,
     resume: bool = False,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> MadeRun:
-    """Fit a baseline on a pair of cells, as ``diffchrom baseline`` does; parameters as of `train`."""
-    recipe = Fitting(method, seed, threads)
+    """Fit a baseline on a pair of cells, as ``diffchrom baseline`` does.
+
+    Parameters are those of `train`, and of trees `seeds`: the number of fits that are averaged.
+    """
+    recipe = Fitting(method, seed, threads, seeds=seeds)
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 
 

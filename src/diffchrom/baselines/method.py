@@ -94,12 +94,14 @@ class Context:
     threads : cores to use.
     reporter : where progress and notes go.
     folder : where finished pieces are kept, so that a killed fit goes on; None keeps nothing.
+    shared : what does not depend on the seed, for further fits to the same genes.
     """
 
     seed: int = 0
     threads: int = 1
     reporter: Reporter = SILENT
     folder: Path | None = None
+    shared: dict[Any, Any] = field(default_factory=dict)
 
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -122,6 +124,7 @@ class Method:
         bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
     needs_other_cells : whether it needs expression of cells beyond the pair.
+    seeded : whether the mean over several seeds is a better baseline that may be asked for (`fit_seeds`).
     """
 
     name: str
@@ -132,6 +135,7 @@ class Method:
     selection: Literal["none", "training", "validation"] = "none"
     uses_tes: bool = False
     needs_other_cells: bool = False
+    seeded: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:
         """Return a preset's hyper-parameters; `epochs` takes the place of its own, where it has any."""
