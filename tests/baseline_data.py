@@ -52,7 +52,7 @@ SMALL = {
     },
 }
 #: Methods whose prediction must follow the signal of these data (the others don't look at it).
-BLIND = ("mean", "cell-mean")
+BLIND = ("mean", "cell-mean", "cell-mean-shuffled")
 
 
 def small(name: str, preset: str = DEFAULT_PRESET) -> Method:
@@ -101,5 +101,6 @@ def examples(data, **changes) -> Examples:
         "expr_a": data.expr_a,
         "expr_b": data.expr_b,
         "change_elsewhere": np.zeros(len(data)),
+        "change_to_others": np.ones(len(data)),
     }
     return Examples(**(values | changes))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Predictor, Vector
 from diffchrom.baselines.methods import check_seeds, get_method
@@ -69,7 +70,7 @@ class Fitting:
         method = get_method(self.name)
         check_seeds((method,), self.seeds)
         data = pair.load()
-        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, reporter))
+        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, self.seed, reporter))
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
+def examples_of(pair: Pair, data: PairData, method: Method, seed: int, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
     store = pair.store
     tes_a = tes_b = None
@@ -184,7 +185,11 @@ def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) 
             )
         else:
             tes_a, tes_b = (store.region_signal(cell, "tes_bins", data.marks) for cell in data.cells)
-    elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
+    elsewhere = to_others = None
+    if method.needs_other_cells:
+        genes = np.arange(store.n_genes)
+        elsewhere = _change_elsewhere(store, data, genes)
+        to_others = _change_elsewhere(store, data, np.random.default_rng(seed).permutation(genes))
     return Examples(
         data.marks,
         data.signal_a,
@@ -195,13 +200,17 @@ def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) 
         tes_a,
         tes_b,
         elsewhere,
+        to_others,
     )
 
 
-def _change_elsewhere(store: Store, data: PairData) -> Vector | None:
-    """Mean over the store's cells C other than A and B of log2fc(A, C); None where there is no such cell."""
+def _change_elsewhere(store: Store, data: PairData, genes: npt.NDArray[np.intp]) -> Vector | None:
+    """Mean over the store's cells C other than A and B of log2fc(A, C); None where there is no such cell.
+
+    C's values are those of `genes`, one for each gene of the store.
+    """
     others = [
-        np.log2(store.expression(cell, data.unit) + 1)
+        np.log2(store.expression(cell, data.unit)[genes] + 1)
         for cell in store.cells()
         if cell not in data.cells and data.unit in store.expression_units(cell)
     ]

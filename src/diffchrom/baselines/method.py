@@ -35,6 +35,8 @@ class Examples:
         Binned signal around the transcript's end, for methods that ask for it and stores that have it.
     change_elsewhere : float64 [n_genes] or None
         Mean log2fc of the gene from A to the store's further cells, for methods that ask for it.
+    change_to_others : float64 [n_genes] or None
+        The same from the gene in A to other genes, drawn at random, in the further cells.
     """
 
     marks: tuple[str, ...]
@@ -46,6 +48,7 @@ class Examples:
     tes_a: Signal | None = None
     tes_b: Signal | None = None
     change_elsewhere: Vector | None = None
+    change_to_others: Vector | None = None
 
     def __len__(self) -> int:
         return len(self.signal_a)

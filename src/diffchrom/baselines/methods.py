@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffchrom.baselines.linear import ridge
-from diffchrom.baselines.memory import cell_mean, mean
+from diffchrom.baselines.memory import cell_mean, cell_mean_shuffled, mean
 from diffchrom.baselines.method import Grid, Method
 from diffchrom.baselines.neural import attentivechrome, attentivechrome_classes, deepchrome, deepchrome_cells
 from diffchrom.baselines.relief import relieff_forest
@@ -64,6 +64,13 @@ METHODS = {
             "the gene's mean over the store's other cells (needs a third cell's expression)",
             "exposes memory of genes in evaluations over several pairs",
             cell_mean,
+            needs_other_cells=True,
+        ),
+        Method(
+            "cell-mean-shuffled",
+            "the same with other genes' values in the other cells",
+            "what of cell-mean's r comes from A, which is in the label and in the prediction",
+            cell_mean_shuffled,
             needs_other_cells=True,
         ),
         Method(

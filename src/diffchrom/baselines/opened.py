@@ -49,6 +49,7 @@ class OpenedBaseline:
     predictor: Predictor
     method: Method
     pair: Pair
+    seed: int
 
     @property
     def genes(self) -> Genes:
@@ -57,7 +58,7 @@ class OpenedBaseline:
 
     def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[BaselinePredictions]:
         """Yield predictions of the genes `rows`, in that order, in one piece."""
-        examples = examples_of(self.pair, self.pair.load(), self.method, reporter)
+        examples = examples_of(self.pair, self.pair.load(), self.method, self.seed, reporter)
         yield BaselinePredictions(self.pair, rows, self.predictor.predict(examples.without_labels()))
 
 
@@ -74,7 +75,10 @@ def open_baseline(
     """
     require_single(run)
     pair = pair_of_run(run, store, cells)
-    return OpenedBaseline(load_fitted(run.path / FITTED, threads), get_method(run.config.variant), pair)
+    config = run.config
+    return OpenedBaseline(
+        load_fitted(run.path / FITTED, threads), get_method(config.variant), pair, config.seed
+    )
 
 
 def largest_coefficients(run: Run, n: int) -> Columns:
