@@ -330,8 +330,8 @@ def train(
     """
     if model is not None:
         settings.setdefault("ensemble", 1)
-    chosen = hyperparameters(preset, **settings)
     name = variant if model is None else type(model).__name__
+    chosen = hyperparameters(preset, name, **settings)
     recipe = Training(name, preset, chosen, seed, device, module=model)
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 

@@ -28,14 +28,14 @@ def train(
         ),
     ] = "default",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Most epochs.", show_default=f"{_PRESET.epochs}, by preset")
+        int | None, typer.Option(min=1, help="Most epochs.", show_default="by variant and preset")
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Genes a batch.", show_default=f"{_PRESET.batch_size}, by preset"),
+        typer.Option(min=1, help="Genes a batch.", show_default="by variant and preset"),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate.", show_default=f"{_PRESET.lr}, by preset")
+        float | None, typer.Option(min=0, help="Learning rate.", show_default="by variant and preset")
     ] = None,
     patience: Annotated[
         int | None,
@@ -50,7 +50,7 @@ def train(
         typer.Option(
             min=1,
             help="Models with different seeds to average.",
-            show_default="5 for antisymmetric, 1 for the others",
+            show_default="5 for ours, 1 for the others",
         ),
     ] = None,
     aux_task: Annotated[
@@ -98,6 +98,7 @@ def train(
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
     settings = hyperparameters(
         preset,
+        variant,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -32,6 +32,7 @@ class Ensemble(PairModel):
         """Mean of the members' outputs, and the standard deviation of their log2fc."""
         outputs = [member(a, b) for member in self.members]
         log2fc = torch.stack([output.log2fc for output in outputs])
+        contributions = [output.contribution for output in outputs if output.contribution is not None]
         return Output(
             log2fc=log2fc.mean(dim=0),
             expression=_means(outputs, lambda output: output.expression),
@@ -39,6 +40,7 @@ class Ensemble(PairModel):
             alpha=_means(outputs, lambda output: output.alpha),
             beta=_means(outputs, lambda output: output.beta),
             log2fc_spread=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
+            contribution=torch.stack(contributions).mean(dim=0) if contributions else None,
         )
 
 

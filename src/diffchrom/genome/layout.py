@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes, IntArray, Rows, StringArray
-from diffchrom.genome.regions import TSS, Region
+from diffchrom.genome.genes import Genes, IntArray, Rows, StringArray, Window
+from diffchrom.genome.regions import TSS, Region, region_of
 from diffchrom.genome.windows import Windows
 
 
@@ -79,3 +79,8 @@ class Layout:
     def of_region(self, values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
         """The part of `values` [..., n_windows] that belongs to a region."""
         return values[..., self.spans[name]]
+
+
+def layout_of(window: Window, names: Sequence[str]) -> Layout:
+    """Return the layout of regions that diffchrom knows by name, with bins cut as `window` says."""
+    return Layout(tuple(region_of(name, window) for name in names), window.orient)

@@ -74,6 +74,10 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     preset_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def settings_of(self, preset: str) -> dict[str, Any]:
+        """Changes to a preset's hyper-parameters."""
+        return {**self.settings, **self.preset_settings.get(preset, {})}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -318,15 +322,20 @@ def jobs_of(plan: Plan) -> list[Job]:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
         baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
     splits = _splits_of(store, plan)
-    settings = {
-        preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
-        for preset in presets
-    }
     methods = [
         (BASELINE, name, "" if preset == DEFAULT_PRESET else preset, None)
         for name in baselines
         for preset in _presets_of(name, presets)
-    ] + [(DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants]
+    ] + [
+        (
+            DEEPDIFF,
+            name,
+            preset,
+            hyperparameters(preset, name, **plan.settings_of(preset)),
+        )
+        for preset in presets
+        for name in variants
+    ]
     path = plan.store.resolve()
     jobs = []
     for kind, method, preset, changed in methods:
