@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 from diffchrom.config import DEFAULT_PRESET, PRESETS
 
 
@@ -19,6 +19,7 @@ def baseline(
         typer.Option(
             metavar="NAME[,NAME...]|all",
             help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+            autocompletion=completion.methods,
         ),
     ] = "ridge",
     preset: Annotated[

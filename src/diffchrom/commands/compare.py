@@ -9,13 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 from diffchrom.config import RESAMPLES
 
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...|SWEEP", help="Run folders, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...|SWEEP",
+            help="Run folders, or folders of them.",
+            autocompletion=completion.runs,
+        ),
     ],
     summary: Annotated[
         bool,

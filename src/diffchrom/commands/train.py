@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS
 
@@ -18,7 +18,12 @@ def train(
     store: options.StoreOption,
     threads: options.ThreadsOption,
     variant: Annotated[
-        str, typer.Option(metavar="|".join(VARIANTS), help="The model; see docs/methods.md.")
+        str,
+        typer.Option(
+            metavar="|".join(VARIANTS),
+            help="The model; see docs/methods.md.",
+            autocompletion=completion.variants,
+        ),
     ] = DEFAULT_VARIANT,
     pair: options.PairOption = None,
     preset: Annotated[
