@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from diffchrom.baselines.linear import ridge
-from diffchrom.baselines.memory import cell_mean, mean
+from diffchrom.baselines.memory import cell_mean, cell_mean_shuffled, mean
 from diffchrom.baselines.method import Grid, Method
 from diffchrom.baselines.neural import attentivechrome, attentivechrome_classes, deepchrome, deepchrome_cells
 from diffchrom.baselines.relief import relieff_forest
@@ -66,6 +67,13 @@ METHODS = {
             needs_other_cells=True,
         ),
         Method(
+            "cell-mean-shuffled",
+            "the same with other genes' values in the other cells",
+            "what of cell-mean's r comes from A, which is in the label and in the prediction",
+            cell_mean_shuffled,
+            needs_other_cells=True,
+        ),
+        Method(
             "ridge",
             "linear, on log2 binned signal of both cells and their difference",
             "Hoerl and Kennard, Technometrics 1970",
@@ -80,6 +88,7 @@ METHODS = {
             random_forest,
             _only(merge=(10,), n_estimators=(200,), max_features=(0.1,), min_samples_leaf=(1, 3, 10)),
             "training",
+            seeded=True,
         ),
         Method(
             "gradient-boosting",
@@ -94,6 +103,7 @@ METHODS = {
                 max_leaf_nodes=(8, 32),
             ),
             "validation",
+            seeded=True,
         ),
         Method(
             "svr-best-bin",
@@ -123,6 +133,7 @@ METHODS = {
                 PUBLISHED_PRESET: {**_RELIEFF, "max_features": (1.0,)},
             },
             "validation",
+            seeded=True,
         ),
         Method(
             "attentivechrome",
@@ -183,3 +194,11 @@ def parse_methods(text: str, preset: str = DEFAULT_PRESET) -> tuple[Method, ...]
         if get_method(name).name not in able:
             raise UsageError(f"--preset {preset}: {name} has none; it is of {', '.join(able) or 'no method'}")
     return tuple(able[name] for name in dict.fromkeys(names))
+
+
+def check_seeds(methods: Sequence[Method], seeds: int) -> None:
+    """Refuse several seeds where no method can be averaged over them."""
+    if seeds > 1 and not any(method.seeded for method in methods):
+        seeded = ", ".join(method.name for method in METHODS.values() if method.seeded)
+        names = ", ".join(method.name for method in methods)
+        raise UsageError(f"--seeds {seeds}: {names} is not averaged over seeds; {seeded} are")

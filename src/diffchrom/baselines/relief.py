@@ -132,7 +132,7 @@ def relieff_forest(train: Examples, valid: Examples, grid: Grid, context: Contex
     sizes = tuple(sorted(grid["n_estimators"]))
     candidates = list(product(grid["n_neighbors"], grid["sigma"], grid["max_features"], grid["n_features"]))
     best: SelectedForest | None = None
-    weights: dict[tuple[int, float], Vector] = {}
+    weights: dict[tuple[int, float], Vector] = context.shared.setdefault(rrelieff, {})
     with context.reporter.task("ReliefF and forests", 2 * len(candidates)) as task:
         for n_neighbors, sigma, max_features, n_features in candidates:
             key = (n_neighbors, sigma)

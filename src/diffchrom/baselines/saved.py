@@ -22,6 +22,7 @@ PREDICTORS = {
     "TwoLayer": "svr",
     "OneNetwork": "networks",
     "TwoCells": "networks",
+    "Averaged": "seeds",
 }
 
 
