@@ -29,6 +29,7 @@ def baseline(
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
+    regions: options.RegionsOption = None,
     split: options.SplitOption = None,
     folds: options.FoldsOption = 0,
     unit: options.UnitOption = None,
@@ -63,13 +64,14 @@ def baseline(
     check_seeds(methods, seeds)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
+    options.check_regions(regions, {row.name: row.whole_gene for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
     from diffchrom.errors import StoreError
     from diffchrom.inspection.multiqc import write_runs
 
-    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
+    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
     lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
