@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
+from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PRESETS
 
 
@@ -19,6 +20,7 @@ def baseline(
         typer.Option(
             metavar="NAME[,NAME...]|all",
             help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+            autocompletion=completion.methods,
         ),
     ] = "ridge",
     preset: Annotated[
@@ -49,6 +51,8 @@ def baseline(
             min=1, metavar="N", help="Average random-forest, gradient-boosting and relieff-rf over N seeds."
         ),
     ] = 1,
+    json: JsonOption = False,
+    multiqc: MultiqcOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -59,25 +63,29 @@ def baseline(
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)
+    check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
     from diffchrom.errors import StoreError
+    from diffchrom.inspection.multiqc import write_runs
 
     chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
-    header = True
+    lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
         fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1)
         try:
-            make_and_print(
+            run = make_and_print(
                 fitting, chosen, folder,
-                folds=folds, resume=resume, force=force, console=console, header=header,
+                folds=folds, resume=resume, force=force, console=console, lines=lines,
             )  # fmt: skip
         except StoreError as error:
             if method != ALL or not row.needs_other_cells:
                 raise
             console.warn(f"{row.name} is left out: {error}")
             continue
-        header = False
+        runs.append(run)
+    if multiqc is not None:
+        write_runs(multiqc, runs)
