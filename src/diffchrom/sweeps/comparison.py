@@ -60,10 +60,17 @@ class Comparison:
         return np.array([self.interval(method, pair) for method in range(len(self.labels))])
 
     def relative(self, reference: str) -> Array:
-        """Share r / r of `reference` [n_methods, n_pairs]; NaN where the reference has no positive r."""
-        if reference not in self.labels:
+        """Share r / r of the method `reference` [n_methods, n_pairs]; NaN where it has no positive r.
+
+        Where the method was fitted at several presets it is its default one.
+        """
+        rows = [i for i, (method, _) in enumerate(self.methods) if method == reference]
+        row = (
+            rows[0] if len(rows) == 1 else self.labels.index(reference) if reference in self.labels else None
+        )
+        if row is None:
             return np.full(self.r.shape, np.nan)
-        base = self.r[self.labels.index(reference)]
+        base = self.r[row]
         return self.r / np.where(base > 0, base, np.nan)
 
     def wins(self) -> npt.NDArray[np.int64]:
@@ -216,16 +223,20 @@ def contrasts(comparison: Comparison) -> list[Contrast]:
     return [Contrast(*row, p_adjusted=p) for row, p in zip(found, adjusted, strict=True)]
 
 
-def summary_table(comparison: Comparison) -> tuple[tuple[str, ...], list[list[Any]]]:
+def summary_table(
+    comparison: Comparison, *, percent: bool = False
+) -> tuple[tuple[str, ...], list[list[Any]]]:
     """Header and rows of ``compare --summary``: a method a row, the best mean r first.
 
-    After the paper's Table 1 and the wins come, for every method M, ``minus:M`` (mean difference in r, this
-    row less M) and ``p:M`` (its p-value after Holm's correction).
+    After the paper's Table 1 (shares of a reference's r, or `percent` of it) and the wins come, for every
+    method M, ``minus:M`` (mean difference in r, this row less M) and ``p:M`` (its p-value after Holm's
+    correction).
     """
-    relative = {reference: comparison.relative(reference) for reference in REFERENCES}
+    unit, name = (100.0, "percent_of") if percent else (1.0, "vs")
+    relative = {reference: unit * comparison.relative(reference) for reference in REFERENCES}
     header = ["method", "preset", "n_pairs", "mean_pearson", "median_pearson"]
     for reference in REFERENCES:
-        header += [f"mean_vs_{reference}", f"median_vs_{reference}"]
+        header += [f"mean_{name}_{reference}", f"median_{name}_{reference}"]
     header.append("wins")
     for label in comparison.labels:
         header += [f"minus:{label}", f"p:{label}"]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from diffchrom.files.figures import COLOURS, check_figure_path, save_figure
 from diffchrom.sweeps.comparison import Comparison
+from diffchrom.variants import VARIANTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +21,12 @@ _HATCHES = ("", "///", "...", "xxx", "\\\\\\")  # tell the colours apart in grey
 _AXIS = "Pearson r, test genes"
 
 
-def plot_methods(comparison: Comparison, path: Path) -> None:
+def plot_methods(comparison: Comparison, path: Path, *, name_best: bool = False) -> None:
     """Draw r of every method with its 95% gene-bootstrap interval; the format goes by the name's ending.
+
+    Parameters
+    ----------
+    name_best : write the best variant's name over every pair, as the paper does.
 
     Raises
     ------
@@ -30,7 +35,19 @@ def plot_methods(comparison: Comparison, path: Path) -> None:
     """
     check_figure_path(path)
     draw = _panels if len(comparison.pairs) <= PANELS else _grouped_bars
-    save_figure(draw(comparison), path)
+    names = best_variants(comparison) if name_best else ("",) * len(comparison.pairs)
+    save_figure(draw(comparison, names), path)
+
+
+def best_variants(comparison: Comparison) -> tuple[str, ...]:
+    """Name of the variant with the highest r on every pair; where there is no variant, of the method."""
+    variants = [i for i, (method, _) in enumerate(comparison.methods) if method in VARIANTS]
+    rows = variants or list(range(len(comparison.methods)))
+    known = np.where(np.isfinite(comparison.r[rows]), comparison.r[rows], -np.inf)
+    return tuple(
+        comparison.methods[rows[best]][0] if np.isfinite(known[best, j]) else ""
+        for j, best in enumerate(known.argmax(axis=0))
+    )
 
 
 def _whiskers(comparison: Comparison, r: npt.NDArray[np.float64], pair: int) -> npt.NDArray[np.float64]:
@@ -40,7 +57,7 @@ def _whiskers(comparison: Comparison, r: npt.NDArray[np.float64], pair: int) -> 
     return whiskers
 
 
-def _panels(comparison: Comparison) -> Figure:
+def _panels(comparison: Comparison, best: tuple[str, ...]) -> Figure:
     """A panel a pair, a line a method, the best on top."""
     from matplotlib.figure import Figure
 
@@ -61,7 +78,9 @@ def _panels(comparison: Comparison) -> Figure:
             markersize=5,
             elinewidth=1.2,
         )
-        axes.set_title(f"{pair[0]}, {pair[1]}", fontsize="medium", parse_math=False)
+        axes.set_title(
+            "\n".join(filter(None, (best[j], f"{pair[0]}, {pair[1]}"))), fontsize="medium", parse_math=False
+        )
         axes.set_xlabel(_AXIS)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -73,7 +92,7 @@ def _panels(comparison: Comparison) -> Figure:
     return figure
 
 
-def _grouped_bars(comparison: Comparison) -> Figure:
+def _grouped_bars(comparison: Comparison, best: tuple[str, ...]) -> Figure:
     """Bars beside one another, a group a pair, as in the paper."""
     from matplotlib.figure import Figure
 
@@ -95,6 +114,17 @@ def _grouped_bars(comparison: Comparison) -> Figure:
             edgecolor="black",
             linewidth=0.3,
             error_kw={"elinewidth": 0.6, "capsize": 1.0},
+        )
+    tops = np.nan_to_num(np.array([comparison.r[:, j] + whiskers[j][1] for j in range(n_pairs)])).max(axis=1)
+    for j, name in enumerate(best):
+        axes.annotate(
+            name,
+            (j, max(0.0, tops[j])),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            parse_math=False,
         )
     axes.set_xticks(np.arange(n_pairs), [f"{a}, {b}" for a, b in comparison.pairs], parse_math=False)
     axes.tick_params(axis="x", rotation=45)
