@@ -139,6 +139,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
         done.append(1)
         return honest(*args)
 
+    monkeypatch.setattr(svr, "KEPT_EVERY", -1.0)
     monkeypatch.setattr(svr, "cross_validate", killed)
     with pytest.raises(KeyboardInterrupt):
         svr.fit_bins(train, grid, Context(folder=tmp_path))
@@ -155,6 +156,11 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
     assert f"going on after {len(kept) - 1} of" in notes[0]
     for one, other in zip(resumed.bins, reference.bins, strict=True):
         np.testing.assert_array_equal(one.fit.beta, other.fit.beta)
+
+
+def test_bins_that_take_no_time_are_not_written(train, tmp_path):
+    svr.fit_bins(train, GRID, Context(folder=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_fewer_genes_than_the_folds_need_is_refused(train):

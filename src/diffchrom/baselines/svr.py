@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from diffchrom.metrics import pearson
 FOLDS = 5
 #: Bins on each side of the TSS and of the transcript's end; without the latter, twice as many at the TSS.
 FLANK_BINS = 40
+#: Seconds between two writings of finished bins: a file costs more than a bin of few genes.
+KEPT_EVERY = 5.0
 #: Kernel matrices held at a time, in bytes.
 KERNEL_BYTES = 6 * 1024**3
 _PREDICTED_AT_A_TIME = 4096
@@ -206,10 +209,14 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     with context.reporter.task("SVR a bin", n_bins) as task, threadpool_limits(limits=1):
         task.advance(len(bins))
         parallel = Parallel(n_jobs=workers, backend="threading", return_as="generator_unordered")
+        unwritten, written = [], time.monotonic()
         for number, fitted in parallel(delayed(fit_bin)(number) for number in missing):
             bins[number] = fitted
-            if context.folder is not None:
-                write_bytes(context.folder / _piece(number), fitted.to_bytes())
+            unwritten.append(number)
+            if context.folder is not None and time.monotonic() - written > KEPT_EVERY:
+                for finished in unwritten:
+                    write_bytes(context.folder / _piece(finished), bins[finished].to_bytes())
+                unwritten, written = [], time.monotonic()
             task.advance(1, f"bin {number + 1}: r {fitted.fit.score:.3f}")
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:
