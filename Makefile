@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test lint format bench fuzz clean
 
-$(INSTALLED): pyproject.toml constraints.txt $(wildcard setup.py src/diffchrom/*.c src/diffchrom/*/*.[ch])
+$(INSTALLED): pyproject.toml constraints.txt setup.py $(shell find src -name '*.[ch]')
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,dask]'
 	touch $@

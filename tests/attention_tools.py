@@ -10,28 +10,29 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diffchrom.attention.weights import AttentionSource
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.store.store import Store, create
+from diffchrom.variants import VARIANTS
 
 
-def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> AttentionSource:
+def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> OpenedModel:
     """A model with random weights, large enough for its attention to be far from uniform."""
     cells = store.cells()
-    data = load_pair(store, (cells[0], cells[1]), labels="optional", signal=False)
+    pair = Pair.of(store, cells[:2], labelled=False)
     torch.manual_seed(seed)
     settings = hyperparameters("default", hidden=4)
-    model = build_model(variant, len(data.marks), settings).eval()
+    model = build_model(VARIANTS[variant], len(pair.marks), settings).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1.5, 1.5)
-    n = len(data.marks)
+    n = len(pair.marks)
     transform = Transform("log1p", (0.0,) * n, (1.0,) * n)
-    return AttentionSource(model, data.marks, transform, data, store, settings)
+    return OpenedModel(model, pair, transform, settings)
 
 
 def genes_at(places: Iterable[tuple[str, int, str]]) -> Genes:

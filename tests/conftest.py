@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ import numpy as np
 import pytest
 
 from diffchrom.cli import main
+from diffchrom.config import DEFAULT_VARIANT
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.pairs.choices import parse_pair
+from diffchrom.pairs.pair import Pair
+from diffchrom.processes import cluster
+from diffchrom.runs.folder import Run
+from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store, create
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -95,11 +102,91 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_store(tmp_path_factory.mktemp("toy") / "toy.h5")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A recipe and what of a store it is made on, for tests that change one of these at a time."""
+
+    recipe: Recipe
+    store: Path
+    pair: str | None = None
+    marks: tuple[str, ...] | None = None
+    split: str | None = None
+    unit: str | None = None
+
+    def make(self, out: Path | str | None = None, **options: Any) -> Run:
+        chosen = {"marks": self.marks, "split": self.split, "unit": self.unit}
+        return make(self.recipe, Pair.of(Store(self.store), parse_pair(self.pair), **chosen), out, **options)
+
+    def but(self, **changes: Any) -> Case:
+        """The same with other attributes, of the case or of its recipe."""
+        own = {name: changes.pop(name) for name in list(changes) if name in self.__dataclass_fields__}
+        return replace(self, recipe=replace(self.recipe, **changes), **own)
+
+
+def training(store: Path, name: str = DEFAULT_VARIANT, **changes: Any) -> Case:
+    from diffchrom.deepdiff.training import Training
+
+    return Case(Training(name), Path(store)).but(**changes)
+
+
+def train(
+    case: Case, out: Path | str, *, memory: int | None = None, side_by_side: bool = True, **options: Any
+) -> Run:
+    return case.but(memory=memory, side_by_side=side_by_side).make(out, **options)
+
+
+def fitting(store: Path, name: str, pair: str | None = None, **changes: Any) -> Case:
+    from diffchrom.baselines.fitting import Fitting
+
+    return Case(Fitting(name), Path(store), pair).but(**changes)
+
+
+def predictions_of(
+    run: Run, store: Store, pair: str | None = None, device: str = "auto"
+) -> tuple[Pair, dict[str, np.ndarray]]:
+    """Pair and columns of predictions of all genes of a store."""
+    from diffchrom.deepdiff.opened import open_model
+
+    opened = open_model(run, store, parse_pair(pair), device=device)
+    return opened.pair, opened.predict(np.arange(len(opened.pair))).columns()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90.0, *, every: float = 0.1) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
+        time.sleep(every)
+
+
+@contextmanager
+def running(words: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is gone when the block ends, however it ends, with all of its process group.
+
+    It can be interrupted even where this process cannot, as in a script's background, and imports what the
+    tests import. `options` are those of `subprocess.Popen`.
+    """
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    # What is ignored stays so in a new program; what has a handler falls back to the default.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(list(map(str, words)), env=environment, start_new_session=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def _nothing_stays_beside() -> Iterator[None]:
+    """End the process that a `DaskPool` without a cluster keeps beside this one."""
+    yield
+    if cluster._BESIDE.pool is not None:
+        cluster._BESIDE.pool.close()
 
 
 @dataclass(frozen=True)
@@ -114,25 +201,15 @@ def dask_cluster(folder: Path, n_workers: int = 2) -> Iterator[DaskCluster]:
     """A scheduler and worker processes in `folder`, as a user would start them by hand."""
     pytest.importorskip("distributed", reason="the dask extra is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
-    # The workers must import the tests' functions and diffchrom.
-    paths = [str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     common = ["--no-dashboard", "--host", "127.0.0.1"]
     scheduler = ["distributed.cli.dask_scheduler", "--port", address.rpartition(":")[2], *common]
     worker = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *common]
-    with (folder / "dask.log").open("wb") as log:
+    with (folder / "dask.log").open("wb") as log, ExitStack() as stack:
         processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", *words], env=environment, stdout=log, stderr=log, cwd=folder
-            )
+            stack.enter_context(running([sys.executable, "-m", *words], stdout=log, stderr=log, cwd=folder))
             for words in (scheduler, *[worker] * n_workers)
         ]
-        try:
-            yield DaskCluster(address, processes[0], processes[1:])
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+        yield DaskCluster(address, processes[0], processes[1:])
 
 
 class SchedulerKiller(Executor):

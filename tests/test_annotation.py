@@ -18,11 +18,10 @@ from diffchrom.annotation.reading import (
     blacklisted_bins,
     genes_from_records,
     read_annotation,
-    read_gene_list,
-    shared_windows,
 )
 from diffchrom.errors import InputError
-from diffchrom.genome.genes import Window, bin_intervals
+from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
 
 # file, biotype -> (genes, dropped). Counted with awk, for example
 #   awk -F'\t' '$3=="gene" && /gene_biotype "protein_coding"/' ensembl_grch37.gtf | wc -l
@@ -176,19 +175,15 @@ def test_a_bed_of_tsss_is_read(tmp_path: Path) -> None:
         read_annotation(path)
 
 
-def test_genes_are_chosen_by_id_version_or_symbol_and_by_chromosome(tmp_path: Path) -> None:
+def test_genes_of_excluded_chromosomes_are_left_out(tmp_path: Path) -> None:
     path = gtf(
         tmp_path / "a.gtf",
         line("gene", 1, 9, "+", 'gene_id "ENSG00000000003.4"; gene_name "TSPAN6";'),
-        line("gene", 1, 9, "+", 'gene_id "ENSG00000000005.2"; gene_name "TNMD";'),
         line("gene", 1, 9, "+", 'gene_id "ENSG00000000419.2"; gene_name "DPM1";', "chrY"),
     )
-    listed = tmp_path / "list.txt"
-    listed.write_text("gene_id\nENSG00000000003.9\nTNMD # a symbol\nNOBODY\n")
-    annotation = read_annotation(path, genes=read_gene_list(listed), exclude_chroms=("Y",))
-    assert annotation.genes.name.tolist() == ["TSPAN6", "TNMD"]
+    annotation = read_annotation(path, exclude_chroms=("Y",))
+    assert annotation.genes.name.tolist() == ["TSPAN6"]
     assert annotation.dropped == {"on an excluded chromosome": 1}
-    assert any("NOBODY" in note for note in annotation.notes)
 
 
 def test_an_annotation_is_read_through_a_pipe(tmp_path: Path) -> None:
@@ -214,14 +209,14 @@ def test_blacklisted_bins_are_those_that_share_a_base(tmp_path: Path) -> None:
     bed = tmp_path / "b.bed"
     bed.write_text("1\t959\t961\n1\t2040\t2060\n1\t1050\t1950\nY\t1\t9\n")
     genes = read_annotation(path).genes
-    masked = blacklisted_bins(genes, WINDOW, bed)
+    masked = blacklisted_bins(Windows.around(genes, WINDOW), bed)
     assert np.flatnonzero(masked[0]).tolist() == [0, 1]
     assert np.flatnonzero(masked[1]).tolist() == [0]
-    genome = blacklisted_bins(genes, replace(WINDOW, orient="genome"), bed)
+    genome = blacklisted_bins(Windows.around(genes, replace(WINDOW, orient="genome")), bed)
     assert np.flatnonzero(genome[1]).tolist() == [9]
     bed.write_text("chr9\t1\t2\n")
     with pytest.raises(InputError, match=r"none of its chromosomes \(chr9\) has genes \(chr1\)"):
-        blacklisted_bins(genes, WINDOW, bed)
+        blacklisted_bins(Windows.around(genes, WINDOW), bed)
 
 
 @settings(deadline=None)
@@ -243,29 +238,20 @@ def test_blacklisted_bins_agree_with_a_count_base_by_base(
     with tempfile.NamedTemporaryFile("w", suffix=".bed") as bed:
         bed.write("".join(f"chr1\t{start}\t{start + width}\n" for start, width in intervals))
         bed.flush()
-        masked = blacklisted_bins(genes, WINDOW, bed.name)
-    for i in range(len(genes)):
-        starts, ends = bin_intervals(genes, WINDOW, i)
+        windows = Windows.around(genes, WINDOW)
+        masked = blacklisted_bins(windows, bed.name)
+    for row, starts, ends in zip(masked, *windows.intervals(), strict=True):
         wanted = [bool(covered[max(0, a) : max(0, b)].any()) for a, b in zip(starts, ends, strict=True)]
-        assert masked[i].tolist() == wanted
+        assert row.tolist() == wanted
 
 
 def test_the_real_blacklist_masks_few_bins(shared_data: Path) -> None:
     genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
-    masked = blacklisted_bins(genes, Window(), shared_data / "genome" / "hg19-blacklist.v2.bed.gz")
+    masked = blacklisted_bins(
+        Windows.around(genes, Window()), shared_data / "genome" / "hg19-blacklist.v2.bed.gz"
+    )
     assert masked.shape == (19107, 200)
     assert 0 < masked.mean() < 0.1
-
-
-def test_windows_shared_across_a_split_are_counted(tmp_path: Path) -> None:
-    path = gtf(
-        tmp_path / "a.gtf",
-        *(line("gene", tss, tss + 9, "+", f'gene_id "g{tss}";') for tss in (1000, 1099, 1300, 1400)),
-    )
-    genes = read_annotation(path).genes
-    # Windows [950, 1050) and [1049, 1149) share a base; [1250, 1350) and [1350, 1450) share none.
-    assert shared_windows(genes, WINDOW, np.array([0, 2, 0, 2], dtype=np.int8)) == 1
-    assert shared_windows(genes, WINDOW, np.array([-1, 2, 0, 2], dtype=np.int8)) == 0
 
 
 def test_gff3_without_gene_lines_is_read_as_gffread_writes_it(tmp_path: Path) -> None:

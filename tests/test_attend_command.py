@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import make_store
+from conftest import make_store, train, training
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
-from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.store.store import Store
 
 #: One call of each mode.
@@ -29,7 +28,7 @@ MODES = {
 @pytest.fixture(scope="module")
 def run(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of raw+aux, so that there are several blocks and tasks."""
-    job = TrainingJob(toy_store.path, "raw+aux", settings=hyperparameters("default", epochs=1, hidden=4))
+    job = training(toy_store.path, "raw+aux", settings=hyperparameters("default", epochs=1, hidden=4))
     return train(job, tmp_path_factory.mktemp("runs") / "run").path
 
 

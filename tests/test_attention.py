@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of, table_of
-from diffchrom.attention import weights as attention
+from conftest import train, training
 from diffchrom.attention.formats import BinChoice, bed_table, bin_table, mark_table, wide_table
-from diffchrom.attention.weights import open_attention, signal_of_rows
 from diffchrom.config import hyperparameters
-from diffchrom.deepdiff.training import TrainingJob, train
+from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import RunError, StoreError
 from diffchrom.files.bulk import integer_field, join_fields, text_field, weight_field
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.orientation import genome_order
+from diffchrom.genome.windows import Windows
+from diffchrom.pairs import pair as pairs
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
@@ -39,13 +39,13 @@ def test_every_sequence_of_every_block_is_labelled_and_sums_to_one(toy_store: St
     source = random_source(toy_store, variant)
     keep = np.arange(len(source.sequences))
     rows = np.array([7, 3, 41])
-    bins = table_of(bin_table(source, source.batches(rows), keep))
+    bins = table_of(bin_table(source, source.attend_batches(rows), keep))
     assert len(bins) == 3 * len(BLOCKS[variant]) * 2 * 20
     assert list(dict.fromkeys(bins["block"])) == list(BLOCKS[variant])
     sums = bins.groupby(["gene_id", "block", "mark"], sort=False)["alpha"].sum()
     assert len(sums) == 3 * len(BLOCKS[variant]) * 2
     np.testing.assert_allclose(sums, 1, atol=1e-5)
-    marks = table_of(mark_table(source, source.batches(rows), keep))
+    marks = table_of(mark_table(source, source.attend_batches(rows), keep))
     sums = marks.groupby(["gene_id", "task"])["beta"].sum()
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     expected = {"main"} if VARIANTS[variant].main else set()
@@ -60,11 +60,11 @@ def test_a_label_names_the_sequence_whose_signal_it_is(toy_store: Store) -> None
     """Changing one mark in one cell moves the alpha of just the sequences that read it."""
     source = random_source(toy_store, "raw+aux")
     rows = np.array([0, 1])
-    a, b = source.signal(rows)
-    before = source.attend(rows, a, b)
+    a, b = source.pair.signal(rows)
+    before = source.attend_signal(rows, a, b)
     changed = b.copy()
     changed[:, 1] = changed[:, 1, ::-1] + 3
-    after = source.attend(rows, a, changed)
+    after = source.attend_signal(rows, a, changed)
     moved = np.abs(after.alpha - before.alpha).max(axis=(0, 2)) > 1e-6
     named = {(one.block, one.mark) for one, yes in zip(source.sequences, moved, strict=True) if yes}
     assert named == {(block, "H3K27me3") for block in ("main:B", "main:A-B", "aux:B")}
@@ -76,12 +76,12 @@ def test_beta_follows_the_order_in_which_level_two_reads(toy_store: Store) -> No
     assert source.tasks["main"] == source.sequences
     assert [one.block for one in source.tasks["A"]] == ["aux:A", "aux:A"]
     rows = np.array([5])
-    batch = source.attend(rows, *source.signal(rows))
+    batch = source.attend_signal(rows, *source.pair.signal(rows))
     table = table_of(mark_table(source, [batch], np.arange(10)))
     main = table[table["task"] == "main"]
     np.testing.assert_allclose(main["beta"], batch.beta["main"][0], atol=1e-6)
     assert list(main["mark"]) == ["H3K4me3", "H3K27me3"] * 5
-    np.testing.assert_allclose(table["log2fc"], source.data.log2fc[5], rtol=1e-6)
+    np.testing.assert_allclose(table["log2fc"], source.pair.labels.log2fc[5], rtol=1e-6)
     np.testing.assert_allclose(table["log2fc_pred"], batch.log2fc_pred[0], rtol=1e-6)
 
 
@@ -97,7 +97,7 @@ def test_coordinates_of_a_minus_strand_gene(tmp_path: Path, orient: str) -> None
         tmp_path / "s.h5", genes_at([("chr1", 3999, "-"), ("chr1", 4000, "+")]), window, {"chr1": 10_000}
     )
     source = random_source(store, "raw:d")
-    table = table_of(bin_table(source, source.batches(np.array([0, 1])), np.array([0])))
+    table = table_of(bin_table(source, source.attend_batches(np.array([0, 1])), np.array([0])))
     minus, plus = table[table["gene_id"] == "G0"], table[table["gene_id"] == "G1"]
     ascending = [3700, 3800, 3900, 4000, 4100, 4200]
     assert list(plus["start"]) == ascending
@@ -110,7 +110,7 @@ def test_windows_are_clipped_at_both_ends_of_a_chromosome(tmp_path: Path) -> Non
     """TSS 150, window [-150, 450) of a chromosome of 380: the first bin is gone, the second and last cut."""
     store = store_of(tmp_path / "s.h5", genes_at([("chr1", 150, "+")]), Window(300, 100), {"chr1": 380})
     source = random_source(store, "raw:d")
-    batches = list(source.batches(np.array([0])))
+    batches = list(source.attend_batches(np.array([0])))
     table = table_of(bin_table(source, batches, np.array([0])))
     assert table["start"].fillna(-1).tolist() == [-1, 0, 50, 150, 250, 350]
     assert table["end"].fillna(-1).tolist() == [-1, 50, 150, 250, 350, 380]
@@ -124,8 +124,8 @@ def test_windows_are_clipped_at_both_ends_of_a_chromosome(tmp_path: Path) -> Non
 def test_the_wide_table_holds_the_same_numbers(toy_store: Store) -> None:
     source = random_source(toy_store, "raw")
     rows = np.array([4, 9])
-    long = table_of(bin_table(source, source.batches(rows), np.arange(6)))
-    wide = table_of(wide_table(source, source.batches(rows), np.arange(6)))
+    long = table_of(bin_table(source, source.attend_batches(rows), np.arange(6)))
+    wide = table_of(wide_table(source, source.attend_batches(rows), np.arange(6)))
     assert len(wide) == 12
     assert list(wide.columns[:7]) == ["gene_id", "block", "mark", "chrom", "start", "end", "strand"]
     np.testing.assert_array_equal(wide.filter(like="bin_").to_numpy().ravel(), long["alpha"])
@@ -136,7 +136,7 @@ def test_genes_without_coordinates_have_na_in_tables(tmp_path: Path) -> None:
     nowhere = np.array([-1])
     genes = Genes(**{**vars(genes), "start": nowhere, "end": nowhere, "tss": nowhere, "tes": nowhere})
     source = random_source(store_of(tmp_path / "s.h5", genes, Window(300, 100), {}), "raw:d")
-    text = b"".join(bin_table(source, source.batches(np.array([0])), np.array([0])))
+    text = b"".join(bin_table(source, source.attend_batches(np.array([0])), np.array([0])))
     assert text.splitlines()[1].split(b"\t")[:7] == [
         b"G0",
         b"main:A-B",
@@ -146,7 +146,7 @@ def test_genes_without_coordinates_have_na_in_tables(tmp_path: Path) -> None:
         b"NA",
         b"NA",
     ]
-    text = b"".join(wide_table(source, source.batches(np.array([0])), np.array([0])))
+    text = b"".join(wide_table(source, source.attend_batches(np.array([0])), np.array([0])))
     assert text.splitlines()[1].split(b"\t")[3:7] == [b"NA", b"NA", b"NA", b"."]
 
 
@@ -170,14 +170,14 @@ def test_a_minus_gene_and_its_mirror_image_give_mirrored_coordinates_and_equal_w
     store = store_of(path, genes, window, {"chr1": length, "chr2": length}, signal=np.repeat(one, 2, axis=2))
     source = random_source(store, "raw+aux", seed)
     rows, keep = np.array([0, 1]), np.arange(len(source.sequences))
-    table = table_of(bin_table(source, source.batches(rows), keep))
+    table = table_of(bin_table(source, source.attend_batches(rows), keep))
     plus, minus = table[table["gene_id"] == "G0"], table[table["gene_id"] == "G1"]
     np.testing.assert_allclose(plus["alpha"].to_numpy(), minus["alpha"].to_numpy(), atol=2e-7)
     np.testing.assert_array_equal(plus["start"].to_numpy(), length - minus["end"].to_numpy())
     np.testing.assert_array_equal(plus["end"].to_numpy(), length - minus["start"].to_numpy())
 
     def bed_of(row: int, mirrored: bool) -> list[tuple[object, ...]]:
-        text = b"".join(bed_table(source, source.batches(np.array([row])), keep, BinChoice(top)))
+        text = b"".join(bed_table(source, source.attend_batches(np.array([row])), keep, BinChoice(top)))
         fields = [line.split("\t") for line in text.decode().splitlines()]
         spans = [(int(field[1]), int(field[2])) for field in fields]
         spans = [(length - end, length - start) if mirrored else (start, end) for start, end in spans]
@@ -197,21 +197,21 @@ def test_genes_are_ordered_as_sort_orders_bed(tmp_path: Path) -> None:
         ("chr1", 10, "-"),
     ]
     genes = genes_at(places)
-    assert genome_order(genes, Window(200, 100), np.arange(5)).tolist() == [4, 2, 3, 1, 0]
+    assert Windows.around(genes, Window(200, 100)).genome_order(np.arange(5)).tolist() == [4, 2, 3, 1, 0]
 
 
-@pytest.mark.parametrize("budget", [0, attention.SIGNAL_BUDGET])
+@pytest.mark.parametrize("budget", [0, pairs.SIGNAL_BUDGET])
 def test_signal_is_read_in_any_order_within_any_budget(
     toy_store: Store, monkeypatch: pytest.MonkeyPatch, budget: int
 ) -> None:
-    monkeypatch.setattr(attention, "SIGNAL_BUDGET", budget)
-    monkeypatch.setattr(attention, "CHUNK_GENES", 2)
+    monkeypatch.setattr(pairs, "SIGNAL_BUDGET", budget)
+    monkeypatch.setattr(pairs, "CHUNK_GENES", 2)
     rows = np.random.default_rng(0).permutation(60)
     source = random_source(toy_store, "raw")
     whole = load_signal(toy_store)
-    np.testing.assert_array_equal(signal_of_rows(toy_store, "B2", source.marks, rows), whole[rows])
-    alpha = np.concatenate([batch.alpha for batch in source.batches(rows)])
-    straight = np.concatenate([batch.alpha for batch in source.batches(np.arange(60))])
+    np.testing.assert_array_equal(source.pair.signal_of("B2", rows), whole[rows])
+    alpha = np.concatenate([batch.alpha for batch in source.attend_batches(rows)])
+    straight = np.concatenate([batch.alpha for batch in source.attend_batches(np.arange(60))])
     np.testing.assert_allclose(alpha, straight[rows], atol=1e-6)
 
 
@@ -220,20 +220,20 @@ def load_signal(store: Store) -> np.ndarray:
 
 
 def test_a_trained_run_is_opened_on_the_store_it_fits(toy_store: Store, tmp_path: Path) -> None:
-    job = TrainingJob(toy_store.path, "raw:d", settings=hyperparameters("default", epochs=1, hidden=4))
+    job = training(toy_store.path, "raw:d", settings=hyperparameters("default", epochs=1, hidden=4))
     run = train(job, tmp_path / "run")
-    source = open_attention(Run.open(run.path), toy_store)
+    source = open_model(Run.open(run.path), toy_store)
     rows = np.arange(60)
-    predicted = np.concatenate([batch.log2fc_pred for batch in source.batches(rows)])
+    predicted = np.concatenate([batch.log2fc_pred for batch in source.attend_batches(rows)])
     stored = np.loadtxt(run.path / "predictions.tsv", skiprows=1, usecols=7, delimiter="\t")
     np.testing.assert_allclose(predicted, stored, atol=1e-5)
     window = toy_store.window
     other = store_of(tmp_path / "o.h5", genes_at([("chr1", 5000, "+")]), window, {}, marks=("H3K4me3",))
     with pytest.raises(StoreError, match=r"lacks H3K27me3.*run .* needs marks H3K4me3, H3K27me3"):
-        open_attention(run, other, pair="A,B")
+        open_model(run, other, ("A", "B"))
     shorter = store_of(tmp_path / "w.h5", genes_at([("chr1", 5000, "+")]), Window(300, 100), {})
     with pytest.raises(RunError, match="was trained on windows"):
-        open_attention(run, shorter, pair="A,B")
+        open_model(run, shorter, ("A", "B"))
 
 
 @given(st.lists(st.integers(-1, 10**12 - 1), min_size=1, max_size=20))

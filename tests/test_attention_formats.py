@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of
-from diffchrom.attention import weights as attention
-from diffchrom.attention.export import ExportOptions, choose_genes, export
+from conftest import running, train, training
+from diffchrom.attention.export import ExportOptions, export
 from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.tracks import combine, track_name
-from diffchrom.attention.weights import AttentionSource
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
-from diffchrom.deepdiff.training import TrainingJob, train
+from diffchrom.deepdiff import opened
+from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import InputError, OutputError, StoreError, UsageError
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.orientation import genome_order
+from diffchrom.pairs.selection import chosen_rows
 from diffchrom.signal.bigwig_writer import sections
 from diffchrom.store.store import Store
 
@@ -40,7 +40,7 @@ PLACES = [
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> AttentionSource:
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> OpenedModel:
     """Nine genes, some overlapping, some over a chromosome's end, in no order; windows of 10 bins of 50."""
     path = tmp_path_factory.mktemp("crowded") / "s.h5"
     return random_source(store_of(path, genes_at(PLACES), Window(250, 50), SIZES), "raw+aux", seed=3)
@@ -49,15 +49,15 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> AttentionSource:
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """What spans batches must come out as if it did not."""
-    monkeypatch.setattr(attention.AttentionSource.signal_batches, "__defaults__", (2,))
+    monkeypatch.setattr(opened, "ATTENTION_BATCH", 2)
 
 
-def alpha_over(source: AttentionSource, chrom: str) -> list[list[list[float]]]:
+def alpha_over(source: OpenedModel, chrom: str) -> list[list[list[float]]]:
     """By brute force: for each sequence and base of a chromosome, the alpha of every bin over it."""
     size = SIZES[chrom]
     over: list[list[list[float]]] = [[[] for _ in range(size)] for _ in source.sequences]
     rows = np.flatnonzero(source.genes.chrom == chrom)
-    for batch in source.batches(rows):
+    for batch in source.attend_batches(rows):
         for row, weights in zip(batch.rows.tolist(), batch.alpha, strict=True):
             tss, minus = int(source.genes.tss[row]), source.genes.strand[row] == "-"
             for i, bins in enumerate(weights):
@@ -74,7 +74,7 @@ def read_bed(text: bytes) -> pd.DataFrame:
 
 @pytest.mark.parametrize("how", ["max", "mean"])
 def test_bigwigs_hold_the_stated_combination_base_by_base(
-    crowded: AttentionSource, tmp_path: Path, how: str
+    crowded: OpenedModel, tmp_path: Path, how: str
 ) -> None:
     folder = tmp_path / "tracks"
     export(crowded, np.arange(9), ExportOptions(format="bigwig", combine=how), folder)
@@ -91,7 +91,7 @@ def test_bigwigs_hold_the_stated_combination_base_by_base(
 
 
 def test_bedgraphs_are_sorted_do_not_overlap_and_say_what_bigwigs_say(
-    crowded: AttentionSource, tmp_path: Path
+    crowded: OpenedModel, tmp_path: Path
 ) -> None:
     export(crowded, np.arange(9), ExportOptions(format="bedgraph"), tmp_path / "bg")
     export(crowded, np.arange(9), ExportOptions(format="bigwig"), tmp_path / "bw")
@@ -110,7 +110,7 @@ def test_bedgraphs_are_sorted_do_not_overlap_and_say_what_bigwigs_say(
 
 
 def test_one_bedgraph_file_has_a_track_line_for_each_of_several_tracks(
-    crowded: AttentionSource, tmp_path: Path
+    crowded: OpenedModel, tmp_path: Path
 ) -> None:
     marks = ExportOptions(format="bedgraph", blocks=("aux:A",))
     export(crowded, np.arange(9), marks, tmp_path / "two.bedgraph")
@@ -123,7 +123,7 @@ def test_one_bedgraph_file_has_a_track_line_for_each_of_several_tracks(
     assert (tmp_path / "one.bedgraph").read_text().splitlines() == lines[lines.index(heads[1]) + 1 :]
 
 
-def test_a_single_bigwig_may_be_a_file(crowded: AttentionSource, tmp_path: Path) -> None:
+def test_a_single_bigwig_may_be_a_file(crowded: OpenedModel, tmp_path: Path) -> None:
     wanted = ExportOptions(format="bigwig", blocks=("main:A-B",), marks=("H3K4me3",))
     export(crowded, np.arange(9), wanted, tmp_path / "x.bw")
     with pyBigWig.open(str(tmp_path / "x.bw")) as file:
@@ -131,7 +131,7 @@ def test_a_single_bigwig_may_be_a_file(crowded: AttentionSource, tmp_path: Path)
     assert os.listdir(tmp_path) == ["x.bw"]
 
 
-def test_bed_is_sorted_clipped_and_readable_by_pyranges(crowded: AttentionSource, tmp_path: Path) -> None:
+def test_bed_is_sorted_clipped_and_readable_by_pyranges(crowded: OpenedModel, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyranges 0.1 under pandas 3
         import pyranges
@@ -175,7 +175,7 @@ def genome(tmp_path: Path) -> Path:
 
 @needs_bedtools
 def test_bedtools_takes_bed_as_sorted_and_finds_each_bin_at_its_base(
-    crowded: AttentionSource, tmp_path: Path, genome: Path
+    crowded: OpenedModel, tmp_path: Path, genome: Path
 ) -> None:
     path = tmp_path / "x.bed"
     export(crowded, np.arange(9), ExportOptions(format="bed", top=4), path)
@@ -196,7 +196,7 @@ def test_bedtools_takes_bed_as_sorted_and_finds_each_bin_at_its_base(
 
 @needs_bedtools
 def test_bedtools_takes_bedgraphs_as_sorted_and_finds_no_overlap(
-    crowded: AttentionSource, tmp_path: Path, genome: Path
+    crowded: OpenedModel, tmp_path: Path, genome: Path
 ) -> None:
     export(crowded, np.arange(9), ExportOptions(format="bedgraph"), tmp_path / "bg")
     for sequence in crowded.sequences:
@@ -209,12 +209,12 @@ def test_bedtools_takes_bedgraphs_as_sorted_and_finds_no_overlap(
         assert [float(row[-1]) for row in largest] == pytest.approx([float(row[3]) for row in rows])
 
 
-def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: AttentionSource) -> None:
+def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: OpenedModel) -> None:
     """Gene G7 stands alone and whole, so each of its sequences gives exactly its 3 highest bins."""
     rows = np.array([7])
     keep = np.arange(len(crowded.sequences))
-    table = read_bed(b"".join(bed_table(crowded, crowded.batches(rows), keep, BinChoice(top=3))))
-    (batch,) = crowded.batches(rows)
+    table = read_bed(b"".join(bed_table(crowded, crowded.attend_batches(rows), keep, BinChoice(top=3))))
+    (batch,) = crowded.attend_batches(rows)
     for sequence, weights in zip(crowded.sequences, batch.alpha[0], strict=True):
         part = table[(table["block"] == sequence.block) & (table["mark"] == sequence.mark)]
         best = sorted(np.argsort(-weights, kind="stable")[:3].tolist())
@@ -230,13 +230,15 @@ def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: Attention
         assert (part["name"] == f"G7|{sequence.block}|{sequence.mark}").all()
 
 
-def test_bed_by_weight_holds_every_bin_from_it_on(crowded: AttentionSource) -> None:
+def test_bed_by_weight_holds_every_bin_from_it_on(crowded: OpenedModel) -> None:
     keep = np.array([0])
-    table = read_bed(b"".join(bed_table(crowded, crowded.batches(np.array([7])), keep, BinChoice(None, 0.1))))
-    (batch,) = crowded.batches(np.array([7]))
+    table = read_bed(
+        b"".join(bed_table(crowded, crowded.attend_batches(np.array([7])), keep, BinChoice(None, 0.1)))
+    )
+    (batch,) = crowded.attend_batches(np.array([7]))
     assert (table["end"] - table["start"]).sum() == 50 * (batch.alpha[0, 0] >= 0.1).sum()
     none = BinChoice(None, 1.0)
-    assert b"".join(bed_table(crowded, crowded.batches(np.arange(9)), keep, none)) == b""
+    assert b"".join(bed_table(crowded, crowded.attend_batches(np.arange(9)), keep, none)) == b""
 
 
 @settings(max_examples=30, deadline=None)
@@ -254,10 +256,10 @@ def test_tracks_never_overlap_wherever_genes_lie(
     path = tmp_path_factory.mktemp("places") / "s.h5"
     sizes = {"chr1": 2000, "chr2": 2000}
     source = random_source(store_of(path, genes_at(places), Window(60, 20), sizes), "raw:d")
-    rows = genome_order(source.genes, source.window, np.arange(len(places)))
+    rows = source.windows.genome_order(np.arange(len(places)))
     covered = {chrom: np.zeros(2000, dtype=int) for chrom in sizes}
     last: dict[str, int] = {}
-    for stretch in combine(source, source.batches(rows), np.array([0]), how):
+    for stretch in combine(source, source.attend_batches(rows), np.array([0]), how):
         assert (stretch.end > stretch.start).all()
         assert stretch.start[0] >= last.get(stretch.chrom, 0)
         assert (stretch.start[1:] >= stretch.end[:-1]).all()
@@ -310,18 +312,18 @@ def test_options_that_contradict_each_other_are_refused() -> None:
             ExportOptions(**wrong)  # type: ignore[arg-type]
 
 
-def test_unknown_blocks_and_marks_are_named_with_those_there_are(crowded: AttentionSource) -> None:
+def test_unknown_blocks_and_marks_are_named_with_those_there_are(crowded: OpenedModel) -> None:
     with pytest.raises(
         UsageError, match=r"--block main: this run has main:A, main:B, main:A-B, aux:A, aux:B"
     ):
-        export(crowded, np.arange(9), ExportOptions(blocks=("main",)))
+        export(crowded, np.arange(9), ExportOptions(blocks=("main",)), Path("-"))
     with pytest.raises(UsageError, match="--marks H3K9me3: this run has H3K4me3, H3K27me3"):
-        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)))
+        export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)), Path("-"))
 
 
 @pytest.fixture(scope="module")
 def run(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    job = TrainingJob(toy_store.path, "raw:d", settings=hyperparameters("default", epochs=1, hidden=4))
+    job = training(toy_store.path, "raw:d", settings=hyperparameters("default", epochs=1, hidden=4))
     return train(job, tmp_path_factory.mktemp("runs") / "run").path
 
 
@@ -361,13 +363,13 @@ def test_nothing_half_written_stays_where_output_cannot_be_written(
 
 
 def test_a_folder_of_tracks_is_whole_or_absent(
-    crowded: AttentionSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crowded: OpenedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> object:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(attention.AttentionSource, "attend", failing)
+        patch.setattr(opened.OpenedModel, "attend_signal", failing)
         for name in ("bedgraph", "bigwig"):
             with pytest.raises(OutputError, match="No space left"):
                 export(crowded, np.arange(9), ExportOptions(format=name), tmp_path / "out")
@@ -376,17 +378,17 @@ def test_a_folder_of_tracks_is_whole_or_absent(
 
 def test_a_closed_pipe_ends_quietly(run: Path, toy_store: Store) -> None:
     command = [sys.executable, "-m", "diffchrom", "attend", str(run), "--store", str(toy_store.path)]
-    process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith(b"gene_id\tblock\tmark\tbin")
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() in (0, 141)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running([*command, "--threads", "1"], **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"gene_id\tblock\tmark\tbin")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(60) in (0, 141)
 
 
-def test_gzipped_tables_are_the_same_tables_every_time(crowded: AttentionSource, tmp_path: Path) -> None:
+def test_gzipped_tables_are_the_same_tables_every_time(crowded: OpenedModel, tmp_path: Path) -> None:
     export(crowded, np.arange(9), ExportOptions(), tmp_path / "x.tsv")
     for name in ("a.tsv.gz", "b.tsv.gz"):
         export(crowded, np.arange(9), ExportOptions(), tmp_path / name)
@@ -396,6 +398,6 @@ def test_gzipped_tables_are_the_same_tables_every_time(crowded: AttentionSource,
     assert gzip.decompress((tmp_path / "a.tsv.gz").read_bytes()) == (tmp_path / "x.tsv").read_bytes()
 
 
-def test_choosing_genes_keeps_the_order_of_the_store(crowded: AttentionSource) -> None:
-    assert choose_genes(crowded).tolist() == list(range(9))
-    assert choose_genes(crowded, part="test").tolist() == [2, 5, 8]
+def test_choosing_genes_keeps_the_order_of_the_store(crowded: OpenedModel) -> None:
+    assert chosen_rows(crowded.genes, crowded.pair.parts).tolist() == list(range(9))
+    assert chosen_rows(crowded.genes, crowded.pair.parts, part="test").tolist() == [2, 5, 8]

@@ -62,9 +62,9 @@ def test_means_and_differences_are_those_of_the_groups_genes(toy_store: Store) -
     rule = GroupRule(up=1, down=-1)
     table = pd.DataFrame(group_table(collect(source, np.arange(60), rule)))
     assert len(table) == 10 + 2 + 2
-    log2fc = source.data.log2fc
+    log2fc = source.pair.labels.log2fc
     for group, rows in (("up", np.flatnonzero(log2fc >= 1)), ("down", np.flatnonzero(log2fc <= -1))):
-        beta = np.concatenate([batch.beta["main"] for batch in source.batches(rows)])
+        beta = np.concatenate([batch.beta["main"] for batch in source.attend_batches(rows)])
         main = table[table["task"] == "main"]
         np.testing.assert_allclose(main[f"beta_{group}"], beta.mean(axis=0), atol=1e-6)
         assert (main[f"n_{group}"] == len(rows)).all()
@@ -92,7 +92,7 @@ def test_alpha_is_averaged_by_distance_on_both_strands_and_orientations(tmp_path
         editor.add_expression("B", "counts", np.array([99.0, 99.0, 0.0, 0.0]), replace=True)
     source = random_source(store, "raw:d")
     groups = collect(source, np.arange(4), GroupRule(up=1))
-    alpha = np.concatenate([batch.alpha for batch in source.batches(np.arange(4))])
+    alpha = np.concatenate([batch.alpha for batch in source.attend_batches(np.arange(4))])
     np.testing.assert_allclose(groups.alpha["up"], (alpha[0] + alpha[1][:, ::-1]) / 2, atol=1e-7)
     np.testing.assert_allclose(groups.alpha["down"], (alpha[2][:, ::-1] + alpha[3]) / 2, atol=1e-7)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,7 @@ import torch
 from scipy import stats
 
 from attention_tools import random_source
-from conftest import make_store
-from diffchrom.attention.attribution import (
-    METHODS,
-    attribute,
-    attribute_signal,
-    of_bins,
-    of_marks,
-    of_sequences,
-)
+from conftest import make_store, train, training
 from diffchrom.attention.check import (
     check,
     concentration,
@@ -30,16 +23,22 @@ from diffchrom.attention.check import (
     sample_genes,
     sibling_runs,
     spearman,
-    untrained,
 )
 from diffchrom.attention.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
 from diffchrom.attention.plots import plot_deletion
 from diffchrom.attention.reports import report_check
-from diffchrom.attention.weights import AttentionSource, open_attention
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.attribution import (
+    METHODS,
+    attribute,
+    attribute_signal,
+    of_bins,
+    of_marks,
+    of_sequences,
+)
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.model import Output
-from diffchrom.deepdiff.training import TrainingJob, train
+from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.demo.simulate import RULE, simulate
 from diffchrom.errors import RunError
 from diffchrom.prepare.building import prepare
@@ -85,10 +84,10 @@ def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_the_demos_rule_is_found_by_attribution_and_where_attention_misses_it_the_check_says_so(
     demo_store: Store, tmp_path: Path, variant: str
 ) -> None:
-    job = TrainingJob(demo_store.path, variant, settings=SETTINGS, device="cpu")
+    job = training(demo_store.path, variant, settings=SETTINGS, device="cpu")
     run = train(job, tmp_path / "run")
-    source = open_attention(run, demo_store, device="cpu")
-    contributions = attribute(source, np.flatnonzero(source.data.split == 2)[:100])
+    source = open_model(run, demo_store, device="cpu")
+    contributions = attribute(source, np.flatnonzero(source.pair.parts == 2)[:100])
     share = dict(zip(source.marks, mark_shares(of_marks(contributions)).mean(axis=0), strict=True))
     drivers = [domain for domain in RULE if domain.effect]
     decoys = [domain.mark for domain in RULE if not domain.effect]
@@ -113,18 +112,20 @@ def test_the_demos_rule_is_found_by_attribution_and_where_attention_misses_it_th
 
 
 @pytest.fixture(scope="module")
-def source(toy_store: Store) -> AttentionSource:
+def source(toy_store: Store) -> OpenedModel:
     return random_source(toy_store, "raw+aux")
 
 
 def test_integrated_gradients_add_up_to_the_change_from_the_average_training_gene(
-    source: AttentionSource,
+    source: OpenedModel,
 ) -> None:
-    a, b = source.signal(np.arange(12))
+    a, b = source.pair.signal(np.arange(12))
     contributions = attribute_signal(source, a, b, "integrated_gradients")
     assert contributions.shape == (12, 2, 2, 20)
     full = predict_tensors(source.model, *source.inputs(a, b)).log2fc
-    trained = [source.store.signal(cell, source.marks)[source.data.split == 0] for cell in source.data.pair]
+    trained = [
+        source.pair.store.signal(cell, source.marks)[source.pair.parts == 0] for cell in source.pair.cells
+    ]
     average = np.mean(trained, axis=(0, 1), dtype=np.float64).astype(np.float32)
     np.testing.assert_allclose(source.average_signal, average, rtol=1e-5)
     inputs = source.inputs(np.repeat(average[None], 12, axis=0), np.repeat(average[None], 12, axis=0))
@@ -134,10 +135,10 @@ def test_integrated_gradients_add_up_to_the_change_from_the_average_training_gen
     )
 
 
-def test_gradients_are_those_of_finite_differences(source: AttentionSource) -> None:
+def test_gradients_are_those_of_finite_differences(source: OpenedModel) -> None:
     """In double precision, where the quotient of differences means something."""
-    double = replace(source, model=random_source(source.store, "raw+aux").model.double())
-    a, b = source.signal(np.array([3]))
+    double = replace(source, model=random_source(source.pair.store, "raw+aux").model.double())
+    a, b = source.pair.signal(np.array([3]))
     x, y = (tensor.double().requires_grad_() for tensor in source.inputs(a, b))
     baselines = (torch.zeros_like(x), torch.zeros_like(y))
     ours = METHODS["gradient_x_input"](double.model, (x, y), baselines)
@@ -158,7 +159,7 @@ def test_gradients_are_those_of_finite_differences(source: AttentionSource) -> N
             )
 
 
-def test_contributions_do_not_depend_on_how_genes_are_batched(source: AttentionSource) -> None:
+def test_contributions_do_not_depend_on_how_genes_are_batched(source: OpenedModel) -> None:
     rows = np.array([40, 2, 31, *range(3, 25)])
     whole = attribute(source, rows)
     alone = attribute(source, rows[[1]])
@@ -168,7 +169,7 @@ def test_contributions_do_not_depend_on_how_genes_are_batched(source: AttentionS
 def test_both_cells_contribute_by_one_gradient_where_only_their_difference_is_read(toy_store: Store) -> None:
     """raw:d reads A - B, so the gradient of B is the gradient of A with the other sign."""
     source = random_source(toy_store, "raw:d")
-    a, b = source.signal(np.arange(5))
+    a, b = source.pair.signal(np.arange(5))
     gradient = attribute_signal(source, a, b, "gradient_x_input")
     x, y = (tensor.numpy() for tensor in source.inputs(a, b))
     (x0, y0) = (
@@ -177,7 +178,7 @@ def test_both_cells_contribute_by_one_gradient_where_only_their_difference_is_re
     np.testing.assert_allclose(gradient[:, 0] * (y - y0), -gradient[:, 1] * (x - x0), atol=1e-5)
 
 
-def test_sequences_are_compared_with_what_they_read(source: AttentionSource) -> None:
+def test_sequences_are_compared_with_what_they_read(source: OpenedModel) -> None:
     contributions = np.random.default_rng(0).normal(size=(3, 2, 2, 20)).astype(np.float32)
     sizes = of_sequences(source, contributions)
     for i, sequence in enumerate(source.sequences):
@@ -191,14 +192,14 @@ def test_sequences_are_compared_with_what_they_read(source: AttentionSource) -> 
 def test_the_attention_of_a_gene_adds_up_to_one_over_marks_and_bins(toy_store: Store, variant: str) -> None:
     source = random_source(toy_store, variant)
     rows = np.arange(7)
-    weights = attention_map(source, source.attend(rows, *source.signal(rows)))
+    weights = attention_map(source, source.attention_of(rows))
     assert weights.shape == (7, 2, 20)
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-5)
 
 
-def test_masking_follows_the_order_it_is_given(source: AttentionSource) -> None:
+def test_masking_follows_the_order_it_is_given(source: OpenedModel) -> None:
     """The share of 0.05 of 2 x 20 pairs is two: checked against masking them by hand."""
-    a, b = source.signal(np.arange(4))
+    a, b = source.pair.signal(np.arange(4))
     importance = np.random.default_rng(1).random((4, 2, 20))
     with SILENT.task("x") as task:
         curves = delete_bins(source, a, b, {"mine": importance}, 0, task)
@@ -228,7 +229,7 @@ def test_an_order_that_knows_the_model_beats_random_and_one_that_is_wrong_does_n
             return iter([torch.zeros(1)])
 
     source = replace(source, model=OneBin())  # type: ignore[arg-type]
-    a, b = source.signal(np.arange(30))
+    a, b = source.pair.signal(np.arange(30))
     right, wrong = np.zeros((30, 2, 20)), np.ones((30, 2, 20))
     right[:, 1, 7], wrong[:, 1, 7] = 1, 0
     with SILENT.task("x") as task:
@@ -253,13 +254,13 @@ def test_rank_correlation_is_scipys() -> None:
     assert math.isnan(spearman(np.ones(4), np.arange(4.0)))
 
 
-def test_the_untrained_model_has_the_architecture_and_none_of_the_weights(source: AttentionSource) -> None:
+def test_the_untrained_model_has_the_architecture_and_none_of_the_weights(source: OpenedModel) -> None:
     state = torch.random.get_rng_state()
-    other = untrained(source, 1)
+    other = source.untrained(1)
     assert torch.equal(state, torch.random.get_rng_state())
     pairs = zip(source.model.parameters(), other.model.parameters(), strict=True)
     assert all(one.shape == two.shape and not torch.equal(one, two) for one, two in pairs)
-    same = untrained(source, 1).model.state_dict()
+    same = source.untrained(1).model.state_dict()
     assert all(torch.equal(same[name], value) for name, value in other.model.state_dict().items())
 
 
@@ -271,14 +272,20 @@ def runs(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> list[Run
     jobs = {"s0": ("raw", 0), "other": ("raw:d", 1), "s1": ("raw", 1)}
     (folder / "notes").mkdir()
     return [
-        train(TrainingJob(toy_store.path, variant, settings=small, seed=seed), folder / name)
+        train(training(toy_store.path, variant, settings=small, seed=seed), folder / name)
         for name, (variant, seed) in jobs.items()
     ]
 
 
-def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(runs: list[Run], toy_store: Store) -> None:
+def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(
+    runs: list[Run], toy_store: Store, tmp_path: Path
+) -> None:
     assert [run.path.name for run in sibling_runs(runs[0])] == ["s1"]
-    source = open_attention(runs[0], toy_store)
+    shutil.copytree(runs[0].path.parent, tmp_path / "runs")
+    config = replace(runs[2].config, store={"fingerprint": "of another store"})
+    Run(tmp_path / "runs" / "s1", config).save_config()
+    assert sibling_runs(Run.open(tmp_path / "runs" / "s0")) == []
+    source = open_model(runs[0], toy_store)
     with pytest.raises(RunError, match="compare runs of one variant"):
         open_others(source, [runs[1]], toy_store)
 
@@ -286,7 +293,7 @@ def test_runs_beside_it_that_differ_in_the_seed_alone_are_compared(runs: list[Ru
 def test_a_run_agrees_with_itself_and_the_table_has_every_comparison(
     runs: list[Run], toy_store: Store, tmp_path: Path
 ) -> None:
-    source = open_attention(runs[0], toy_store)
+    source = open_model(runs[0], toy_store)
     others = [runs[0].path, runs[2].path]
     report_check(runs[0], source, np.arange(60), others, tmp_path / "t.tsv", tmp_path / "curves.svg", size=20)
     table = pd.read_csv(tmp_path / "t.tsv", sep="\t")

@@ -10,15 +10,15 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
 from baseline_data import examples, make_store, small
-from conftest import called
+from conftest import called, fitting
 from conftest import make_store as make_cells
 from diffchrom.baselines import networks, relief, svr
-from diffchrom.baselines.fitting import BaselineJob, fit_and_predict, fit_baseline
+from diffchrom.baselines.fitting import fit_and_predict
 from diffchrom.baselines.method import Context
 from diffchrom.baselines.methods import METHODS, parse_methods
 from diffchrom.config import PRESETS
 from diffchrom.errors import RunError, UsageError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Plan, jobs_of
 from diffchrom.sweeps.running import run_job
@@ -33,7 +33,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def data(store):
-    return load_pair(store, ("A", "B"))
+    return Pair.of(store, ("A", "B")).load()
 
 
 def test_the_papers_baselines_have_its_settings():
@@ -69,14 +69,14 @@ def test_the_published_support_vectors_are_scikit_learns_on_raw_differences(data
 
 def test_the_second_published_layer_takes_the_first_ones_predictions_as_they_are(data):
     train = examples(data).take(data.rows("train"))
-    fitted = svr.two_layer(
-        train, train.take(slice(0, 0)), METHODS["svr-two-layer"].grid("published"), Context()
-    )
-    out_of_fold = np.stack([one.fit.out_of_fold for one in fitted.layer.bins], axis=1)
-    np.testing.assert_array_equal(fitted.known, out_of_fold)
+    grid = METHODS["svr-two-layer"].grid("published")
+    layer = svr.fit_bins(train, grid, Context())
+    fitted = svr.two_layer(train, train.take(slice(0, 0)), grid, Context())
+    out_of_fold = np.stack([regression.fit.out_of_fold for regression in layer.bins], axis=1)
     model = SVR(C=fitted.chosen["C"], gamma="auto").fit(out_of_fold, train.log2fc)
+    signal = svr.flanking_bins(train, with_tes=False)
+    first = np.stack([fitted.bins[k].predict(signal[:, :, k]) for k in range(20)], axis=1)
     ours = fitted.predict(train.without_labels()).log2fc
-    first = np.stack([fitted.layer.predict(svr.flanking_bins(train), k) for k in range(20)], axis=1)
     np.testing.assert_allclose(ours, model.predict(first), atol=0.03)
 
 
@@ -120,13 +120,13 @@ def test_a_preset_that_a_method_has_not_is_refused_by_name_and_left_out_of_all()
 def test_a_published_run_says_so_and_is_no_default_run(store, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["baseline", "--method", "attentivechrome", "--pair", "A,B", "--store", str(store.path), "-q"]
-    job = BaselineJob(store.path, "attentivechrome", "A,B", preset="published", epochs=1)
-    run = fit_baseline(job)
+    case = fitting(store.path, "attentivechrome", "A,B", preset_name="published", epochs=1)
+    run = case.make()
     assert run.path.name == "A-B.attentivechrome.published.seed0"
     assert run.config.preset == "published"
     assert run.config.hyperparameters["grid"]["epochs"] == [1]
     with pytest.raises(RunError, match="other hyperparameters"):
-        fit_baseline(replace(job, preset="default"), run.path, resume=True)
+        case.but(preset_name="default").make(run.path, resume=True)
     assert called([*words, "--preset", "authors"]) == 2
     assert "--preset authors: unknown" in capsys.readouterr().err
 

@@ -13,15 +13,17 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeCV
 from typer.testing import CliRunner
 
-from baseline_data import BLIND, N_GENES, examples, make_store, small
+from baseline_data import BLIND, MARKS, N_GENES, examples, make_store, small
+from conftest import fitting
 from diffchrom.baselines.features import Scaler, both_and_difference, log2_merged
-from diffchrom.baselines.fitting import BaselineJob, fit_and_predict, fit_baseline
+from diffchrom.baselines.fitting import fit_and_predict
 from diffchrom.baselines.linear import PairFeatures, fit_ridge
-from diffchrom.baselines.method import Context
+from diffchrom.baselines.memory import mean
+from diffchrom.baselines.method import Context, Method
 from diffchrom.baselines.methods import METHODS, parse_methods
 from diffchrom.cli import app
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, UsageError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -33,7 +35,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def data(store):
-    return load_pair(store, ("A", "B"))
+    return Pair.of(store, ("A", "B")).load()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -92,9 +94,9 @@ def test_constant_features_and_a_mark_that_is_all_zero_do_no_harm(name, data):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_too_few_genes_are_refused_with_a_remedy_or_served(name, data):
-    few = replace(data, split=np.full(N_GENES, 2, dtype=np.int8))
-    few.split[:2] = 0
-    few.split[2:6] = 1
+    few = replace(data, parts=np.full(N_GENES, 2, dtype=np.int8))
+    few.parts[:2] = 0
+    few.parts[2:6] = 1
     try:
         prediction, _ = fit_and_predict(small(name), examples(few), few, Context())
     except StoreError as error:
@@ -104,7 +106,7 @@ def test_too_few_genes_are_refused_with_a_remedy_or_served(name, data):
 
 
 def test_without_training_genes_every_method_says_so(data):
-    empty = replace(data, split=np.full(N_GENES, 2, dtype=np.int8))
+    empty = replace(data, parts=np.full(N_GENES, 2, dtype=np.int8))
     with pytest.raises(StoreError, match="no train genes"):
         fit_and_predict(small("mean"), examples(empty), empty, Context())
 
@@ -148,7 +150,7 @@ def test_merging_averages_neighbouring_bins_mark_by_mark():
 
 
 def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
-    run = fit_baseline(BaselineJob(store.path, "cell-mean", "A,B"), tmp_path / "run")
+    run = fitting(store.path, "cell-mean", "A,B").make(tmp_path / "run")
     assert run.config.metrics["test"]["n"] == N_GENES // 3
     lines = (tmp_path / "run" / "predictions.tsv").read_text().splitlines()
     expected = np.log2(store.expression("C", "tpm") + 1) - np.log2(store.expression("A", "tpm") + 1)
@@ -157,15 +159,35 @@ def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("uses_tes", [False, True])
+@pytest.mark.parametrize("needs_other_cells", [False, True])
+def test_a_method_is_handed_what_it_asks_for_and_no_more(tmp_path, monkeypatch, uses_tes, needs_other_cells):
+    store = make_store(tmp_path / "s.h5", n_genes=30)
+    with store.edit() as editor:
+        for cell in ("A", "B"):
+            for mark in MARKS:
+                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, around="tes")
+    handed = []
+
+    def fit(train, valid, grid, context):
+        handed.append((train.tes_a is not None, train.change_elsewhere is not None))
+        return mean(train, valid, grid, context)
+
+    asking = Method("asking", "", "", fit, uses_tes=uses_tes, needs_other_cells=needs_other_cells)
+    monkeypatch.setitem(METHODS, "asking", asking)
+    fitting(store.path, "asking", "A,B").make(tmp_path / "run")
+    assert handed == [(uses_tes, needs_other_cells)]
+
+
 def test_cell_mean_without_a_third_cell_says_what_to_add(tmp_path):
     store = make_store(tmp_path / "two.h5", cells=("A", "B"))
     with pytest.raises(StoreError, match=r"third cell.*diffchrom prepare"):
-        fit_baseline(BaselineJob(store.path, "cell-mean"), tmp_path / "run")
+        fitting(store.path, "cell-mean").make(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_folder_is_like_that_of_train(store, tmp_path):
-    run = fit_baseline(BaselineJob(store.path, "ridge", "A,B", seed=7), tmp_path / "run")
+    run = fitting(store.path, "ridge", "A,B", seed=7).make(tmp_path / "run")
     config = Run.open(tmp_path / "run").config
     assert config == run.config or config.to_json() == run.config.to_json()
     assert (config.kind, config.variant, config.pair, config.seed) == ("baseline", "ridge", ("A", "B"), 7)
@@ -179,14 +201,14 @@ def test_a_run_folder_is_like_that_of_train(store, tmp_path):
 
 
 def test_a_taken_folder_is_kept_unless_forced_and_resume_returns_the_finished_run(store, tmp_path):
-    job = BaselineJob(store.path, "ridge", "A,B")
-    first = fit_baseline(job, tmp_path / "run")
+    job = fitting(store.path, "ridge", "A,B")
+    first = job.make(tmp_path / "run")
     with pytest.raises(OutputError, match="exists already"):
-        fit_baseline(job, tmp_path / "run")
-    assert fit_baseline(job, tmp_path / "run", resume=True).config.metrics == first.config.metrics
+        job.make(tmp_path / "run")
+    assert job.make(tmp_path / "run", resume=True).config.metrics == first.config.metrics
     with pytest.raises(RunError, match="made with other seed"):
-        fit_baseline(replace(job, seed=1), tmp_path / "run", resume=True)
-    fit_baseline(replace(job, seed=1), tmp_path / "run", force=True)
+        job.but(seed=1).make(tmp_path / "run", resume=True)
+    job.but(seed=1).make(tmp_path / "run", force=True)
 
 
 def test_names_of_methods_are_checked():
@@ -221,7 +243,7 @@ def test_the_command_prints_one_line_a_method(store, tmp_path):
 
 def test_a_mark_the_store_lacks_is_named(store, tmp_path):
     with pytest.raises(DiffchromError, match="lacks H3K36me3"):
-        fit_baseline(BaselineJob(store.path, "ridge", "A,B", marks=("H3K36me3",)), tmp_path / "run")
+        fitting(store.path, "ridge", "A,B", marks=("H3K36me3",)).make(tmp_path / "run")
 
 
 @pytest.mark.parametrize("network", ["DeepChrome", "AttentiveChrome"])
@@ -241,7 +263,8 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
         modules.append(getattr(networks, network)(3, 20, settings))
     ours, theirs = modules
     mse = torch.nn.functional.mse_loss
-    networks._epoch(ours, Adam(ours.parameters(), settings.lr), x, labels, mse, settings, seed=5)
+    torch.manual_seed(5)
+    networks._epoch(ours, Adam(ours.parameters(), settings.lr), x, labels, mse, settings)
     reference = torch.optim.Adam(theirs.parameters(), lr=settings.lr)
     torch.manual_seed(5)
     for index in torch.split(torch.randperm(60), 8):
@@ -251,6 +274,16 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
         reference.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["attentivechrome", "deepchrome"])
+def test_a_network_leaves_torchs_random_numbers_to_the_caller(name, data):
+    import torch
+
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    fit_and_predict(small(name), examples(data), data, Context(seed=3))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_network_is_fitted_without_loading_the_compiler_of_torch(store, tmp_path):

@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import pytest
 
-from conftest import make_store
+from conftest import called, make_store, running, wait_for
 from diffchrom.cli import main
 from diffchrom.errors import StoreError
 from diffchrom.store.store import Store
@@ -199,15 +198,20 @@ def test_a_full_disk_leaves_nothing_half_written(folder: Path) -> None:
 def test_ctrl_c_ends_with_130_and_the_run_can_go_on(tmp_path: Path) -> None:
     make_store(tmp_path / "diffchrom.h5", n_genes=200)
     arguments = ["train", "--epochs", "100000", "--patience", "100000", "--out", "run", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diffchrom", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "resume.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    command = [sys.executable, "-m", "diffchrom", *arguments]
+    with running(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((tmp_path / "run" / "resume.safetensors").exists, 120)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
     refused = run("predict", "run", cwd=tmp_path)
     assert "--resume" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("--pair", "A,B", "--pair=C,D"), ("--seed", "1", "--seed", "2")])
+def test_an_option_of_one_value_given_twice_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(["train", *words]) == 2
+    assert f"{words[0]} is given 2 times; it takes one value" in capsys.readouterr().err

@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import make_genes
+from conftest import make_genes, make_store
 from diffchrom.cli import main
 from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Window
-from diffchrom.metrics import METRICS, paired_bootstrap, pearson, pearson_of_many, resample_weights
+from diffchrom.metrics import METRICS, Resamples, paired_bootstrap, pearson, pearson_of_many
 from diffchrom.pairs.pair import PairData
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import FINISHED, TRAINING, Run, RunConfig
-from diffchrom.runs.tables import part_metrics, prediction_columns
-from diffchrom.sweeps.comparison import REFERENCES, Comparison, compare, contrasts, holm, summary_table
+from diffchrom.runs.tables import label_details, part_metrics, prediction_columns
+from diffchrom.sweeps.comparison import Comparison, compare, contrasts, holm
 from diffchrom.sweeps.results import COLUMNS, find_runs, load_results
+from diffchrom.sweeps.summary import REFERENCES, SUMMARY_COLUMNS, summary_rows
 
 N = 120
 WINDOW = Window(flank=1000, bin_size=100)
@@ -34,15 +36,21 @@ def make_run(
     preset: str = "default",
     seed: int = 0,
     recorded: bool = True,
+    step: int = 1,
     **changes: Any,
 ) -> Run:
-    """A finished run whose predictions are the truth (the same for a pair) and so much noise."""
+    """A finished run whose predictions are the truth (the same for a pair) and so much noise.
+
+    Genes of a chromosome lie 30 kb times `step` apart.
+    """
     truth = np.random.default_rng(sum(map(ord, "".join(pair)))).normal(0, 2, N)
     random = np.random.default_rng([seed, sum(map(ord, method + preset))])
     predicted = truth + noise * random.normal(size=N)
+    genes = make_genes(N)
+    moved = {name: getattr(genes, name) + genes.tss * (step - 1) for name in ("tss", "tes", "start", "end")}
     data = PairData(
-        pair, ("H3K4me3",), make_genes(N), *(np.zeros((N, 1, 20), np.float32),) * 2, truth, truth * 0, truth,
-        np.tile([0, 1, 2], N // 3).astype(np.int8),
+        pair, ("H3K4me3",), replace(genes, **moved), *(np.zeros((N, 1, 20), np.float32),) * 2,
+        np.tile([0, 1, 2], N // 3).astype(np.int8), truth, truth * 0, truth, unit="counts",
     )  # fmt: skip
     metrics, intervals = part_metrics(data, predicted)
     config = RunConfig(
@@ -59,11 +67,13 @@ def make_run(
         store={"fingerprint": "f" * 64},
         status=FINISHED,
         metrics=metrics,
-        details={"test_intervals": intervals} if recorded else {},
+        details={"test_intervals": intervals, **label_details(data, data.genes, data.rows("test"))}
+        if recorded
+        else {},
     )
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, replace(config, **changes))
-    run.save_predictions(prediction_columns(data, predicted))
+    run.save_predictions(prediction_columns(data.genes, data.parts, predicted, data.log2fc))
     run.save_config()
     return run
 
@@ -86,11 +96,18 @@ class Warnings(SilentReporter):
     def warn(self, message: str) -> None:
         self.said.append(message)
 
+    note = warn
+
 
 def run_cli(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(arguments)
     return int(end.value.code or 0)
+
+
+def table_of(text: str) -> list[dict[str, str]]:
+    header, *rows = (line.split("\t") for line in text.splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def test_a_row_a_run_with_every_metric_and_its_interval(sweep: Path) -> None:
@@ -102,14 +119,80 @@ def test_a_row_a_run_with_every_metric_and_its_interval(sweep: Path) -> None:
     for row in rows:
         assert row["n"] == N // 3
         for name in METRICS:
-            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+            if name.startswith("top100") or name == "pearson_expressed":
+                assert row[name] is None  # 40 genes have no first hundred, and A expresses none
+            else:
+                assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
 
 
-def test_intervals_that_a_run_did_not_record_are_computed(tmp_path: Path) -> None:
-    with_them = load_results([make_run(tmp_path / "a", "raw", 1.0).path])[0].row()
-    without = load_results([make_run(tmp_path / "b", "raw", 1.0, recorded=False).path])[0].row()
+def test_a_run_of_before_blocks_and_new_metrics_is_measured_again(tmp_path: Path) -> None:
+    new = make_run(tmp_path / "a", "raw", 1.0, step=100)
+    old = make_run(tmp_path / "b", "raw", 1.0, step=100)
+    first = ("n", "pearson", "spearman", "mse", "r2", "sign_accuracy", "auprc")
+    metrics = {"test": {name: old.config.metrics["test"][name] for name in first}}
+    intervals = {name: [-9.0, 9.0] for name in first[1:]}  # gene by gene, as they were
+    Run(old.path, replace(old.config, metrics=metrics, details={"test_intervals": intervals})).save_config()
+    expected, row = (load_results([run.path])[0].row() for run in (new, old))
+    assert row["blocks"] == expected["blocks"] > 20
+    for name in COLUMNS[13:]:
+        assert row[name] == pytest.approx(expected[name], abs=1e-5), name
+    assert row["pearson_changed"] > 0
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "3")], ids=["split", "folds"])
+def test_runs_record_every_metric_with_its_interval(tmp_path: Path, folds: tuple[str, ...]) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=400)
+    with store.edit() as editor:  # of every third gene, A has next to nothing
+        counts = store.expression("A1", "counts")
+        counts[::3] = 3
+        editor.add_expression("A1", "counts", counts, replace=True)
+    out = tmp_path / "run"
+    said = f"baseline --method ridge --store {store.path} --out {out} --threads 1 -q".split()
+    assert run_cli(*said, *folds) == 0
+    config = Run.open(out).config
+    values, intervals = config.metrics["test"], config.details["test_intervals"]
+    assert set(METRICS) <= set(values)
+    assert set(METRICS) == set(intervals)
     for name in METRICS:
-        assert without[f"{name}_low"] == pytest.approx(with_them[f"{name}_low"], abs=1e-5)
+        if name.startswith("top100") and not folds:
+            assert values[name] is None  # of 80 test genes
+        else:
+            low, high = intervals[name]
+            assert low <= values[name] <= high
+    table = pd.read_csv(out / "predictions.tsv", sep="\t")
+    least = np.minimum(*(store.expression(cell, "counts") for cell in ("A1", "B2")))
+    both = (table["split"] == "test") & (least >= 10)
+    r = pearson(table["log2fc"][both], table["log2fc_pred"][both])
+    assert values["pearson_expressed"] == pytest.approx(r, abs=1e-6)
+    (result,) = load_results([out])
+    assert result.row()["pearson_expressed"] == values["pearson_expressed"]
+
+
+def test_a_gene_is_drawn_with_its_neighbours_on_either_strand(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", "raw", 1.0, step=100)
+    (result,) = load_results([run.path])
+    genes, tested = make_genes(N), np.tile([False, False, True], N // 3)
+    expected = [f"{c}:{100 * p // 5_000_000}" for c, p in zip(genes.chrom, genes.tss, strict=True)]
+    assert result.test.block.tolist() == np.array(expected)[tested].tolist()
+    assert set(genes.strand[tested]) == {"+", "-"}
+    assert run.config.details["resampled"] == {"blocks": len(set(result.test.block)), "genes": 0}
+
+
+def test_genes_without_coordinates_are_drawn_alone_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "a", "raw", 1.0, step=100, recorded=False)
+    table = [line.split("\t") for line in (run.path / "predictions.tsv").read_text().splitlines()]
+    for row in table[1:]:
+        row[2:6] = ["NA"] * 4
+    (run.path / "predictions.tsv").write_text("".join("\t".join(row) + "\n" for row in table))
+    assert run_cli("compare", str(run.path)) == 0
+    shown = capsys.readouterr()
+    assert "in 1 of 1 runs, test genes without coordinates" in shown.err
+    assert dict(zip(*(line.split("\t") for line in shown.out.splitlines()), strict=True))["blocks"] == "0"
+    make_run(tmp_path / "b", "raw", 1.0, step=100)
+    assert run_cli("compare", str(tmp_path / "b")) == 0
+    assert "drawn" not in capsys.readouterr().err
 
 
 def test_test_genes_are_read_back_exactly(tmp_path: Path) -> None:
@@ -126,8 +209,8 @@ def test_test_genes_are_read_back_exactly(tmp_path: Path) -> None:
 
 def test_the_summary_gives_table_1_worked_out_by_hand(sweep: Path) -> None:
     results = load_results([sweep])
-    header, rows = summary_table(compare(results))
-    table = [dict(zip(header, row, strict=True)) for row in rows]
+    table = summary_rows(compare(results))
+    assert all(tuple(row) == SUMMARY_COLUMNS for row in table)
     r: dict[tuple[str, tuple[str, str]], list[float]] = {}
     for result in results:
         value = result.run.config.metrics["test"]["pearson"]
@@ -145,24 +228,47 @@ def test_the_summary_gives_table_1_worked_out_by_hand(sweep: Path) -> None:
         assert row["mean_vs_attentivechrome"] is None
     assert [row["method"] for row in table] == ["raw", "svr-two-layer", "ridge"]
     assert [row["wins"] for row in table] == [2, 0, 0]
-    assert table[0]["minus:ridge"] == pytest.approx(
-        table[0]["mean_pearson"] - table[2]["mean_pearson"], abs=1e-5
-    )
-    assert table[2]["minus:raw (default)"] == -table[0]["minus:ridge"]
-    assert table[0]["p:ridge"] == table[2]["p:raw (default)"] < 0.05
-    assert table[0]["p:raw (default)"] is None
+    assert [row["averaged"] for row in table] == ["seeds 0, 1", "", ""]
+    assert [row["n_runs"] for row in table] == [4, 2, 2]
+    assert table[0]["against"] is table[0]["difference"] is table[0]["p_holm"] is None
+    for row in table[1:]:
+        assert row["against"] == "raw"
+        assert row["difference"] == pytest.approx(row["mean_pearson"] - table[0]["mean_pearson"], abs=1e-5)
+        assert row["difference_low"] < row["difference"] < row["difference_high"] < 0
+        assert row["p"] < row["p_holm"] < 0.05
+    mse = [result.row()["mse"] for result in results if result.label == "raw"]
+    assert table[0]["mean_mse"] == pytest.approx(np.mean(mse))
 
 
-def test_the_contrast_of_two_runs_is_the_paired_bootstrap_of_metrics(tmp_path: Path) -> None:
+def test_differences_are_taken_from_the_method_that_was_named(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison = compare(load_results([sweep]))
+    best, named = summary_rows(comparison), summary_rows(comparison, "ridge")
+    assert [row["against"] for row in named] == ["ridge", "ridge", None]
+    assert named[0]["difference"] == pytest.approx(-best[2]["difference"])
+    assert named[0]["difference_low"] == pytest.approx(-best[2]["difference_high"])
+    # Holm: three comparisons of all with one another, two with the one that was named beforehand.
+    assert best[2]["p_holm"] == pytest.approx(3 * best[2]["p"])
+    assert named[0]["p_holm"] == pytest.approx(2 * named[0]["p"])
+    assert run_cli("compare", str(sweep), "--summary", "--against", "rigde") == 2
+    assert "among the methods: raw, svr-two-layer, ridge" in capsys.readouterr().err
+    assert run_cli("compare", str(sweep), "--against", "ridge") == 2
+
+
+@pytest.mark.parametrize("step", [1, 100], ids=["genes", "blocks"])
+def test_the_contrast_of_two_runs_is_the_paired_bootstrap_of_metrics(tmp_path: Path, step: int) -> None:
     for name, noise in (("raw", 1.0), ("aux", 1.3)):
-        make_run(tmp_path / name, name, noise)
+        make_run(tmp_path / name, name, noise, step=step)
     results = load_results([tmp_path])
     (contrast,) = contrasts(compare(results, resamples=1000))
     by_label = {result.label: result.test for result in results}
     first, second = by_label[contrast.first], by_label[contrast.second]
     order = np.argsort(first.gene_id.astype(str))
     expected = paired_bootstrap(
-        first.truth[order], first.prediction[order], second.prediction[order], ["pearson"], resamples=1000
+        *(first.truth[order], first.prediction[order], second.prediction[order], first.block[order]),
+        names=["pearson"],
+        resamples=1000,
     )["pearson"]
     assert contrast.value == pytest.approx(expected.value)
     assert (contrast.low, contrast.high) == pytest.approx((expected.low, expected.high))
@@ -186,19 +292,21 @@ def test_a_constant_prediction_has_no_r_and_spoils_nothing(sweep: Path) -> None:
     for row in rows:
         row[column] = "0.5"
     (run.path / "predictions.tsv").write_text("\n".join([text[0], *("\t".join(row) for row in rows)]) + "\n")
-    header, table = summary_table(compare(load_results([sweep])))
-    by_method = {row[0]: dict(zip(header, row, strict=True)) for row in table}
+    by_method = {row["method"]: row for row in summary_rows(compare(load_results([sweep])))}
     assert by_method["mean"]["mean_pearson"] is None
     assert by_method["raw"]["wins"] == 2
-    assert by_method["raw"]["p:ridge"] < 0.05
+    assert by_method["ridge"]["p_holm"] < 0.05
 
 
-def test_more_methods_get_more_resamples_so_that_holm_can_find_something(tmp_path: Path) -> None:
-    for i in range(12):
-        make_run(tmp_path / f"{i}", f"m{i}", 0.1 + 0.6 * i)
-    found = contrasts(compare(load_results([tmp_path])))
-    assert len(found) == 66
-    assert min(contrast.p_adjusted for contrast in found) < 0.05
+def test_holm_over_hundreds_of_contrasts_finds_what_differs_with_few_resamples(tmp_path: Path) -> None:
+    # 406 contrasts: a share of 300 resamples is 0.007 at least, which Holm would make 1.
+    for i in range(29):
+        make_run(tmp_path / f"{i}", f"m{i}", 0.1 + 0.3 * i)
+    all_of_them = contrasts(compare(load_results([tmp_path]), resamples=300))
+    assert len(all_of_them) == 406
+    assert min(contrast.p_adjusted for contrast in all_of_them) < 0.001
+    near = next(one for one in all_of_them if {one.first, one.second} == {"m27", "m28"})
+    assert near.p_adjusted > 0.05
 
 
 def test_holm_is_the_worked_example() -> None:
@@ -222,68 +330,17 @@ def test_holm_keeps_the_order_and_never_lowers_a_p_value(p: list[float]) -> None
 def test_r_of_many_is_that_of_each(n: int, k: int, shift: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     truth, predictions = random.normal(size=n), random.normal(size=(k, n)) + shift
-    (weights,) = resample_weights(n, 20, seed)
-    many = pearson_of_many(truth, predictions, weights)
+    draws = Resamples.draw(np.arange(n), n, 20, seed)
+    (weights,) = draws.weights()
+    many = pearson_of_many(truth, predictions, draws)
     for column, prediction in zip(many.T, predictions, strict=True):
-        np.testing.assert_allclose(column, METRICS["pearson"].of(truth, prediction, weights), atol=1e-9)
+        for value, weight in zip(column, weights, strict=True):
+            x, y = np.repeat([truth, prediction], weight.astype(int), axis=1)
+            if np.ptp(x) and np.ptp(y):
+                np.testing.assert_allclose(value, np.corrcoef(x, y)[0, 1], atol=1e-9)
 
 
-# ---- what can be compared
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"store": {"fingerprint": "0" * 64}}, "store content"),
-        ({"split": "published"}, "split"),
-        ({"split": "chromosome-fold1of5"}, "split"),
-        ({"unit": "rpkm"}, "unit of expression"),
-        ({"window": Window(flank=2000, bin_size=100)}, "window"),
-    ],
-)
-def test_runs_of_different_data_are_not_compared_silently(
-    tmp_path: Path, change: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, second = make_run(tmp_path / "a", "raw", 1.0), make_run(tmp_path / "b", "aux", 1.0, **change)
-    assert run_cli("compare", str(first.path), str(second.path)) == 1
-    refused = capsys.readouterr()
-    assert refused.out == ""
-    assert said in refused.err
-    assert str(first.path) in refused.err
-    assert str(second.path) in refused.err
-    assert run_cli("compare", str(first.path), str(second.path), "--force") == 0
-    forced = capsys.readouterr()
-    assert "warning" in forced.err
-    assert len(forced.out.splitlines()) == 3
-
-
-def test_folds_that_another_seed_dealt_are_not_compared(tmp_path: Path) -> None:
-    for method, dealt in (("raw", 0), ("aux", 1)):
-        make_run(tmp_path / method, method, 1.0, split=f"gene-fold1of5.seed{dealt}")
-    with pytest.raises(
-        RunError, match=r"aux.* not comparable: folds of other genes|raw.* not comparable: folds"
-    ):
-        load_results([tmp_path])
-    # Each run's own seed deals its folds: seeds of one method are compared as they are.
-    for seed in (0, 1):
-        make_run(tmp_path / "seeds" / str(seed), "raw", 1.0, split=f"gene-fold1of5.seed{seed}", seed=seed)
-    assert len(load_results([tmp_path / "seeds"])) == 2
-
-
-def test_folds_of_one_cross_validation_are_compared(tmp_path: Path) -> None:
-    for fold in (1, 2, 3):
-        for method, noise in (("raw", 0.5), ("aux", 3.0)):
-            name = f"chromosome-fold{fold}of3"
-            make_run(tmp_path / f"{method}{fold}", method, noise, split=name, seed=fold)
-    header, rows = summary_table(compare(load_results([tmp_path])))
-    assert [row[0] for row in rows] == ["raw", "aux"]
-    assert dict(zip(header, rows[0], strict=True))["p:aux (default)"] < 0.05
-
-
-def test_another_store_of_another_pair_is_fine(tmp_path: Path) -> None:
-    make_run(tmp_path / "a", "raw", 1.0)
-    make_run(tmp_path / "b", "raw", 1.0, pair=("A1", "C3"), store={"fingerprint": "0" * 64})
-    assert len(load_results([tmp_path])) == 2
+# ---- what is read
 
 
 def test_half_written_runs_in_a_sweep_are_left_out_and_named(sweep: Path) -> None:
@@ -338,7 +395,7 @@ def test_the_summary_goes_to_a_file_and_the_bars_are_drawn(
     assert {len(line) for line in lines} == {len(lines[0])}
     assert [f"mean_vs_{name}" in lines[0] for name in REFERENCES] == [True, True]
     drawn = plot.read_text()
-    for text in ("A1, B2", "A1, C3", "svr-two-layer", "raw (default)"):
+    for text in ("A1, B2", "A1, C3", "svr-two-layer", "raw"):
         assert text in drawn
     again = tmp_path / "again.svg"
     assert run_cli("compare", str(sweep), "--plot", str(again), "-q") == 0
@@ -353,10 +410,11 @@ def test_every_method_and_pair_is_drawn(tmp_path: Path, n_pairs: int) -> None:
     r = np.linspace(0.2, 0.7, 2 * n_pairs).reshape(2, n_pairs)
     r[1, 0] = np.nan  # a method that was not run on a pair
     resampled = r + np.array([-0.1, 0.0, 0.1])[:, None, None]
-    comparison = Comparison(("ridge", "raw"), (("ridge", "NA"), ("raw", "NA")), pairs, r, resampled)
-    plot_methods(comparison, tmp_path / "a.svg")
+    one = Comparison(("ridge", "raw"), ((), ()), pairs, r, resampled, (50,), "split one")
+    other = replace(one, labels=("mean", "aux"), group="split two")
+    plot_methods([one, other], tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text()
-    for text in ("ridge", "raw", *(f"{a}, {b}" for a, b in pairs)):
+    for text in ("ridge", "raw", "split one", "split two", "aux", *(f"{a}, {b}" for a, b in pairs)):
         assert f">{text}<" in drawn
 
 
@@ -364,4 +422,55 @@ def test_a_plot_of_an_unknown_format_is_refused(sweep: Path) -> None:
     from diffchrom.sweeps.plots import plot_methods
 
     with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
-        plot_methods(compare(load_results([sweep]), resamples=100), sweep / "figure.bmp")
+        plot_methods([compare(load_results([sweep]), resamples=100)], sweep / "figure.bmp")
+
+
+# ---- on a terminal
+
+
+def shown_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> str:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert run_cli("compare", *words, "-q") == 0
+    return capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_short_table_with_a_legend_and_a_file_all_columns(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = shown_on_a_terminal(monkeypatch, capsys, str(sweep))
+    head, titles, *rows = shown.splitlines()
+    assert head == "genes 40"
+    assert " ".join(titles.split()) == "method pair seed r [95%] rho MSE r changed AP up AP down sign changed"
+    assert len(rows[: rows.index("")]) == 8
+    assert "\t" not in shown
+    assert max(map(len, shown.splitlines())) <= 120
+    assert "NA" not in shown
+    for metric in METRICS.values():  # of 40 genes, no first hundred; in A no gene is expressed
+        known = not metric.name.startswith("top100") and metric.name != "pearson_expressed"
+        assert (bool(metric.title) and metric.summary in shown) == (bool(metric.title) and known)
+    out = tmp_path / "all.tsv"
+    assert run_cli("compare", str(sweep), "-o", str(out), "-q") == 0
+    assert tuple(out.read_text().splitlines()[0].split("\t")) == COLUMNS
+
+
+def test_a_terminal_gets_differences_with_intervals_group_by_group(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(sweep / "x", "ridge", 1.0, preset="", split="published")
+    shown = shown_on_a_terminal(monkeypatch, capsys, str(sweep), "--summary", "--against", "ridge")
+    first, second = shown.split("\n\n")[:2]
+    head, titles, *rows = first.splitlines()
+    assert head == "split chromosome; pair A1, B2; A1, C3"
+    for title in ("mean over", "pairs", "won", "r [95%]", "less ridge [95%]", "p"):
+        assert title in titles
+    row = next(
+        row for row in summary_rows(compare(load_results([sweep])[:-1]), "ridge") if row["label"] == "raw"
+    )
+    cells = next(line for line in rows if line.startswith("raw"))
+    assert f"{row['difference']:.3f} [{row['difference_low']:.3f}, {row['difference_high']:.3f}]" in cells
+    assert "seeds 0, 1" in cells
+    assert second.splitlines()[0] == "split published; pair A1, B2"
+    assert "less" not in second
+    assert "Holm" in shown

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import called
 from diffchrom.sweeps.comparison import compare
-from diffchrom.sweeps.plots import best_variants
+from diffchrom.sweeps.figure4 import figure_4
 from diffchrom.sweeps.results import load_results
 from test_compare import make_run
 
@@ -22,7 +22,9 @@ def sweep(tmp_path: Path) -> Path:
     for number, pair in enumerate(PAIRS):
         noise = {"raw": (0.5, 3.0)[number % 2], "raw:d": (0.5, 3.0)[1 - number % 2], "svr-two-layer": 0.1}
         for method, much in noise.items():
-            make_run(tmp_path / f"{number}.{method}", method, much, pair=pair, preset="published")
+            kind = "baseline" if method == "svr-two-layer" else "deepdiff"
+            folder = tmp_path / f"{number}.{method}"
+            make_run(folder, method, much, pair=pair, preset="published", kind=kind)
     return tmp_path
 
 
@@ -62,11 +64,11 @@ def test_a_pair_without_runs_is_told(sweep: Path, capsys: pytest.CaptureFixture[
 
 def test_the_best_variants_name_stands_over_its_pair_and_no_baselines(sweep: Path) -> None:
     comparison = compare(load_results([sweep]), resamples=100)
-    names = dict(zip(comparison.pairs, best_variants(comparison), strict=True))
+    names = dict(zip(comparison.pairs, figure_4(comparison).best, strict=True))
     assert names == dict(zip(PAIRS, ("raw", "raw:d", "raw", "raw:d"), strict=True))
     for figure, much in (("many.svg", []), ("few.svg", ["--pairs", "B2,A1", "--pairs", "A1,C3"])):
         path = sweep / figure
         assert called(["compare", str(sweep), *much, "--plot", str(path), "--name-best", "-q"]) == 0
         n_pairs = 2 if much else 4
         drawn = path.read_text()
-        assert drawn.count(">raw<") == drawn.count(">raw:d<") == n_pairs // 2
+        assert drawn.count(">raw<") == drawn.count(">raw:d<") == 1 + n_pairs // 2  # once among the methods

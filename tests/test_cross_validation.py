@@ -65,6 +65,11 @@ def test_metrics_are_of_all_genes_and_of_each_fold(folder: Path, name: str) -> N
     assert [fold["pearson"] for fold in run.config.details["folds"]] == by_fold
     assert run.config.details["fold_mean"]["pearson"] == pytest.approx(np.mean(by_fold))
     assert run.config.details["fold_sd"]["pearson"] == pytest.approx(np.std(by_fold, ddof=1))
+    if name == "model":
+        inside = whole["log2fc"].between(whole["lo90"], whole["hi90"])
+        assert run.config.details["coverage"]["all"]["coverage"] == pytest.approx(inside.mean())
+    else:
+        assert run.config.details["coverage"] == {}
 
 
 def test_the_noise_ceiling_is_of_the_genes_of_known_error_alone(
@@ -202,10 +207,10 @@ def test_compare_and_info_take_it_as_one_run(folder: Path, capsys: pytest.Captur
     assert called(["compare", "--summary", "-q", str(folder / "model"), str(folder / "ridge")]) == 0
     header, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
     by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
-    difference = float(by_name["ridge"]["minus:raw:d (default)"])
-    r = [Run.open(folder / name).config.metrics["test"]["pearson"] for name in ("ridge", "model")]
+    difference = float(by_name["raw:d"]["difference"])
+    r = [Run.open(folder / name).config.metrics["test"]["pearson"] for name in ("model", "ridge")]
     assert difference == pytest.approx(r[0] - r[1], abs=1e-6)
-    assert 0 < float(by_name["ridge"]["p:raw:d (default)"]) <= 1
+    assert 0 < float(by_name["raw:d"]["p_holm"]) <= 1
     assert called(["info", str(folder / "model"), "--verify"]) == 0
     text = capsys.readouterr().out
     assert "folds: 3" in text
@@ -257,13 +262,13 @@ def test_one_fold_is_not_compared_with_a_cross_validation_unsaid(
     alone = str(swept / "A1-B2.mean.seed0.fold1of3")
     whole = [str(folder / "ridge"), str(folder / "model")]
     for one in (alone, str(folder / "model" / "fold-1")):
-        assert called(["compare", *whole, one]) == 1
-        refused = capsys.readouterr()
-        assert refused.out == ""
-        assert "are not comparable: of chromosome-3folds, they have folds 1, 2, 3 and fold 1;" in refused.err
-        assert len(refused.err.splitlines()) == 1
-    assert called(["report", *whole, alone, "-o", str(tmp_path / "r.html")]) == 1
-    assert "and fold 1; compare them apart" in capsys.readouterr().err
+        assert called(["compare", *whole, one]) == 0
+        shown = capsys.readouterr()
+        assert "are not comparable: tested on folds 1, 2, 3 and fold 1" in shown.err
+        assert [row["group"] for row in rows_of(shown.out)] == ["folds 1, 2, 3"] * 2 + ["fold 1"]
+    assert called(["report", *whole, alone, "-o", str(tmp_path / "r.html")]) == 0
+    assert "2 groups that cannot be compared" in (tmp_path / "r.html").read_text()
+    capsys.readouterr()
     assert called(["compare", *whole, alone, "--force"]) == 0
     forced = capsys.readouterr()
     assert "warning" in forced.err
@@ -271,7 +276,7 @@ def test_one_fold_is_not_compared_with_a_cross_validation_unsaid(
     # In a sweep that lacks a fold, what there is can be looked at, and what is missing is said.
     complete = [str(swept / f"A1-B2.ridge.seed0.fold{i}of3") for i in (1, 2, 3)]
     assert called(["compare", *complete, alone]) == 0
-    assert "they have folds 1, 2, 3 and fold 1" in capsys.readouterr().err
+    assert "tested on folds 1, 2, 3 and fold 1" in capsys.readouterr().err
 
 
 def test_a_cross_validation_without_a_fold_is_not_compared_with_single_folds(

@@ -236,7 +236,7 @@ def test_a_run_is_described(tmp_path: Path) -> None:
     values = run_dict(run)
     assert json.loads(json_text(values))["metrics"]["test"]["pearson"] == 0.5
     text = run_text(values)
-    assert "log2fc is B over A" in text
+    assert "log2fc: positive = higher in B (A is A, B is B)" in text
     assert "0.5" in text
     assert values["files"] == ["config.json"]
     with pytest.raises(RunError, match=r"lacks predictions.tsv; train it again"):

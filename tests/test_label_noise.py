@@ -11,22 +11,39 @@ from hypothesis import strategies as st
 
 from conftest import called, make_store
 from diffchrom.inspection.summary import summarise_store
-from diffchrom.pairs.label_noise import inverse_variance_weights, log2fc_se, noise_ceiling, shrunken_variance
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.label_noise import (
+    inverse_variance_weights,
+    log2fc_error_variance,
+    log2fc_se,
+    noise_ceiling,
+    shrunken_variance,
+)
+from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
 
-def simulated(n: int, spread: float, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Replicates (3 of A, 2 of B) of known log expression, and the true log2fc."""
+def simulated(
+    n: int, spread: float, seed: int = 0, *, change: float = 1.5, unequal: float = 0.0, more_in_b: float = 1.0
+) -> tuple[np.ndarray, ...]:
+    """Replicates (3 of A, 2 of B) of known log expression, and the true log2fc.
+
+    The standard deviations of the genes are log-normal around `spread` (by a factor of exp(`unequal`)), those
+    in B `more_in_b` times as large.
+    """
     random = np.random.default_rng(seed)
     a = random.uniform(4, 10, n)
-    true = random.normal(0, 1.5, n)
+    true = random.normal(0, change, n)
+    sd = spread * np.exp(random.normal(0, unequal, (n, 1)))
     replicates = [
-        np.exp2(level[:, None] + random.normal(0, spread, (n, count))) - 1
-        for level, count in ((a, 3), (a + true, 2))
+        np.exp2(level[:, None] + more * sd * random.normal(0, 1, (n, count))) - 1
+        for level, count, more in ((a, 3, 1.0), (a + true, 2, more_in_b))
     ]
     return *(values.clip(0) for values in replicates), true
+
+
+def measured(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log2(b.mean(axis=1) + 1) - np.log2(a.mean(axis=1) + 1))
 
 
 def test_equal_spread_gives_the_textbook_standard_error() -> None:
@@ -79,16 +96,55 @@ def test_what_is_unknown_stays_unknown_and_one_cell_may_stand_for_both() -> None
 
 def test_a_perfect_prediction_of_the_truth_reaches_the_ceiling() -> None:
     a, b, true = simulated(5000, 0.6)
-    measured = np.log2(b.mean(axis=1) + 1) - np.log2(a.mean(axis=1) + 1)
-    ceiling = noise_ceiling(measured, log2fc_se(a, b))
+    ceiling = noise_ceiling(measured(a, b), log2fc_error_variance(a, b))
     assert ceiling is not None
-    assert ceiling.pearson == pytest.approx(np.corrcoef(true, measured)[0, 1], abs=0.02)
+    assert ceiling.pearson == pytest.approx(np.corrcoef(true, measured(a, b))[0, 1], abs=0.02)
     assert ceiling.pearson == pytest.approx(np.sqrt(ceiling.reliability))
     # By hand: the variance of -2, 2, 0 is 8 / 2 = 4, the mean squared error 1.
     by_hand = noise_ceiling(np.array([-2.0, 2.0, 0.0]), np.full(3, 1.0))
     assert by_hand is not None
     assert by_hand.reliability == pytest.approx(1 - 1 / 4)
-    assert noise_ceiling(measured, None) is None
+    assert noise_ceiling(measured(a, b), None) is None
+
+
+@pytest.mark.parametrize(("unequal", "more_in_b"), [(0.7, 1.0), (0.3, 3.0)])
+def test_the_ceiling_is_right_where_genes_and_cells_differ_in_their_variance(
+    unequal: float, more_in_b: float
+) -> None:
+    a, b, true = simulated(20_000, 0.1, change=0.3, unequal=unequal, more_in_b=more_in_b)
+    log2fc, se = measured(a, b), log2fc_se(a, b)
+    assert se is not None
+    attainable = np.corrcoef(true, log2fc)[0, 1]
+    ceiling, moderated = noise_ceiling(log2fc, log2fc_error_variance(a, b)), noise_ceiling(log2fc, se**2)
+    assert ceiling is not None
+    assert ceiling.pearson == pytest.approx(attainable, abs=0.01)
+    assert moderated is not None  # moderated variances leave out the noisiest genes' share
+    assert moderated.pearson > attainable + 0.03
+
+
+def test_a_cell_with_one_replicate_is_as_noisy_as_the_other() -> None:
+    a = np.array([[1.0, 7.0], [1.0, 7.0], [3.0, np.nan], [3.0, 3.0]])
+    b = np.array([[3.0, 15.0], [3.0, np.nan], [7.0, np.nan], [np.nan, np.nan]])
+    # log2(x + 1) of the first gene: 1 and 3 in A, 2 and 4 in B; both of variance 2.
+    np.testing.assert_allclose(log2fc_error_variance(a, b), [2 / 2 + 2 / 2, 2 / 2 + 2 / 1, np.nan, np.nan])
+    np.testing.assert_allclose(log2fc_error_variance(a, None), [3, 3, np.nan, 0])
+    assert log2fc_error_variance(None, None) is None
+    assert log2fc_error_variance(a[:, :1], b[:, :1]) is None
+
+
+def test_the_prior_is_learnt_from_the_training_genes_alone() -> None:
+    a, b, _ = simulated(900, 0.3)
+    training = np.arange(900) < 600
+    before = log2fc_se(a, b, training)
+    a[~training] = np.exp2(np.log2(a[~training] + 1) * [0.5, 1.0, 1.5]) - 1
+    after = log2fc_se(a, b, training)
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(before[training], after[training])
+    assert (after[~training] > before[~training]).all()
+    everything = log2fc_se(a, b)
+    assert everything is not None
+    assert (everything[training] != after[training]).any()
 
 
 @settings(deadline=None)
@@ -121,7 +177,7 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = make_store(tmp_path / "s.h5", n_genes=120)
-    assert load_pair(store, ("A1", "B2")).se is None
+    assert Pair.of(store, ("A1", "B2")).load().se is None
     table = replicate_table(tmp_path / "counts.tsv", store, 0.5)
     said = ["--store", str(store.path)]
     assert called(["prepare", *said, "--expression", str(table), "--replace", "--threads", "1", "-q"]) == 0
@@ -134,10 +190,13 @@ def test_replicates_are_stored_and_reach_training_and_its_summary(
     before = store.path.read_bytes()
     assert called(["prepare", *said, "--expression", str(table), "--threads", "1", "-q"]) == 0
     assert store.path.read_bytes() == before
-    data = load_pair(store, ("A1", "B2"))
+    data = Pair.of(store, ("A1", "B2")).load()
     assert data.se is not None
     np.testing.assert_allclose(np.median(data.se), 0.5 * np.sqrt(5 / 6), rtol=0.25)
-    np.testing.assert_array_equal(load_pair(store, ("B2", "A1")).se, data.se)
+    np.testing.assert_array_equal(Pair.of(store, ("B2", "A1")).load().se, data.se)
+    first, second = (store.replicates(cell, "counts") for cell in ("A1", "B2"))
+    np.testing.assert_array_equal(data.se, log2fc_se(first, second, store.split("chromosome") == 0))
+    np.testing.assert_array_equal(data.error_variance, log2fc_error_variance(first, second))
 
     train = ["train", *said, "--variant", "raw:d", "--epochs", "1", "--threads", "1", "--device", "cpu"]
     assert called([*train, "--out", str(tmp_path / "plain")]) == 0
@@ -162,7 +221,7 @@ def test_expression_that_replaces_another_takes_its_replicates_away(tmp_path: Pa
         assert called([*said, "--threads", "1", "-q"]) == 0
     store = Store(store.path)
     assert store.replicates("A1", "counts") is None
-    assert load_pair(store, ("A1", "B2")).se is None
+    assert Pair.of(store, ("A1", "B2")).load().se is None
 
 
 def test_other_replicates_of_the_same_mean_need_replace(

@@ -12,7 +12,7 @@ import pytest
 from conftest import called, make_genes, make_store
 from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.expression.differential import read_labels
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -116,7 +116,7 @@ def test_real_deseq2_results_are_read(shared_data: Path) -> None:
 def labelled(tmp_path: Path) -> tuple[Store, np.ndarray, Path]:
     """A store whose pair has DESeq2's changes, which are 100 more than anything expression gives."""
     store = make_store(tmp_path / "s.h5", n_genes=120)
-    change = load_pair(store, ("A1", "B2")).log2fc + 100
+    change = Pair.of(store, ("A1", "B2")).load().log2fc + 100
     table = tmp_path / "deseq2.csv"
     rows = [
         f"{gene},10,{value:.6f},0.5,1,0.1,0.1" for gene, value in zip(store.genes.id, change, strict=True)
@@ -142,10 +142,10 @@ def test_labels_replace_the_derived_change_of_their_pair_only(
     )
     store = Store(store.path)
     assert store.fingerprint(("A1", "B2")) != before
-    data = load_pair(store, ("A1", "B2"))
+    data = Pair.of(store, ("A1", "B2")).load()
     np.testing.assert_allclose(data.log2fc, change, atol=1e-5)
     np.testing.assert_array_equal(data.se, np.full(120, 0.5))
-    np.testing.assert_allclose(load_pair(store, ("B2", "A1")).log2fc, -change, atol=1e-5)
+    np.testing.assert_allclose(Pair.of(store, ("B2", "A1")).load().log2fc, -change, atol=1e-5)
     assert called(["info", str(store.path), "--verify"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["A1,B2", "120", "120", "DESeq2", "results", str(table)] in lines
@@ -179,8 +179,8 @@ def test_other_labels_of_a_pair_need_replace_and_unknown_cells_are_refused(
     ):
         assert prepare(store, "--labels", spec, "-q") != 0
         assert said in capsys.readouterr().err
-    assert prepare(store, "--labels", f"B2,A1={table}", "-q", "--replace") == 0
-    data = load_pair(Store(store.path), ("A1", "B2"))
+    assert prepare(store, "--labels", f"B2,A1={table}", "-q", "--replace", "--force") == 0
+    data = Pair.of(Store(store.path), ("A1", "B2")).load()
     np.testing.assert_allclose(data.log2fc, -change, atol=1e-5)
     np.testing.assert_array_equal(data.se, np.full(120, 0.25))
 
@@ -221,7 +221,7 @@ def test_labels_and_replicates_that_are_no_numbers_are_refused(
         file["labels/A1,B2/se"] = np.array([b"large"] * 120)
         file["labels/A1,B2/se"].attrs["values_sha256"] = written
     capsys.readouterr()
-    assert called(["baseline", *out, "--force"]) == 1
+    assert called(["baseline", *out, "--force", "-q"]) == 1
     for line in capsys.readouterr().err.splitlines():
         assert "not a readable diffchrom store" in line
 

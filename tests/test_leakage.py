@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import called, make_genes, make_store
+from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs.leakage import find_leakage, store_leakage
 from diffchrom.prepare.deepdiff_format import unlocated_genes
 from diffchrom.store.store import Store
@@ -39,7 +41,8 @@ def test_overlaps_are_those_of_windows_compared_one_by_one(
         strand=np.array(strand, dtype=object),
         tss=position,
     )
-    windows = [set(range(first, first + 2 * flank)) for first in genes.window_starts(flank).tolist()]
+    window = Window(flank, flank)
+    windows = [set(range(first, first + 2 * flank)) for first in Windows.around(genes, window).start.tolist()]
     pairs = [
         (i, j)
         for i in range(len(drawn))
@@ -49,7 +52,7 @@ def test_overlaps_are_those_of_windows_compared_one_by_one(
         and chrom[i] == chrom[j]
         and windows[i] & windows[j]
     ]
-    found = find_leakage(genes, np.array(parts, dtype=np.int8), flank, "mine")
+    found = find_leakage(genes, np.array(parts, dtype=np.int8), window, "mine")
     assert found.overlapping_pairs == len(pairs)
     assert found.overlapping == len({i for i, _ in pairs})
     assert found.n_test == parts.count(TEST)
@@ -59,16 +62,16 @@ def test_symbols_count_and_ids_that_stand_for_symbols_do_not() -> None:
     genes = make_genes(6)
     genes.name[:] = ["A", "B", "NA", "a", "C", "NA"]
     parts = np.array([TRAIN, TRAIN, TRAIN, TEST, TEST, TEST], dtype=np.int8)
-    found = find_leakage(genes, parts, 100, "mine")
+    found = find_leakage(genes, parts, Window(100), "mine")
     assert found.same_symbol == 1
     assert found.examples == ((str(genes.id[3]), str(genes.id[0]), "symbol"),)
     genes.name[:] = genes.id
-    assert find_leakage(genes, parts, 100, "mine").same_symbol == 0
+    assert find_leakage(genes, parts, Window(100), "mine").same_symbol == 0
 
 
 def test_without_coordinates_overlaps_are_unknown_not_none() -> None:
     genes = unlocated_genes([f"G{i}" for i in range(9)], [f"S{i}" for i in range(9)])
-    found = find_leakage(genes, np.tile([0, 1, 2], 3).astype(np.int8), 100, "mine")
+    found = find_leakage(genes, np.tile([0, 1, 2], 3).astype(np.int8), Window(100), "mine")
     assert found.overlapping is None
     assert found.warning() == ""
 

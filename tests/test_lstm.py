@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -42,8 +41,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(params=["avx512", "avx2", "baseline"])
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every instruction set that the kernel holds and this processor runs."""
-    kernel = _kernel.library()
-    if kernel is None or request.param not in kernel.instruction_sets:
+    if _kernel.KERNEL.missing:
+        pytest.skip(_kernel.KERNEL.missing)
+    kernel = _kernel.KERNEL.require()
+    if request.param not in kernel.instruction_sets:
         pytest.skip(f"no kernel for {request.param} runs here")
     kernel.use_instruction_set(request.param)
     yield request.param
@@ -407,15 +408,6 @@ with use_backend("fused"):
     served, refused = done.stdout.splitlines()
     assert served.startswith("torch | the fused LSTM kernel was not built")
     assert refused.endswith("use the torch back end")
-
-
-@needs_kernel
-def test_a_library_built_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = importlib.util.find_spec("diffchrom.deepdiff._kernel._lstm").origin
-    _kernel.Library(path)
-    monkeypatch.setattr(_kernel, "INTERFACE", _kernel.INTERFACE + 1)
-    with pytest.raises(OSError, match="install diffchrom again"):
-        _kernel.Library(path)
 
 
 @pytest.mark.parametrize("scale", [30.0, 100.0, 300.0])

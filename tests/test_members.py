@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from conftest import make_store, wait_for
+from conftest import Case, make_store, running, train, training, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
 from diffchrom.deepdiff.checkpoint import TrainingState
@@ -28,7 +28,6 @@ from diffchrom.deepdiff.fitting import fit_member
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import CELL_A, CELL_B
-from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.errors import DiffchromError, RunError
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import Run
@@ -81,9 +80,9 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Run]:
     return store, train(job(store, **LONG), folder / "whole")
 
 
-def job(store: Store, **settings: object) -> TrainingJob:
+def job(store: Store, **settings: object) -> Case:
     changed = hyperparameters("default", **{**SETTINGS.to_dict(), **settings})
-    return TrainingJob(store.path, settings=changed, device="cpu")
+    return training(store.path, settings=changed, device="cpu")
 
 
 def assert_same_run(first: Run, second: Run) -> None:
@@ -99,7 +98,7 @@ def child_processes(parent: int) -> list[int]:
         ["ps", "-ww", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True
     )
     lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
-    return [int(pid) for pid, command in lines if "diffchrom.processes.workers" in command]
+    return [int(pid) for pid, command in lines if "diffchrom.processes.pool" in command]
 
 
 @needs_kernel
@@ -109,8 +108,8 @@ def test_side_by_side_or_in_turn_the_bytes_are_the_same(
 ) -> None:
     """Three members on two cores: two at a time, then the last with both cores."""
     started = []
-    give = members.WorkItem
-    monkeypatch.setattr(members, "WorkItem", lambda *item: started.append(item[2]["threads"]) or give(*item))
+    give = members.Call
+    monkeypatch.setattr(members, "Call", lambda *call: started.append(call[2]["threads"]) or give(*call))
     beside = train(job(toy_store), tmp_path / "beside", reporter=(counter := Counter()))
     assert started == [1, 1, 2]
     assert 0 < counter.steps == counter.total
@@ -267,13 +266,12 @@ def test_a_run_that_ends_leaves_no_process_and_can_go_on(
 ) -> None:
     store, whole = long_run
     folder = tmp_path / "run"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-    process = subprocess.Popen([sys.executable, "-c", TRAIN, str(store.path), str(folder)], env=environment)
-    wait_for((folder / "resume.safetensors").exists)
-    workers = child_processes(process.pid)
-    assert len(workers) == 2
-    process.send_signal(how)
-    assert process.wait() != 0
+    with running([sys.executable, "-c", TRAIN, store.path, folder]) as process:
+        wait_for((folder / "resume.safetensors").exists)
+        workers = child_processes(process.pid)
+        assert len(workers) == 2
+        process.send_signal(how)
+        assert process.wait(60) != 0
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     if how == signal.SIGINT:
         assert not list(folder.glob(".*"))

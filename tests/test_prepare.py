@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyBigWig
 import pytest
 
+import worker_tasks
 from diffchrom.errors import DiffchromError, InputError, StoreError, UsageError
+from diffchrom.genome.windows import Windows
+from diffchrom.inspection.summary import summarise_store
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.genes import assayed, is_dense
 from diffchrom.prepare.request import PrepareRequest
+from diffchrom.prepare.track_reading import read_track
 from diffchrom.store.store import Store
 
 SIZES = {"chr1": 40_000, "chr2": 30_000}
@@ -76,7 +83,9 @@ def window_values(path: Path, chrom: str, first: int, n_bins: int, bin_size: int
 
 
 def leftovers(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
+    """What is hidden in a folder beside lock files, which stay."""
+    names = {path.name for path in folder.iterdir() if path.name.startswith(".")}
+    return {name for name in names if not name.endswith(".lock")}
 
 
 def test_signal_stands_by_hand_computed_windows_and_strands(inputs: PrepareRequest) -> None:
@@ -264,7 +273,9 @@ def test_wrong_input_gets_one_line_and_makes_no_store(
     assert not inputs.store.exists()
 
 
-def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest, threads: int) -> None:
+    inputs = replace(inputs, threads=threads)
     good = inputs.bigwigs[2].read_bytes()
     with pytest.raises(InputError, match="damaged"):
         prepare(broken_block(inputs))
@@ -272,6 +283,64 @@ def test_what_was_read_before_a_failure_is_not_read_again(inputs: PrepareRequest
     result = prepare(inputs)
     assert any("3 tracks were read by an earlier prepare" in note for note in result.notes)
     assert leftovers(inputs.store.parent) == set()
+
+
+def test_a_track_that_crashes_its_process_costs_one_error_that_names_it(
+    inputs: PrepareRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.prepare.tracks.read_track", worker_tasks.crash_on_h3k27me3_of_e2)
+    with pytest.raises(
+        InputError, match=r"E2-H3K27me3\.bw: reading it crashed its worker process \(SIGSEGV\)"
+    ):
+        prepare(replace(inputs, threads=2))
+    monkeypatch.undo()
+    result = prepare(inputs)
+    assert any("3 tracks were read by an earlier prepare" in note for note in result.notes)
+
+
+def test_one_thread_reads_tracks_in_this_process_to_the_same_store(
+    inputs: PrepareRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(replace(inputs, threads=2)).store.path.read_bytes()
+    read = []
+
+    def read_here(part: Path, *arguments: Any, **more: Any) -> None:
+        read.append(part)
+        read_track(part, *arguments, **more)
+
+    monkeypatch.setattr("diffchrom.prepare.tracks.read_track", read_here)
+    inputs.store.unlink()
+    assert prepare(inputs).store.path.read_bytes() == whole
+    assert len(read) == 4
+
+
+DEBUGGED = """
+import sys
+from diffchrom.cli import main
+from diffchrom.prepare import track_reading
+
+def stopping(source, check=track_reading.check_same_file):
+    breakpoint()
+    check(source)
+
+track_reading.check_same_file = stopping
+main(sys.argv[1:])
+"""
+
+
+def test_a_breakpoint_in_the_reading_of_a_track_works(inputs: PrepareRequest) -> None:
+    words = ["prepare", "--gtf", str(inputs.gtf), "--bigwigs", str(inputs.bigwigs[0]), "--flank", "1000"]
+    words += ["--store", str(inputs.store), "--threads", "1", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED, *words],
+        input="p source.path[-13:]\ncontinue\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "(Pdb) 'E1-H3K4me3.bw'" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert Store(inputs.store).cells() == ("E1",)
 
 
 def test_an_existing_store_is_unchanged_by_a_failure(inputs: PrepareRequest) -> None:
@@ -293,6 +362,42 @@ def test_another_annotation_is_refused(inputs: PrepareRequest, tmp_path: Path) -
     prepare(inputs)
     with pytest.raises(UsageError, match="was made with another file"):
         prepare(replace(inputs, gtf=write_gtf(tmp_path / "other.gtf", GENES[:2])))
+
+
+@pytest.mark.parametrize("asked", [{"flank": 0}, {"bin_size": 0}, {"orient": ""}, {"bin_size": 300}])
+def test_an_impossible_window_is_refused_and_no_default_put_in_its_place(
+    inputs: PrepareRequest, asked: dict[str, object]
+) -> None:
+    (name,) = asked
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+        prepare(replace(inputs, **asked))
+    assert not inputs.store.exists()
+
+
+def test_only_listed_genes_are_prepared_and_those_that_are_absent_are_told(
+    inputs: PrepareRequest, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("gene_id\nENSG00000000003.9\nN1 # a symbol\nNOBODY\n")
+    result = prepare(replace(inputs, genes=listed))
+    assert result.store.genes.id.tolist() == ["ENSG00000000001", "ENSG00000000003"]
+    assert f"{listed}: 1 genes are not in genes.gtf: NOBODY" in result.notes
+    assert "genes.gtf: 2 genes left out: not in list.txt" in result.notes
+    listed.write_text("NOBODY\n")
+    with pytest.raises(InputError, match=r"none of its 1 genes \(NOBODY\) is in genes.gtf"):
+        prepare(replace(inputs, store=tmp_path / "t.h5", genes=listed))
+
+
+@pytest.mark.parametrize("damaged", ["[", "7", "[" * 100_000, ""])
+def test_damaged_notes_are_told_and_cost_nothing_else(inputs: PrepareRequest, damaged: str) -> None:
+    store = prepare(replace(inputs, bigwigs=inputs.bigwigs[:2])).store
+    with store.edit() as editor:
+        editor.set_attrs({"notes": damaged})
+    assert "its notes are damaged" in " ".join(summarise_store(Store(store.path)).notes)
+    result = prepare(replace(inputs, gtf=None))
+    assert result.store.cells() == ("E1", "E2")
+    assert sum("its notes are damaged" in note for note in result.notes) == 1
+    assert result.store.notes == result.notes
 
 
 def test_genes_outside_the_assayed_regions_are_left_out_and_counted(inputs: PrepareRequest) -> None:
@@ -418,7 +523,7 @@ def test_the_pilot_tracks_give_the_genes_inside_the_regions(shared_data: Path, t
     assert 350 <= store.n_genes <= 370
     assert store.signal_attrs("E003", "H3K4me1")["unit"] == "pvalue"
     genes = store.genes
-    starts = genes.window_starts(10_000)
+    starts = Windows.around(genes, store.window).start
     signal = store.signal("E116", ["H3K4me3"])[:, 0]
     path = shared_data / "roadmap_pilot/E116-H3K4me3.pilot.pval.bigwig"
     for row in range(0, store.n_genes, 10):

@@ -93,8 +93,9 @@ def test_the_command_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_left_out_options_ask_for_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = asked(monkeypatch, "--bigwigs", "a.bw", "--store", "s.h5", "--threads", "1")
-    assert request == PrepareRequest(store=Path("s.h5"), bigwigs=(Path("a.bw"),), threads=1)
+    # No number of threads is asked for, also where there is one core: 1 is for a debugger.
+    request = asked(monkeypatch, "--bigwigs", "a.bw", "--store", "s.h5")
+    assert request == PrepareRequest(store=Path("s.h5"), bigwigs=(Path("a.bw"),))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import struct
@@ -16,16 +17,18 @@ from typing import Any
 
 import pytest
 
+import worker_tasks
 from conftest import SchedulerKiller, called, dask_cluster, free_port, wait_for
 from diffchrom.errors import DiffchromError
 from diffchrom.files.whole import staged
 from diffchrom.prepare.building import prepare
 from diffchrom.prepare.request import PrepareRequest
-from diffchrom.processes.executors import ClusterLostError, ExecutorPool, Place, dask_place
-from diffchrom.processes.workers import Outcome, WorkItem
+from diffchrom.processes.cluster import ClusterLostError, DaskPool, dask_pool
+from diffchrom.processes.pool import Call, Reply
 from diffchrom.store.store import Store
-from test_prepare import GENES, write_bigwig, write_gtf
+from test_prepare import GENES, leftovers, write_bigwig, write_gtf
 
+pytestmark = pytest.mark.usefixtures("_nothing_stays_beside")
 TRACKS = [f"{cell}-{mark}.bw" for cell in ("A1", "B2") for mark in ("H3K4me1", "H3K4me3")]
 PREPARE = ["prepare", "--gtf", "genes.gtf", "--flank", "1000", "--blacklist", "blacklist.bed", "-q"]
 
@@ -42,10 +45,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-
-
 def test_a_cluster_makes_and_extends_a_store_to_the_same_bytes(
     here: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -58,7 +57,7 @@ def test_a_cluster_makes_and_extends_a_store_to_the_same_bytes(
             made.append((here / "s.h5").rename(here / f"{len(made)}.h5"))
     assert made[0].read_bytes() == made[1].read_bytes()
     assert Store(made[1]).cells() == ("A1", "B2")
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_a_dead_address_is_told_soon_and_leaves_nothing(
@@ -71,7 +70,7 @@ def test_a_dead_address_is_told_soon_and_leaves_nothing(
     assert time.monotonic() - began < 10
     assert f"--dask {address}: no Dask scheduler answers" in capsys.readouterr().err
     assert not (here / "s.h5").exists()
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_a_cluster_is_asked_only_when_there_is_a_track_to_read(
@@ -88,42 +87,43 @@ def test_a_cluster_is_asked_only_when_there_is_a_track_to_read(
 
 
 def test_what_breaks_on_a_cluster_costs_its_own_track_only(tmp_path: Path) -> None:
-    def item(label: str, name: str, **arguments: Any) -> WorkItem:
-        return WorkItem(label, f"worker_tasks:{name}", arguments)
-
-    with dask_cluster(tmp_path) as cluster, dask_place(cluster.address, timeout=60) as place:
-        wait_for(lambda: place.capacity() == 2)
-        pool = ExecutorPool(place)
-        items = [item("bad.bw", "crash"), item("slow.bw", "hang"), item("good.bw", "double", number=4)]
-        outcomes = {outcome.index: outcome for outcome in pool.run(items, time_limit=10.0)}
-        assert str(outcomes[0].error).startswith("bad.bw: reading it crashed its worker process (SIGSEGV)")
-        assert "slow.bw: not read within 10 s" in str(outcomes[1].error)
-        assert outcomes[2].value == 8
+    calls = [
+        Call("bad.bw", worker_tasks.crash),
+        Call("slow.bw", worker_tasks.hang),
+        Call("good.bw", worker_tasks.double, {"number": 4}),
+    ]
+    with dask_cluster(tmp_path) as cluster, dask_pool(cluster.address, timeout=60) as pool:
+        wait_for(lambda: sum(pool._sizes()) == 2)
+        replies = {reply.index: reply for reply in pool.run(calls, time_limit=10.0)}
+        assert str(replies[0].error).startswith("bad.bw: reading it crashed its worker process (SIGSEGV)")
+        assert "slow.bw: not read within 10 s" in str(replies[1].error)
+        assert replies[2].value == 8
+        assert pool.capacity == 2
         assert [worker.poll() for worker in cluster.workers] == [None, None]
         # A worker that is killed with its machine costs no track: another one reads it.
-        once = item("a.bw", "kill_the_dask_worker_once", marker=str(tmp_path / "killed"))
-        (outcome,) = pool.run([once])
-        assert outcome.value == "read"
-        wait_for(lambda: place.capacity() == 1)
+        marker = {"marker": str(tmp_path / "killed")}
+        (reply,) = pool.run([Call("a.bw", worker_tasks.kill_the_dask_worker_once, marker)])
+        assert reply.value == "read"
+        wait_for(lambda: sum(pool._sizes()) == 1)
         with (
             pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
-            dask_place(cluster.address, timeout=3) as other,
+            dask_pool(cluster.address, timeout=3) as other,
         ):
             cluster.scheduler.kill()
-            wait_for(lambda: other.capacity() < 0)
+            wait_for(lambda: sum(other._sizes()) < 0)
 
 
-def test_a_scheduler_lost_with_all_items_in_flight_is_no_fault_of_the_tracks(tmp_path: Path) -> None:
-    outcomes = []
-    items = [WorkItem(name, "worker_tasks:double", {"number": 1}) for name in ("a.bw", "b.bw")]
+def test_a_scheduler_lost_with_all_calls_in_flight_is_no_fault_of_the_tracks(tmp_path: Path) -> None:
+    replies = []
+    calls = [Call(name, worker_tasks.double, {"number": 1}) for name in ("a.bw", "b.bw")]
     with (
         dask_cluster(tmp_path, n_workers=0) as cluster,
         pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
-        dask_place(cluster.address, timeout=60) as place,
+        dask_pool(cluster.address, timeout=60) as pool,
     ):
-        killing = SchedulerKiller(place.executor, cluster, after=2)
-        outcomes.extend(ExecutorPool(replace(place, executor=killing)).run(items))
-    assert outcomes == []
+        pool._executor = SchedulerKiller(pool._executor, cluster, after=2)
+        replies.extend(pool.run(calls))
+    assert replies == []
 
 
 class Elsewhere(Executor):
@@ -181,11 +181,10 @@ def test_a_worker_that_sees_other_files_says_so(
     import platform
 
     @contextmanager
-    def elsewhere(*_: object) -> Iterator[ExecutorPool]:
-        yield ExecutorPool(Place(Elsewhere(before, after), lambda: [1]))
+    def elsewhere(*_: object, **__: object) -> Iterator[DaskPool]:
+        yield DaskPool(Elsewhere(before, after), lambda: [1])
 
-    monkeypatch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-    monkeypatch.setattr("diffchrom.processes.apart.KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("diffchrom.prepare.building.dask_pool", elsewhere)
     size = Path(TRACKS[0]).stat().st_size
     request = PrepareRequest(
         store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, dask="tcp://x"
@@ -222,22 +221,21 @@ def test_a_part_that_a_worker_is_writing_outlives_an_interrupt_and_serves_the_ne
     executor = InterruptedMeanwhile()
 
     @contextmanager
-    def elsewhere(*_: object) -> Iterator[ExecutorPool]:
-        yield ExecutorPool(Place(executor, lambda: [1]))
+    def elsewhere(*_: object, **__: object) -> Iterator[DaskPool]:
+        yield DaskPool(executor, lambda: [1])
 
     request = PrepareRequest(
         store=Path("s.h5"), gtf=Path("genes.gtf"), bigwigs=(Path(TRACKS[0]),), flank=1000, threads=1
     )
     with monkeypatch.context() as patch:
-        patch.setattr("diffchrom.prepare.building.item_pool", elsewhere)
-        patch.setattr("diffchrom.processes.apart.KEPT_SECONDS", 0.0)
+        patch.setattr("diffchrom.prepare.building.dask_pool", elsewhere)
         with pytest.raises(KeyboardInterrupt):
             prepare(replace(request, dask="tcp://x"))
     interrupted.set()
     executor.worker.join()
     assert any("read by an earlier prepare" in note for note in prepare(request).notes)
     assert Store("s.h5").cells() == ("A1",)
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
 def test_only_old_remains_of_parts_are_taken_for_abandoned(here: Path) -> None:
@@ -256,10 +254,10 @@ def test_only_old_remains_of_parts_are_taken_for_abandoned(here: Path) -> None:
     assert list(parts.iterdir()) == [new]
     os.utime(new, (0, 0))
     assert called(command) != 0
-    assert hidden(here) == []
+    assert leftovers(here) == set()
 
 
-def test_items_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:
+def test_calls_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:
     in_flight: list[Future[Any]] = []
     seen = []
 
@@ -270,25 +268,25 @@ def test_items_are_handed_out_by_the_threads_that_the_cluster_has_now() -> None:
 
     def sizes() -> list[int]:
         seen.append(len(in_flight))
-        if len(seen) < 3:
-            return [[1], [1, 3]][len(seen) - 1]  # a worker of three threads joins
+        if len(seen) < 4:
+            return [[], [1], [1, 3]][len(seen) - 1]  # a worker joins, and one of three threads
         for future in in_flight:
             if not future.done():
-                future.set_result(Outcome(0))
+                future.set_result(Reply(0))
         return []
 
-    items = [WorkItem("x.bw", "operator:neg", {})] * 9
-    assert len(list(ExecutorPool(Place(Waiting(), sizes)).run(items))) == 9
-    assert seen[:3] == [0, 2, 8]
+    calls = [Call("x.bw", operator.neg)] * 9
+    assert len(list(DaskPool(Waiting(), sizes).run(calls))) == 9
+    assert seen[:4] == [0, 0, 2, 8]
 
 
-def test_what_the_executor_itself_raises_names_the_track(here: Path) -> None:
+def test_what_the_executor_itself_raises_names_the_track() -> None:
     class Gone(Executor):
         def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
             future: Future[Any] = Future()
             future.set_exception(ConnectionError("the scheduler\nis gone"))
             return future
 
-    (outcome,) = ExecutorPool(Place(Gone(), list)).run([WorkItem("x.bw", "operator:neg", {})])
-    told = "x.bw: could not be read on the cluster (ConnectionError: the scheduler is gone)"
-    assert str(outcome.error).startswith(told)
+    (reply,) = DaskPool(Gone(), list).run([Call("x.bw", operator.neg)])
+    told = "x.bw: reading it failed on the cluster (ConnectionError: the scheduler is gone); see the"
+    assert str(reply.error).startswith(told)

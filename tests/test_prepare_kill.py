@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +17,11 @@ import h5py
 import numpy as np
 import pytest
 
-from diffchrom.files.lock import lock_path
+from conftest import running, wait_for
+from diffchrom.errors import OutputError, StoreError
+from diffchrom.files.lock import lock_path, locked
 from diffchrom.store.store import Store
-from test_prepare import GENES, write_bigwig, write_gtf
+from test_prepare import GENES, leftovers, write_bigwig, write_gtf
 
 CELLS = ("A", "B")
 MARKS = ("H3K4me1", "H3K4me3")
@@ -64,10 +69,6 @@ def run(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-
-
 KILLS = int(os.environ.get("DIFFCHROM_KILLS", "4"))
 
 
@@ -84,12 +85,9 @@ def test_killed_at_random_moments_a_prepare_goes_on_to_the_same_store(
     moments = random.Random(0)
     for kill in range(KILLS):
         asked = tracks[:3] if kill < KILLS // 2 else tracks
-        process = subprocess.Popen(
-            command(tmp_path, store, asked), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(0, patience))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        words = command(tmp_path, store, asked)
+        with running(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            time.sleep(moments.uniform(0, patience))
         if store.exists():
             opened = Store(store)
             for cell in opened.cells():
@@ -97,59 +95,101 @@ def test_killed_at_random_moments_a_prepare_goes_on_to_the_same_store(
     run(command(tmp_path, store, tracks[:3]))
     run(command(tmp_path, store, tracks))
     assert_equal_stores(store, whole)
-    assert hidden(tmp_path) == []
+    assert leftovers(tmp_path) == set()
 
 
 def test_what_a_killed_writer_was_staging_is_removed(tmp_path: Path, tracks: list[Path]) -> None:
     (tmp_path / ".s.h5.abc123.tmp").write_bytes(b"half")
     (tmp_path / ".other.h5.abc123.tmp").write_bytes(b"not mine")
     run(command(tmp_path, tmp_path / "s.h5", tracks))
-    assert hidden(tmp_path) == [".other.h5.abc123.tmp"]
+    assert leftovers(tmp_path) == {".other.h5.abc123.tmp"}
 
 
 def test_ctrl_c_ends_at_once_and_leaves_no_store_and_no_lock(tmp_path: Path, tracks: list[Path]) -> None:
     store = tmp_path / "s.h5"
-    process = subprocess.Popen(
-        command(tmp_path, store, tracks), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 60
-    while not lock_path(store).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    with running(command(tmp_path, store, tracks), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lock_path(store).exists, every=0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "diffchrom: interrupted"
     assert "Traceback" not in errors
     assert not store.exists()
-    assert lock_path(store).name not in hidden(tmp_path)
+    assert not {name for name in leftovers(tmp_path) if name.endswith(".tmp")}
+    with locked(store):
+        pass
 
 
-def test_two_writers_of_one_store_are_refused(tmp_path: Path, tracks: list[Path]) -> None:
+def test_two_writers_of_one_store_are_refused_at_once(tmp_path: Path, tracks: list[Path]) -> None:
     store = tmp_path / "s.h5"
-    lock = lock_path(store)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        import socket
-
-        lock.write_text(f'{{"pid": {sleeper.pid}, "host": "{socket.gethostname()}", "started": ""}}')
+    with locked(store):
+        began = time.monotonic()
+        with pytest.raises(StoreError) as refused, locked(store):
+            pass
+        assert time.monotonic() - began < 1
         done = subprocess.run(command(tmp_path, store, tracks), capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
-        assert f"process {sleeper.pid} on" in done.stderr
-        assert "is writing to it" in done.stderr
-    finally:
-        sleeper.kill()
-        sleeper.wait()
-    # The same lock is stale now that its process is gone.
-    run(command(tmp_path, store, tracks))
-    assert not lock.exists()
-
-
-def test_a_lock_of_another_machine_is_not_taken_for_stale(tmp_path: Path, tracks: list[Path]) -> None:
-    store = tmp_path / "s.h5"
-    lock_path(store).write_text('{"pid": 1, "host": "elsewhere", "started": "5"}')
-    done = subprocess.run(command(tmp_path, store, tracks), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"or remove {lock_path(store)}" in done.stderr
+    assert f"{store}: process {os.getpid()} on {socket.gethostname()} is writing to it" in done.stderr
+    assert "\n" not in str(refused.value)
+    assert f"{store}: process {os.getpid()} on" in str(refused.value)
+    run(command(tmp_path, store, tracks))
+
+
+HOLDING = """
+import sys, time
+from diffchrom.files.lock import locked
+with locked(sys.argv[1]):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
+    store = tmp_path / "missing" / "folder" / "s.h5"
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(store)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"\n"
+            with pytest.raises(StoreError, match=f"process {holder.pid} on"), locked(store):
+                pass
+        finally:
+            holder.kill()
+    with locked(store):
+        assert lock_path(store).read_text().split()[0] == str(os.getpid())
+    assert list(store.parent.iterdir()) == [lock_path(store)]
+
+
+def test_what_an_abandoned_lock_file_says_is_nothing_to_go_by(tmp_path: Path) -> None:
+    store = tmp_path / "s.h5"
+    for text in ("", "1\nelsewhere\n", '{"pid": 1}', "\x00" * 100):
+        lock_path(store).write_text(text)
+        with locked(store), pytest.raises(StoreError, match=f"process {os.getpid()} on"), locked(store):
+            pass
+
+
+def test_where_there_can_be_no_lock_file_it_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"s\.h5: cannot be written \("), locked(tmp_path / "file" / "s.h5"):
+        pass
+
+
+def test_a_file_system_without_locks_has_one_writer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_implemented(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", not_implemented)
+    store = tmp_path / "s.h5"
+    with (
+        pytest.warns(UserWarning, match="flock not supported"),
+        locked(store),
+        pytest.raises(StoreError, match=re.escape(f"remove {lock_path(store)} if it runs no more")),
+        locked(store),
+    ):
+        pass
+    with pytest.warns(UserWarning, match="flock not supported"), locked(store):
+        pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import predictions_of, train, training
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.fitting import learning_rate
-from diffchrom.deepdiff.inference import load_model, predict_run
+from diffchrom.deepdiff.opened import load_model
 from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
-from diffchrom.deepdiff.training import TrainingJob, train
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
@@ -29,7 +29,7 @@ QUICK = hyperparameters("default", hidden=4, epochs=2, ensemble=2)
 
 def model_of(n_marks: int = 2, hidden: int = 4) -> Antisymmetric:
     torch.manual_seed(0)
-    model = build_model("antisymmetric", n_marks, hyperparameters("default", hidden=hidden))
+    model = build_model(VARIANTS["antisymmetric"], n_marks, hyperparameters("default", hidden=hidden))
     assert isinstance(model, Antisymmetric)
     return model.eval()
 
@@ -116,13 +116,15 @@ def test_a_constant_mark_stays_zero() -> None:
 
 
 def test_an_ensemble_is_the_mean_of_its_members() -> None:
-    members = [build_model("aux+siamese", 2, hyperparameters("default", hidden=4)).eval() for _ in range(3)]
+    members = [
+        build_model(VARIANTS["aux+siamese"], 2, hyperparameters("default", hidden=4)).eval() for _ in range(3)
+    ]
     a, b = torch.rand(2, 4, 2, 10).unbind()
     together = Ensemble(members)(a, b)
     outputs = [member(a, b) for member in members]
     stacked = torch.stack([output.log2fc for output in outputs])
     torch.testing.assert_close(together.log2fc, stacked.mean(0))
-    torch.testing.assert_close(together.log2fc_sd, stacked.std(0))
+    torch.testing.assert_close(together.log2fc_spread, stacked.std(0))
     for block in ("A", "B"):
         torch.testing.assert_close(
             together.alpha[block], torch.stack([output.alpha[block] for output in outputs]).mean(0)
@@ -130,22 +132,31 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
 
 
 def test_a_run_of_several_models_predicts_what_it_recorded(toy_store: Store, tmp_path: Path) -> None:
-    run = train(TrainingJob(toy_store.path, settings=QUICK, device="cpu"), tmp_path / "run")
+    run = train(training(toy_store.path, settings=QUICK, device="cpu"), tmp_path / "run")
     model = load_model(Run.open(run.path))
     assert isinstance(model, Ensemble)
     assert len(model.members) == 2
     table = pd.read_csv(run.path / "predictions.tsv", sep="\t")
-    assert list(table.columns[-3:]) == ["log2fc_sd", "lo90", "hi90"]
-    columns = predict_run(run, toy_store)[1]
-    for name in ("log2fc_pred", "log2fc_sd", "lo90", "hi90"):
+    assert list(table.columns[-3:]) == ["log2fc_spread", "lo90", "hi90"]
+    columns = predictions_of(run, toy_store)[1]
+    for name in ("log2fc_pred", "log2fc_spread", "lo90", "hi90"):
         np.testing.assert_allclose(table[name], columns[name], rtol=1e-5, atol=1e-5)
-    assert (table["log2fc_sd"] > 0).all()
-    swapped = predict_run(run, toy_store, pair="B2,A1")[1]["log2fc_pred"]
+    assert (table["log2fc_spread"] > 0).all()
+    tested = table[table["split"] == "test"]
+    strata = run.config.details["coverage"]
+    inside = tested["log2fc"].between(tested["lo90"], tested["hi90"])
+    assert strata["all"]["coverage"] == pytest.approx(inside.mean())
+    assert strata["expressed_in_both"]["n"] > 0
+    larger = tested[["expr_a_pred", "expr_b_pred"]].max(axis=1)
+    lowest = larger <= larger.quantile(0.2)
+    assert strata["expression_1"]["n"] == lowest.sum()
+    assert strata["expression_1"]["coverage"] == pytest.approx(inside[lowest].mean())
+    swapped = predictions_of(run, toy_store, pair="B2,A1")[1]["log2fc_pred"]
     np.testing.assert_allclose(swapped, -columns["log2fc_pred"], atol=1e-5)
     history = pd.read_csv(run.path / "history.tsv", sep="\t")
     assert history["member"].tolist() == [1, 1, 2, 2]
-    one = train(TrainingJob(toy_store.path, settings=replace(QUICK, ensemble=1)), tmp_path / "one")
-    assert pd.read_csv(one.path / "predictions.tsv", sep="\t")["log2fc_sd"].isna().all()
+    one = train(training(toy_store.path, settings=replace(QUICK, ensemble=1)), tmp_path / "one")
+    assert pd.read_csv(one.path / "predictions.tsv", sep="\t")["log2fc_spread"].isna().all()
 
 
 def test_one_cycle_rises_and_falls_and_the_published_rate_is_constant() -> None:
@@ -177,9 +188,11 @@ def test_the_default_variant_is_one_row_of_the_table() -> None:
 def test_the_asymmetry_of_a_run_is_that_of_predicting_its_pair_both_ways(
     toy_store: Store, tmp_path: Path, variant: str
 ) -> None:
-    job = TrainingJob(toy_store.path, variant, settings=replace(QUICK, ensemble=1), device="cpu")
+    job = training(toy_store.path, variant, settings=replace(QUICK, ensemble=1), device="cpu")
     run = train(job, tmp_path / "run")
-    (data, forward), (_, backward) = (predict_run(run, toy_store, pair=pair) for pair in ("A1,B2", "B2,A1"))
+    (data, forward), (_, backward) = (
+        predictions_of(run, toy_store, pair=pair) for pair in ("A1,B2", "B2,A1")
+    )
     test = data.rows("test")
     sums = np.abs(forward["log2fc_pred"].astype(np.float64) + backward["log2fc_pred"])[test]
     if variant == "antisymmetric":

@@ -137,7 +137,7 @@ def test_drawn_numbers_are_those_of_the_runs(page: str, folder: Path) -> None:
     [drawn] = charts(page)["figure4"][0]["traces"]  # one pair
     r = dict(zip(drawn["y"], drawn["x"], strict=True))
     assert r["mean"] is None
-    for label in ("ridge", "raw:d (default)", "aux (default)"):
+    for label in ("ridge", "raw:d", "aux"):
         assert r[label] == pytest.approx(by_label[label], abs=1e-3)
     points = charts(page)["scatter"][0]["traces"][0]
     shown_first = shown_results(results)[0]
@@ -341,3 +341,39 @@ def test_the_methods_section_names_the_labels_that_were_predicted(tmp_path: Path
     assert "The target was the log2 fold change, B over A, that DESeq2 estimated for 1 pair" in given
     both = methods_text(load_results([tmp_path]))[0]
     assert "of expression (counts) or the log2 fold change, B over A, that DESeq2 estimated (A1, C3)" in both
+
+
+def test_groups_that_cannot_be_compared_are_not_ranked_together(tmp_path: Path) -> None:
+    for method, noise in (("raw", 1.0), ("aux", 2.0)):
+        make_run(tmp_path / method, method, noise)
+        make_run(tmp_path / f"{method}2", method, 3.0 - noise, split="published")
+    html = build_report([tmp_path])
+    text = Page(html).text
+    assert "2 groups that cannot be compared with one another" in text
+    assert "split chromosome: highest mean Pearson r on the test genes: raw," in text
+    assert "split published: highest mean Pearson r on the test genes: aux," in text
+    drawn = charts(html)
+    assert [view["name"] for view in drawn["figure4"]] == ["split chromosome", "split published"]
+    assert {"contrasts", "contrasts1"} <= set(drawn)
+    for view, best in zip(drawn["figure4"], ("raw", "aux"), strict=True):
+        assert view["traces"][0]["y"][0] == best
+
+
+def test_what_differs_between_runs_of_a_method_is_in_its_name(tmp_path: Path) -> None:
+    for number, marks in enumerate([("H3K4me3",), ("H3K4me3", "H3K27me3")]):
+        make_run(tmp_path / str(number), "raw", 1.0 + number, marks=marks)
+    html = build_report([tmp_path])
+    labels = ["raw (1 mark)", "raw (2 marks)"]
+    assert charts(html)["figure4"][0]["traces"][0]["y"] == labels
+    assert all(label in Page(html).text for label in labels)
+    assert "(2 marks)" in charts(html)["calibration"][0]["traces"][1]["name"]
+
+
+def test_the_methods_section_says_how_the_intervals_were_made(tmp_path: Path) -> None:
+    said = []
+    for name, step in (("a", 100), ("b", 1)):
+        make_run(tmp_path / name, "raw:d", 1.0, step=step)
+        said.append(" ".join(methods_text(load_results([tmp_path / name]))))
+    assert "bootstrap over blocks of 5 Mb (Künsch 1989)" in said[0]
+    assert "bootstrap over genes" in said[1]
+    assert "Methods were compared" not in said[0]  # there is one

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffchrom.errors import InputError
-from diffchrom.signal.bigwig_native import compiled
-from diffchrom.signal.bigwig_numpy import Intervals
-from diffchrom.signal.bins import BinnedSignal, bin_track, covered_bases, merge_regions, track_chroms
+from diffchrom.signal.bins import BinnedSignal, bin_track, merge_regions, track_chroms
+from diffchrom.signal.blocks import DECODER
 
 DIALECTS = [
     "bigwig_dialects/fixedStep.bw",
@@ -31,9 +30,9 @@ DIALECTS = [
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test with the compiled decoder, and without it."""
     if request.param == "numpy":
-        monkeypatch.setattr("diffchrom.signal.bins.compiled", lambda: False)
-    elif not compiled():
-        pytest.skip("the compiled decoder was not built")
+        monkeypatch.setattr(DECODER, "_loaded", "not built")
+    elif DECODER.missing:
+        pytest.skip(DECODER.missing)
     return str(request.param)
 
 
@@ -269,7 +268,8 @@ def test_merged_regions_cover_the_same_bases(regions: list[tuple[int, int, int]]
     assert all(a[0] != b[0] or a[2] < b[1] for a, b in itertools.pairwise(merged))
 
 
-def test_covered_bases_are_counted_once() -> None:
-    part = Intervals(0, np.array([0, 20]), np.array([10, 30]), np.ones(2, np.float32))
-    got = covered_bases(part, np.array([0, 5, 10, 25, 40]), np.array([30, 25, 20, 26, 50]))
-    np.testing.assert_array_equal(got, [20, 10, 0, 1, 0])
+def test_covered_bases_are_counted_once(tmp_path: Path, kernel: str) -> None:
+    path = write_track(tmp_path / "t.bw", {"chr1": 100}, {"chr1": [(0, 10, 1.0), (20, 30, 1.0)]})
+    for start, end, bases in [(0, 30, 20), (5, 25, 10), (10, 20, 0), (25, 26, 1), (40, 50, 0)]:
+        binned = one_window(path, "chr1", start, n_bins=1, bin_size=end - start)
+        assert binned.coverage[0] == np.float32(bases / (end - start))

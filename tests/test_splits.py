@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from diffchrom.annotation.reading import read_annotation
 from diffchrom.errors import UsageError
-from diffchrom.genome.genes import Genes
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs.splits import (
     SHARES,
     SPLITS,
@@ -151,7 +152,7 @@ def test_folds_partition_the_genes_and_share_no_window(
     again = make_folds(genes.take(np.array(shuffled)), k, seed, 2 * flank)
     np.testing.assert_array_equal(again.fold, folds.fold[shuffled])
     assert (folds.kind == "chromosome") == (len(set(genes.chrom)) >= k)
-    first = genes.window_starts(flank)
+    first = Windows.around(genes, Window(flank, flank)).start
     distance = np.abs(first[:, None] - first)
     overlap = (distance < 2 * flank) & (genes.chrom[:, None] == genes.chrom)
     if folds.kind == "chromosome":

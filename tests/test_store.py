@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from conftest import make_genes, make_store
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Window
+from diffchrom.processes.pool import Reply
 from diffchrom.store import soundness as store_soundness
 from diffchrom.store.store import Store, create
 
@@ -96,12 +96,14 @@ def _edit_for_ever(path: Path) -> None:
 def test_a_writer_killed_at_any_moment_leaves_a_whole_store(tmp_path: Path) -> None:
     path = make_store(tmp_path / "a.h5", n_genes=10).path
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_edit_for_ever, args=(path,))
+    process = context.Process(target=_edit_for_ever, args=(path,), daemon=True)
     process.start()
-    time.sleep(3)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    try:
+        time.sleep(3)
+        assert process.is_alive()
+    finally:
+        process.kill()
+        process.join()
     store = Store(path)
     for unit in store.expression_units("A1"):
         assert np.isfinite(store.expression("A1", unit)).all()
@@ -193,7 +195,9 @@ def test_metadata_without_checksums_is_walked_through_once(
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "other"
     walks = []
-    monkeypatch.setattr(store_soundness.WorkerPool, "run", lambda *_, **__: walks.append(1) or iter(()))
+    monkeypatch.setattr(
+        store_soundness.LocalPool, "run", lambda *_, **__: walks.append(1) or iter([Reply(0)])
+    )
     for _ in range(3):
         with pytest.raises(StoreError, match="not a diffchrom store"):
             Store(path)

@@ -10,21 +10,21 @@ from sklearn.metrics.pairwise import rbf_kernel as sklearn_rbf_kernel
 from sklearn.svm import SVR
 
 from baseline_data import examples, make_store
-from diffchrom.baselines import kernel_svr, svr
-from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
+from diffchrom.baselines import svr
+from diffchrom.baselines.kernel_svr import EPSILON, SOLVER, rbf_kernel, solve_path
 from diffchrom.baselines.method import Context
-from diffchrom.errors import StoreError
-from diffchrom.pairs.pair import load_pair
+from diffchrom.errors import RunError, StoreError
+from diffchrom.pairs.pair import Pair
 from diffchrom.progress import SilentReporter
 
 GRID = {"C": (0.1, 1.0, 10.0, 100.0), "standardise": (True,)}
 
-needs_compiler = pytest.mark.skipif(not kernel_svr.compiled(), reason="the SVR solver is not built here")
+needs_compiler = pytest.mark.skipif(bool(SOLVER.missing), reason=SOLVER.missing or "")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return load_pair(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B"))
+    return Pair.of(make_store(tmp_path_factory.mktemp("svr") / "store.h5"), ("A", "B")).load()
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_constant_kernel_and_a_repeated_gene_end_well():
 
 
 def test_out_of_fold_predictions_do_not_see_their_own_label(train):
-    signal = svr.flanking_bins(train)[:, :, 10]
+    signal = svr.flanking_bins(train, with_tes=False)[:, :, 10]
     kernel = rbf_kernel(signal, signal, 0.3)
     folds = svr.fold_numbers(len(train), 0)
     before = svr.cross_validate(kernel, train.log2fc, folds, (1.0,)).out_of_fold
@@ -122,9 +122,9 @@ def test_bins_flank_the_tss_and_the_transcripts_end(train):
         signal_a=np.zeros((n, m, 200), np.float32),
         signal_b=np.tile(np.arange(200, dtype=np.float32), (n, m, 1)),
     )
-    assert svr.flanking_bins(wide)[0, 0].tolist() == list(range(20, 180))
+    assert svr.flanking_bins(wide, with_tes=False)[0, 0].tolist() == list(range(20, 180))
     both = replace(wide, tes_a=wide.signal_a, tes_b=wide.signal_b + 1000)
-    assert svr.flanking_bins(both)[0, 0].tolist() == [*range(60, 140), *range(1060, 1140)]
+    assert svr.flanking_bins(both, with_tes=True)[0, 0].tolist() == [*range(60, 140), *range(1060, 1140)]
 
 
 def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
     monkeypatch.setattr(svr, "cross_validate", killed)
     with pytest.raises(KeyboardInterrupt):
         svr.fit_bins(train, grid, Context(folder=tmp_path))
-    kept = sorted(tmp_path.glob("bin-*.npz"))
+    kept = sorted(tmp_path.glob("bin-*.safetensors"))
     assert 1 <= len(kept) <= 7
     kept[0].write_bytes(kept[0].read_bytes()[:100])  # a damaged piece is fitted again
 
@@ -166,3 +166,14 @@ def test_bins_that_take_no_time_are_not_written(train, tmp_path):
 def test_fewer_genes_than_the_folds_need_is_refused(train):
     with pytest.raises(StoreError, match="5 folds needs at least 10 genes"):
         svr.fit_bins(train.take(slice(0, 9)), GRID, Context())
+
+
+def test_a_fit_predicts_from_the_windows_it_was_fitted_on_and_no_others(train):
+    ends = {"tes_a": train.signal_a[:, :, ::-1].copy(), "tes_b": train.signal_b[:, :, ::-1].copy()}
+    both = replace(train, **ends)
+    with_ends = svr.best_bin(both, both, {**GRID, "C": (1.0,)}, Context())
+    assert len(with_ends.predict(both).log2fc) == len(train)
+    with pytest.raises(RunError, match="diffchrom prepare --around tes"):
+        with_ends.predict(train)
+    without = svr.best_bin(train, train, {**GRID, "C": (1.0,)}, Context())
+    np.testing.assert_array_equal(without.predict(both).log2fc, without.predict(train).log2fc)

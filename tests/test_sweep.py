@@ -1,38 +1,33 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import worker_tasks
 from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.pairs.choices import read_split
-from diffchrom.processes.executors import (
-    ClusterLostError,
-    Cores,
-    LocalPool,
-    Place,
-    WorkerDiedError,
-    dask_place,
-    local_place,
-    share_cores,
-)
+from diffchrom.processes.cluster import ClusterLostError, dask_pool
+from diffchrom.processes.machine import share_cores
+from diffchrom.processes.pool import Call, LocalPool, Pool, Reply
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
-from diffchrom.sweeps.estimate import _step_seconds, estimate_jobs, relative_cost, sequences
-from diffchrom.sweeps.folder import read_jobs
+from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
+from diffchrom.sweeps.folder import Outcome, read_jobs
 from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
-from diffchrom.sweeps.running import Progress, run_job, run_sweep
+from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 
 QUICK = {"hidden": 4, "epochs": 1}
@@ -49,10 +44,9 @@ def plan(store: Store, tmp_path: Path) -> Plan:
 
 
 @pytest.fixture
-def here() -> Iterator[Place]:
+def here() -> Pool:
     """Jobs run in this process, one at a time."""
-    with ThreadPoolExecutor(1) as executor:
-        yield Place(executor, lambda: [1])
+    return Pool()
 
 
 def model_bytes(out: Path) -> dict[str, bytes]:
@@ -196,7 +190,7 @@ class Notes(SilentReporter):
     warn = note
 
 
-def test_a_sweep_makes_ordinary_runs_and_skips_them_the_next_time(plan: Plan, here: Place) -> None:
+def test_a_sweep_makes_ordinary_runs_and_skips_them_the_next_time(plan: Plan, here: Pool) -> None:
     jobs = jobs_of(replace(plan, variants=("raw:d",), seeds=(0, 1)))
     seen: list[Progress] = []
     outcomes = run_sweep(jobs, plan.out, here, watch=seen.append)
@@ -217,7 +211,7 @@ def test_a_sweep_makes_ordinary_runs_and_skips_them_the_next_time(plan: Plan, he
     }
 
 
-def test_a_failed_job_is_reported_and_stops_nobody(plan: Plan, here: Place) -> None:
+def test_a_failed_job_is_reported_and_stops_nobody(plan: Plan, here: Pool) -> None:
     jobs = jobs_of(replace(plan, baselines=("ridge", "mean")))
     bad = replace(jobs[0], name="bad", marks=("H9K9",))
     outcomes = {o.job.name: o for o in run_sweep([bad, *jobs], plan.out, here)}
@@ -230,18 +224,18 @@ def test_a_failed_job_is_reported_and_stops_nobody(plan: Plan, here: Place) -> N
 
 
 def test_a_defect_in_a_method_costs_its_job_only(
-    plan: Plan, here: Place, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, here: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("diffchrom.baselines.fitting.fit_baseline", broken)
+    monkeypatch.setattr("diffchrom.baselines.fitting.fit_and_predict", broken)
     (outcome,) = run_sweep(jobs_of(plan), plan.out, here)
     assert outcome.reason == "ZeroDivisionError: a defect"
 
 
 @pytest.mark.parametrize("damage", ["truncated config", "no predictions", "empty folder", "no model"])
-def test_a_half_written_run_is_made_again(plan: Plan, here: Place, damage: str) -> None:
+def test_a_half_written_run_is_made_again(plan: Plan, here: Pool, damage: str) -> None:
     plan = replace(plan, variants=("raw:d",), baselines=())
     jobs = jobs_of(plan)
     run_sweep(jobs, plan.out, here)
@@ -260,14 +254,14 @@ def test_a_half_written_run_is_made_again(plan: Plan, here: Place, damage: str) 
     assert model_bytes(plan.out) == whole
 
 
-def test_a_run_of_other_settings_is_not_taken_for_the_job(plan: Plan, here: Place) -> None:
+def test_a_run_of_other_settings_is_not_taken_for_the_job(plan: Plan, here: Pool) -> None:
     plan = replace(plan, variants=("raw:d",), baselines=())
     run_sweep(jobs_of(plan), plan.out, here)
     before = model_bytes(plan.out)
     changed = jobs_of(replace(plan, settings={"hidden": 4, "epochs": 2}))
     (outcome,) = run_sweep(changed, plan.out, here)
     assert outcome.status == "failed"
-    assert "other hyperparameters" in outcome.reason
+    assert "other epochs" in outcome.reason
     assert model_bytes(plan.out) == before
 
 
@@ -279,7 +273,7 @@ def test_a_worker_that_sees_another_store_refuses(plan: Plan, tmp_path: Path) ->
     assert "all workers must see the same store" in outcome.reason
 
 
-def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Place) -> None:
+def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Pool) -> None:
     from diffchrom.files.lock import locked
     from diffchrom.sweeps.folder import JOBS
 
@@ -287,7 +281,7 @@ def test_a_sweep_folder_is_for_one_sweep_at_a_time(plan: Plan, here: Place) -> N
         run_sweep(jobs_of(plan), plan.out, here)
 
 
-def test_a_table_of_jobs_that_is_not_ours_is_refused(plan: Plan, here: Place) -> None:
+def test_a_table_of_jobs_that_is_not_ours_is_refused(plan: Plan, here: Pool) -> None:
     plan.out.mkdir()
     (plan.out / "jobs.tsv").write_text("my jobs\n")
     with pytest.raises(RunError, match=r"jobs\.tsv: not a sweep's table"):
@@ -297,23 +291,22 @@ def test_a_table_of_jobs_that_is_not_ours_is_refused(plan: Plan, here: Place) ->
 def test_the_longest_jobs_start_first(plan: Plan) -> None:
     started: list[str] = []
 
-    class Recorder(Executor):
-        def submit(self, function: Any, job: Job, *args: Any, **kwargs: Any) -> Future[Any]:  # type: ignore[override]
-            started.append(job.method)
-            future: Future[Any] = Future()
-            future.set_result(run_job(job, *args))
-            return future
+    class Recorder(Pool):
+        def run(self, calls: Iterable[Call], *, time_limit: float = 0.0) -> Iterator[Reply]:
+            for index, call in enumerate(calls):
+                started.append(call.arguments["job"].method)
+                yield Reply(index, run_job(**call.arguments))
 
     plan = replace(plan, variants=("raw:d", "raw+aux"), baselines=("mean",))
     jobs = jobs_of(plan)
-    run_sweep(jobs, plan.out, Place(Recorder(), lambda: [1]), cost=relative_cost(jobs))
+    run_sweep(jobs, plan.out, Recorder(), cost=relative_cost(jobs))
     assert started == ["raw+aux", "raw:d", "mean"]
 
 
 # ---- estimates
 
 
-def test_estimates_come_from_finished_jobs_where_there_are_some(plan: Plan, here: Place) -> None:
+def test_estimates_come_from_finished_jobs_where_there_are_some(plan: Plan, here: Pool) -> None:
     jobs = jobs_of(replace(plan, variants=("raw:d", "raw"), seeds=(0, 1), settings={}))
     estimates = dict(zip([(j.method, j.seed) for j in jobs], estimate_jobs(jobs, {}), strict=True))
     assert estimates["raw:d", 0].basis == "calibration"
@@ -335,7 +328,7 @@ def test_sequences_are_those_of_the_papers_blocks() -> None:
 
 @pytest.fixture
 def a_step_takes_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffchrom.sweeps.estimate._step_seconds", lambda *_: 0.010)
+    monkeypatch.setattr("diffchrom.deepdiff.timing.step_seconds", lambda *_: 0.010)
 
 
 @pytest.mark.usefixtures("a_step_takes_10_ms")
@@ -363,12 +356,12 @@ def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(pl
 
 def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     for variant in VARIANTS:
-        assert _step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
     classes = hyperparameters("published", hidden=4, aux_task="classification")
-    assert _step_seconds("aux+siamese", classes, 2, 20, 4) > 0
+    assert step_seconds("aux+siamese", classes, 2, 20, 4) > 0
 
 
-# ---- executors
+# ---- processes
 
 
 @pytest.mark.parametrize(
@@ -382,7 +375,7 @@ def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     ],
 )
 def test_cores_are_used_once(cores: int, jobs: int, workers: int | None, shares: tuple[int, int]) -> None:
-    assert share_cores(cores, jobs, workers) == Cores(*shares)
+    assert share_cores(cores, jobs, workers) == shares
 
 
 def test_more_workers_than_cores_are_refused() -> None:
@@ -390,64 +383,42 @@ def test_more_workers_than_cores_are_refused() -> None:
         share_cores(2, 10, 3)
 
 
-def echo(value: int) -> int:
-    return value
+def kill_once(job: Job, out: Path, threads: int) -> Outcome:
+    """Run a job, but kill its process the first time."""
+    worker_tasks.die(str(out / f"{job.name}.killed"), 1)
+    return run_job(job, out, threads)
 
 
-def die(marker: str, times: int) -> int:
-    """Kill the process that runs this, the first `times` times."""
-    path = Path(marker)
-    count = len(path.read_text()) if path.exists() else 0
-    if count < times:
-        path.write_text("x" * (count + 1))
-        os.kill(os.getpid(), signal.SIGKILL)
-    return count
+def test_a_job_whose_process_is_killed_is_run_again(
+    plan: Plan, here: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.sweeps.running.run_job", kill_once)
+    with LocalPool(1, purpose=SWEEPING) as pool:
+        (outcome,) = run_sweep(jobs_of(plan), plan.out, pool)
+    assert (outcome.status, outcome.reason) == ("finished", "")
+    assert (plan.out / f"{outcome.job.name}.killed").read_text() == "x"
 
 
-def test_a_killed_worker_costs_no_call(tmp_path: Path) -> None:
-    with local_place(Cores(2, 1)) as place:
-        killed = place.executor.submit(die, str(tmp_path / "once"), 1)
-        others = [place.executor.submit(echo, i) for i in range(6)]
-        assert killed.result() == 1
-        assert [future.result() for future in others] == list(range(6))
+def kill_always(job: Job, out: Path, threads: int) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
-def test_a_call_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
-    with local_place(Cores(1, 1)) as place:
-        doomed = place.executor.submit(die, str(tmp_path / "always"), 99)
-        after = place.executor.submit(echo, 7)
-        with pytest.raises(WorkerDiedError, match="died 3 times"):
-            doomed.result()
-        assert after.result() == 7
+def test_a_job_that_always_kills_its_process_fails_and_says_what_helps(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.sweeps.running.run_job", kill_always)
+    with LocalPool(1, purpose=SWEEPING) as pool:
+        (outcome,) = run_sweep(jobs_of(plan), plan.out, pool)
+    said = "running it crashed its worker process 3 times (SIGKILL); out of memory? use fewer --workers"
+    assert outcome.reason == said
 
 
-def process_state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "Z"
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-def test_an_interrupted_pool_leaves_no_process() -> None:
-    pool = LocalPool(1)
-    pid = pool.submit(os.getpid).result()
-    future = pool.submit(time.sleep, 60)
-    while not future.running():
-        time.sleep(0.01)
-    started = time.monotonic()
-    pool.shutdown(wait=False)
-    with pytest.raises(WorkerDiedError):
-        future.result()
-    assert time.monotonic() - started < 30
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in process_state(pid), 30)
-
-
-def test_processes_and_threads_give_the_same_bytes(plan: Plan, here: Place, tmp_path: Path) -> None:
+def test_a_process_of_its_own_gives_the_same_bytes(plan: Plan, here: Pool, tmp_path: Path) -> None:
     jobs = jobs_of(replace(plan, variants=("raw:d", "aux+siamese"), baselines=()))
     run_sweep(jobs, tmp_path / "here", here)
-    with local_place(Cores(1, 1)) as place:  # one: every process imports torch for seconds
-        run_sweep(jobs, tmp_path / "processes", place)
+    with LocalPool(1, purpose=SWEEPING) as pool:  # one: every process imports torch for seconds
+        run_sweep(jobs, tmp_path / "processes", pool)
     first = model_bytes(tmp_path / "here")
     assert len(first) == 2
     assert model_bytes(tmp_path / "processes") == first
@@ -462,44 +433,37 @@ def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
         yield started
 
 
-def slow(marker: str) -> int:
-    """Take long where this runs first; say who it is."""
-    path = Path(marker)
-    first = not path.exists()
-    path.write_text(str(os.getpid()))
-    if first:
-        time.sleep(60)
-    return os.getpid()
+def kill_the_dask_worker_once(job: Job, out: Path, threads: int) -> Outcome:
+    worker_tasks.kill_the_dask_worker_once(str(out / "marker"))
+    return run_job(job, out, threads)
 
 
 def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(
-    plan: Plan, here: Place, tmp_path: Path, cluster: DaskCluster
+    plan: Plan, here: Pool, tmp_path: Path, cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, workers = cluster.address, cluster.workers
     jobs = jobs_of(replace(plan, variants=("aux",)))
     run_sweep(jobs, tmp_path / "here", here)
-    with dask_place(address, timeout=60) as place:
-        wait_for(lambda: place.capacity() == 2)
-        outcomes = run_sweep(jobs, tmp_path / "dask", place)
+    with dask_pool(address, SWEEPING, ahead=1, timeout=60) as pool:
+        wait_for(lambda: sum(pool._sizes()) == 2)
+        outcomes = run_sweep(jobs, tmp_path / "dask", pool)
         assert [outcome.reason for outcome in outcomes] == ["", ""]
         assert model_bytes(tmp_path / "dask") == model_bytes(tmp_path / "here")
-        future = place.executor.submit(slow, str(tmp_path / "marker"))
-        wait_for((tmp_path / "marker").exists)
-        wait_for(lambda: (tmp_path / "marker").read_text())
-        victim = next(w for w in workers if w.pid == int((tmp_path / "marker").read_text()))
-        victim.kill()
-        assert future.result(timeout=90) != victim.pid
-        assert place.capacity() == 1
+        monkeypatch.setattr("diffchrom.sweeps.running.run_job", kill_the_dask_worker_once)
+        (outcome,) = run_sweep(jobs[:1], tmp_path / "killed", pool)
+        assert outcome.reason == ""
+        wait_for(lambda: sum(pool._sizes()) == 1)
+        wait_for(lambda: {worker.poll() for worker in workers} == {None, -signal.SIGKILL})
 
 
 def test_a_lost_scheduler_fails_the_sweep_and_none_of_its_jobs(plan: Plan, tmp_path: Path) -> None:
     with (
         dask_cluster(tmp_path, n_workers=0) as cluster,
         pytest.raises(ClusterLostError, match="the scheduler is gone; start it again"),
-        dask_place(cluster.address, timeout=60) as place,
+        dask_pool(cluster.address, SWEEPING, ahead=1, timeout=60) as pool,
     ):
-        killing = SchedulerKiller(place.executor, cluster, after=1)
-        run_sweep(jobs_of(plan), plan.out, replace(place, executor=killing))
+        pool._executor = SchedulerKiller(pool._executor, cluster, after=1)
+        run_sweep(jobs_of(plan), plan.out, pool)
     assert {row["status"] for row in read_jobs(plan.out).values()} == {"queued"}
 
 
@@ -507,7 +471,7 @@ def test_a_dead_dask_address_is_an_error_soon() -> None:
     pytest.importorskip("distributed", reason="the dask extra is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
     started = time.monotonic()
-    with pytest.raises(UsageError, match="no Dask scheduler answers"), dask_place(address, timeout=1):
+    with pytest.raises(UsageError, match="no Dask scheduler answers"), dask_pool(address, timeout=1):
         pass
     assert time.monotonic() - started < 10
 
@@ -515,7 +479,7 @@ def test_a_dead_dask_address_is_an_error_soon() -> None:
 @pytest.mark.parametrize("address", ["nonsense", "http://x", "tcp://", "tcp://127.0.0.1:notaport"])
 def test_a_dask_address_of_the_wrong_form_is_an_error(address: str) -> None:
     pytest.importorskip("distributed", reason="the dask extra is not installed")
-    with pytest.raises(UsageError, match="--dask"), dask_place(address, timeout=1):
+    with pytest.raises(UsageError, match="--dask"), dask_pool(address, timeout=1):
         pass
 
 
@@ -528,18 +492,22 @@ def run_cli(*arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-def test_the_live_table_tells_jobs_workers_and_time_left() -> None:
+def test_the_live_table_tells_jobs_workers_and_time_left(plan: Plan) -> None:
     from rich.console import Console
 
     from diffchrom.commands.sweep_view import _table, duration
 
-    progress = Progress(10, workers=2, finished_before=3, running={"A1-B2.raw": time.monotonic() - 70})
-    progress.seconds_left = 4000.0
+    first, second = jobs_of(replace(plan, baselines=("ridge", "mean")))
+    progress = Progress(10, expected={first.name: 1.0, "A1-B2.raw": 1.0}, workers=2, finished_before=2)
+    assert math.isnan(progress.seconds_left)
+    progress.outcomes.append(Outcome(first, "finished", seconds=5070.0))
+    progress.pending.append(second)
+    progress.running["A1-B2.raw"] = time.monotonic() - 70
     console = Console(width=90, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     console.print(_table(progress))
     console.file.close()
     head, _, row = console.export_text().splitlines()[:3]
-    assert head == "3/10 jobs done, 0 failed · 1 running on 2 workers · 1 h 6 min left"
+    assert head == "3/10 jobs done, 0 failed · 1 running on 2 workers · 1 h 23 min left"
     assert row.split() == ["A1-B2.raw", "1", "min"]
     assert [duration(s) for s in (float("nan"), 5.0, 59.9, 61.0)] == ["?", "5 s", "1 min", "1 min"]
 

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import make_store
+from conftest import Case, make_store, predictions_of, running, train, training, wait_for
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.deepdiff.inference import load_model, predict_run
-from diffchrom.deepdiff.training import TrainingJob, train
-from diffchrom.errors import RunError, StoreError, UsageError
+from diffchrom.deepdiff.opened import load_model, open_model
+from diffchrom.errors import OutputError, RunError, StoreError, UsageError
 from diffchrom.metrics import pearson
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
@@ -29,8 +25,8 @@ from diffchrom.variants import VARIANTS
 SMALL = hyperparameters("default", hidden=8, epochs=2, batch_size=16)
 
 
-def job(store: Store, **changes: object) -> TrainingJob:
-    return replace(TrainingJob(store.path, "raw:d", settings=SMALL, device="cpu"), **changes)  # type: ignore[arg-type]
+def job(store: Store, **changes: object) -> Case:
+    return training(store.path, "raw:d", settings=SMALL, device="cpu").but(**changes)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -39,7 +35,7 @@ def test_every_variant_trains_and_predicts_with_every_preset(
     toy_store: Store, tmp_path: Path, variant: str, preset: str
 ) -> None:
     settings = hyperparameters(preset, hidden=8, epochs=2)
-    run = train(job(toy_store, variant=variant, preset=preset, settings=settings), tmp_path / "run")
+    run = train(job(toy_store, name=variant, preset=preset, settings=settings), tmp_path / "run")
     files = {"config.json", "history.tsv", "model.safetensors", "predictions.tsv"}
     assert set(os.listdir(run.path)) == files
     table = pd.read_csv(run.path / "predictions.tsv", sep="\t")
@@ -47,12 +43,12 @@ def test_every_variant_trains_and_predicts_with_every_preset(
     if VARIANTS[variant].auxiliary:
         columns += ["expr_a_pred", "expr_b_pred"]
     assert list(table.columns[: len(columns)]) == columns
-    again, _ = predict_run(Run.open(run.path), toy_store)
+    again, _ = predictions_of(Run.open(run.path), toy_store)
     test = again.rows("test")
-    predicted = predict_run(Run.open(run.path), toy_store)[1]["log2fc_pred"]
+    predicted = predictions_of(Run.open(run.path), toy_store)[1]["log2fc_pred"]
     np.testing.assert_allclose(table["log2fc_pred"], predicted, rtol=1e-6, atol=1e-6)
     recorded = run.config.metrics["test"]["pearson"]
-    assert recorded == pytest.approx(pearson(again.log2fc[test], predicted[test]), abs=1e-6)
+    assert recorded == pytest.approx(pearson(again.labels.log2fc[test], predicted[test]), abs=1e-6)
 
 
 def test_a_planted_rule_is_learnt(tmp_path: Path) -> None:
@@ -64,13 +60,27 @@ def test_a_planted_rule_is_learnt(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy_store: Store, tmp_path: Path) -> None:
     runs = [
-        train(job(toy_store, variant="aux+siamese", seed=seed), tmp_path / name)
+        train(job(toy_store, name="aux+siamese", seed=seed), tmp_path / name)
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
         first, second, other = ((run.path / file).read_bytes() for run in runs)
         assert first == second
         assert first != other
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("variant", ["raw:d", "antisymmetric"])
+def test_training_and_predicting_leave_torchs_random_numbers_to_the_caller(
+    toy_store: Store, tmp_path: Path, variant: str, preset: str
+) -> None:
+    settings = hyperparameters(preset, hidden=8, epochs=2, ensemble=2)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    run = train(job(toy_store, name=variant, preset=preset, settings=settings), tmp_path / "run")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    predictions_of(run, toy_store)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_tracks_and_labels_of_test_genes_do_not_reach_training(tmp_path: Path) -> None:
@@ -94,7 +104,7 @@ def test_tracks_and_labels_of_test_genes_do_not_reach_training(tmp_path: Path) -
 
 
 def test_scaling_is_fitted_on_training_genes(toy_store: Store) -> None:
-    data = load_pair(toy_store, ("A1", "B2"))
+    data = Pair.of(toy_store, ("A1", "B2")).load()
     rows = data.rows("train")
     transform = Transform.fit("log1p", True, rows, data.signal_a, data.signal_b)
     joined = np.log1p(np.concatenate([data.signal_a[rows], data.signal_b[rows]]).astype(np.float64))
@@ -103,10 +113,10 @@ def test_scaling_is_fitted_on_training_genes(toy_store: Store) -> None:
 
 
 def test_log2fc_is_b_over_a(toy_store: Store) -> None:
-    data = load_pair(toy_store, ("A1", "B2"))
+    data = Pair.of(toy_store, ("A1", "B2")).load()
     a, b = (toy_store.expression(cell, "counts") for cell in ("A1", "B2"))
     np.testing.assert_allclose(data.log2fc, np.log2((b + 1) / (a + 1)))
-    swapped = load_pair(toy_store, ("B2", "A1"))
+    swapped = Pair.of(toy_store, ("B2", "A1")).load()
     np.testing.assert_allclose(swapped.log2fc, -data.log2fc)
 
 
@@ -115,12 +125,30 @@ def test_a_run_predicts_another_pair_and_needs_its_marks(tmp_path: Path) -> None
     with store.edit() as editor:
         editor.add_signal("D", "H3K4me3", store.signal("A", ["H3K4me3"])[:, 0])
     run = train(job(store, pair="A,B"), tmp_path / "run")
-    _, columns = predict_run(run, store)
-    other, others = predict_run(run, store, pair="A,C")
-    assert other.pair == ("A", "C")
+    _, columns = predictions_of(run, store)
+    other, others = predictions_of(run, store, pair="A,C")
+    assert other.cells == ("A", "C")
     assert not np.array_equal(columns["log2fc_pred"], others["log2fc_pred"])
     with pytest.raises(StoreError, match="D lacks H3K27me3"):
-        predict_run(run, store, pair="A,D")
+        predictions_of(run, store, pair="A,D")
+
+
+def test_intervals_of_other_cells_are_their_own_or_missing_with_the_reason(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", n_genes=400, cells=("A", "B", "C"))
+    with store.edit() as editor:
+        for mark in store.marks("A"):
+            editor.add_signal("D", mark, store.signal("A", [mark])[:, 0])
+    run = train(job(store, pair="A,B"), tmp_path / "run")
+    for cells, said in ((("A", "B"), ""), (("B", "A"), ""), (("A", "C"), "validation genes of these cells")):
+        opened, note = open_model(run, store, cells).calibrated(run)
+        assert said in note
+        assert bool(said) == bool(note)
+        rows = opened.pair.rows("test")
+        genes, truth = opened.predict(rows), opened.pair.labels.log2fc[rows]
+        assert np.mean((genes.low <= truth) & (truth <= genes.high)) > 0.75
+    opened, note = open_model(run, store, ("A", "D")).calibrated(run)
+    assert "own cells only" in note
+    assert np.isnan(opened.predict(np.arange(5)).low).all()
 
 
 def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path) -> None:
@@ -129,7 +157,7 @@ def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path)
     run = train(job(toy_store), tmp_path / "run")
     other = make_store(tmp_path / "b.h5", window=Window(2000, 100))
     with pytest.raises(RunError, match=r"\+/-1000 bp"):
-        predict_run(run, other)
+        predictions_of(run, other)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +169,7 @@ def test_a_store_with_other_windows_is_refused(toy_store: Store, tmp_path: Path)
         ({"split": "nonsense"}, StoreError, "no split named nonsense"),
         ({"unit": "tpm"}, StoreError, "no common expression in tpm"),
         ({"marks": ("H3K4me3", "H2A")}, StoreError, "lacks H2A"),
-        ({"variant": "raw:x"}, UsageError, "unknown"),
+        ({"name": "raw:x"}, UsageError, "unknown"),
     ],
 )
 def test_what_the_store_has_not_is_named(
@@ -165,43 +193,42 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from test_training import SMALL, job, replace
+from conftest import train
 from diffchrom.store.store import Store
-from diffchrom.deepdiff.training import train
 settings = replace(SMALL, epochs=60, patience=60)
-train(job(Store(sys.argv[1]), settings=settings, variant="aux"), sys.argv[2], resume=True)
+train(job(Store(sys.argv[1]), settings=settings, name="aux"), sys.argv[2], resume=True)
 """
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(toy_store: Store, tmp_path: Path) -> None:
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-        return subprocess.Popen([sys.executable, "-c", TRAIN, str(toy_store.path), str(out)], env=environment)
-
-    assert start(tmp_path / "whole").wait() == 0
-    killed = 0
-    broken = tmp_path / "broken"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     checkpoint = broken / "resume.safetensors"
-    process = start(broken)
-    while process.poll() is None:
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        if before and killed < 2:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-            process = start(broken)
-            while process.poll() is None and checkpoint.exists() and checkpoint.stat().st_mtime_ns == before:
-                time.sleep(0.01)
-        time.sleep(0.001)
-    assert process.returncode == 0
-    assert killed > 0
+
+    def written() -> int:
+        return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+    def train_to(out: Path) -> list[object]:
+        return [sys.executable, "-c", TRAIN, toy_store.path, out]
+
+    def kill_after_an_epoch() -> None:
+        before = written()
+        with running(train_to(broken)) as process:
+            wait_for(lambda: written() != before, every=0.001)
+            assert process.poll() is None  # it was not done
+
+    kill_after_an_epoch()
+    kill_after_an_epoch()
+    for out in (broken, whole):
+        with running(train_to(out)) as process:
+            assert process.wait(120) == 0
     for file in ("model.safetensors", "predictions.tsv", "history.tsv"):
-        assert (broken / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+        assert (broken / file).read_bytes() == (whole / file).read_bytes()
     assert not checkpoint.exists()
 
 
 def test_a_store_larger_than_memory_trains_to_the_same_bytes(toy_store: Store, tmp_path: Path) -> None:
-    in_memory = train(job(toy_store, variant="raw"), tmp_path / "a")
-    on_disk = train(job(toy_store, variant="raw"), tmp_path / "b", memory=1)
+    in_memory = train(job(toy_store, name="raw"), tmp_path / "a")
+    on_disk = train(job(toy_store, name="raw"), tmp_path / "b", memory=1)
     for file in ("model.safetensors", "predictions.tsv"):
         assert (in_memory.path / file).read_bytes() == (on_disk.path / file).read_bytes()
 
@@ -214,6 +241,26 @@ def test_resume_refuses_other_settings_and_returns_a_finished_run(toy_store: Sto
     assert (first.path / "config.json").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="other seed"):
         train(job(toy_store, seed=5), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_only_a_run_is_ever_replaced(toy_store: Store, tmp_path: Path, force: bool) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    for out, said in ((mine, "something else than a run"), (mine / "notes.txt", "is a file, no folder")):
+        with pytest.raises(OutputError, match=said) as raised:
+            train(job(toy_store), out, force=force)
+        assert "--force" not in str(raised.value)  # it would not help
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_run_is_not_followed_to_replace_it(toy_store: Store, tmp_path: Path) -> None:
+    run = train(job(toy_store), tmp_path / "run")
+    (tmp_path / "link").symlink_to(run.path)
+    with pytest.raises(OutputError, match=r"link: cannot be made"):
+        train(job(toy_store), tmp_path / "link", force=True)
+    assert Run.open(run.path).config.to_json() == run.config.to_json()
 
 
 def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:
@@ -244,10 +291,10 @@ def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cuda_and_cpu_are_the_same_function(toy_store: Store, tmp_path: Path, variant: str) -> None:
-    run = train(job(toy_store, variant=variant, device="cuda"), tmp_path / "run")
-    on_gpu = predict_run(run, toy_store, device="cuda")[1]["log2fc_pred"]
-    on_cpu = predict_run(run, toy_store, device="cpu")[1]["log2fc_pred"]
+    run = train(job(toy_store, name=variant, device="cuda"), tmp_path / "run")
+    on_gpu = predictions_of(run, toy_store, device="cuda")[1]["log2fc_pred"]
+    on_cpu = predictions_of(run, toy_store, device="cpu")[1]["log2fc_pred"]
     np.testing.assert_allclose(on_gpu, on_cpu, atol=2e-4)
     settings = replace(SMALL, precision="bfloat16")
-    mixed = train(job(toy_store, variant=variant, device="cuda", settings=settings), tmp_path / "mixed")
+    mixed = train(job(toy_store, name=variant, device="cuda", settings=settings), tmp_path / "mixed")
     assert np.isfinite(mixed.config.metrics["test"]["mse"])

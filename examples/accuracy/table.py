@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +27,34 @@ CURVE = ("default", "ridge", "published")
 
 def together(results: list[Result]) -> TestGenes:
     """Return the test genes of all folds of a method, in one order for all methods."""
-    genes = [result.test for result in results]
-    ids, truth, prediction = (
-        np.concatenate([getattr(each, name) for each in genes]) for name in ("gene_id", "truth", "prediction")
-    )
-    order = np.argsort(ids.astype(str))
-    return TestGenes(ids[order], truth[order], prediction[order])
+    names = [field.name for field in fields(TestGenes)]
+    columns = {name: np.concatenate([getattr(one.test, name) for one in results]) for name in names}
+    order = np.argsort(columns["gene_id"].astype(str))
+    return TestGenes(**{name: column[order] for name, column in columns.items()})
 
 
 def difference(default: TestGenes, other: TestGenes) -> str:
     """By how much the default's r exceeds the other's on the same genes, with its 95% interval."""
-    both = paired_bootstrap(default.truth, default.prediction, other.prediction, ("pearson",), resamples=2000)
+    both = paired_bootstrap(
+        default.truth, default.prediction, other.prediction, default.block, names=["pearson"], resamples=2000
+    )
     r = both["pearson"]
     return f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]"
+
+
+def method(result: Result) -> str:
+    """Method, and the preset of a model, as one sweep has the variants with either."""
+    config = result.run.config
+    return f"{config.variant} ({config.preset})" if config.preset else config.variant
 
 
 def row(name: str, label: str, results: list[Result], default: TestGenes) -> tuple[float, tuple[str, ...]]:
     """Return a method's r of all genes, -1 where it has none, and its cells."""
     genes = together(results)
     folds = [pearson(result.test.truth, result.test.prediction) for result in results]
-    interval = bootstrap(genes.truth, genes.prediction, resamples=2000)["pearson"]
+    interval = bootstrap(genes.truth, genes.prediction, genes.block, names=["pearson"], resamples=2000)[
+        "pearson"
+    ]
     value, r, spread, less = -1.0, "undefined", "", ""
     if np.isfinite(folds).all():  # else the prediction is constant
         value, r = interval.value, f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
@@ -67,9 +76,9 @@ def folds_table(folder: Path) -> list[tuple[str, ...]]:
     """Methods of every cross-validation, that of the highest r first; unfinished ones are left out."""
     rows = []
     for name, title in DATA.items():
-        methods = defaultdict(list)
+        methods: dict[str, list[Result]] = defaultdict(list)
         for result in load_results([folder / name]) if (folder / name).is_dir() else ():
-            methods[result.label].append(result)
+            methods[method(result)].append(result)
         finished = {label: results for label, results in methods.items() if is_whole(results)}
         for label in methods.keys() - finished.keys() | {DEFAULT} - finished.keys():
             print(f"{name}: {label} is not finished", file=sys.stderr)

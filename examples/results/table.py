@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from diffchrom.sweeps.comparison import Comparison, compare
+from diffchrom.metrics import METRICS
+from diffchrom.sweeps.comparison import compare_groups
 from diffchrom.sweeps.results import Result, load_results
+from diffchrom.sweeps.summary import summary_rows
 
-METRICS = ("spearman", "mse", "r2", "sign_accuracy", "auprc")
-HEADER = (
-    "method", "preset", "r [95% interval]", "r by seed", "Spearman", "MSE", "R2", "sign accuracy",
-    "AUPRC, change of 2 or more", "best minus method",
-)  # fmt: skip
+SHOWN = [metric for metric in METRICS.values() if metric.title and metric.name != "pearson"]
+HEADER = ("method", "r [95%]", "r by seed", *(metric.title for metric in SHOWN), "method less best [95%]")
 
 
-def mean(values: list[float | None]) -> str:
-    """Mean of what is defined, in a table's digits."""
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.3f}" if known else ""
+def cell(row: dict[str, Any], name: str) -> str:
+    """A value in a table's digits, with its interval where it has one."""
+    if row[name] is None:
+        return ""
+    ends = [row.get(f"{name}_{end}") for end in ("low", "high")]
+    return f"{row[name]:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if None not in ends else "")
 
 
-def row(comparison: Comparison, index: int, results: list[Result]) -> tuple[str, ...]:
+def cells(row: dict[str, Any], results: Sequence[Result]) -> tuple[str, ...]:
     """Return the cells of one method, of all its seeds together."""
-    method, preset = comparison.methods[index]
-    metrics = [result.row() for result in sorted(results, key=lambda result: result.run.config.seed)]
-    low, high = comparison.interval(index, 0)
-    r, difference = "undefined", ""
-    if np.isfinite(comparison.r[index, 0]):
-        r = f"{comparison.r[index, 0]:.3f} [{low:.3f}, {high:.3f}]"
-    if index and np.isfinite(comparison.r[index, 0]):
-        best = comparison.r[0, 0] - comparison.r[index, 0]
-        ends = np.percentile(comparison.resampled[:, 0, 0] - comparison.resampled[:, index, 0], [2.5, 97.5])
-        difference = f"{best:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    by_seed = [result.measured["pearson"][0] for result in results]
     return (
-        method,
-        preset,
-        r,
-        ", ".join(f"{one['pearson']:.2f}" for one in metrics if one["pearson"] is not None),
-        *(mean([one[name] for one in metrics]) for name in METRICS),
-        difference,
+        row["label"],
+        cell(row, "mean_pearson") or "undefined",
+        ", ".join(f"{r:.2f}" for r in by_seed if r is not None),
+        *(cell(row, f"mean_{metric.name}") for metric in SHOWN),
+        cell(row, "difference"),
     )
 
 
 def main(sweep: Path) -> None:
     """Print a Markdown table, the method of the highest mean r first."""
-    results = load_results([sweep])
-    comparison = compare(results)
-    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    for index, key in enumerate(comparison.methods):
-        own = [result for result in results if (result.row()["method"], result.row()["preset"]) == key]
-        print(f"| {' | '.join(row(comparison, index, own))} |")
+    for comparison in compare_groups(load_results([sweep])):
+        print(f"\n| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
+        for row, results in zip(summary_rows(comparison), comparison.results, strict=True):
+            print(f"| {' | '.join(cells(row, results))} |")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import baseline
 from diffchrom.commands.compare import compare
 from diffchrom.commands.demo import demo
+from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.report import report
 from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
-from diffchrom.errors import DiffchromError
+from diffchrom.errors import DiffchromError, for_shell
 
 DEBUG = "--debug"
 INTERRUPTED = 130
@@ -73,7 +74,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except DiffchromError as error:
             if os.environ.get("DIFFCHROM_DEBUG"):
                 raise
-            raise _fail(" ".join(str(error).split()), error.exit_code) from None
+            raise _fail(for_shell(" ".join(f"{error}".split())), error.exit_code) from None
         except MemoryError:
             raise _fail("out of memory; use fewer --threads or a smaller store", 1) from None
         except OSError as error:
@@ -88,7 +89,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
 for _command in (train, predict, attend, baseline, compare, demo, info, report):
-    app.command()(guarded(_command))
+    app.command(cls=OnceCommand)(guarded(_command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,6 +21,8 @@ AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("one-cycle", "constant")
+#: How often `compare` draws the test genes.
+RESAMPLES = 2000
 
 
 def default_store() -> str:

@@ -1,13 +1,37 @@
 """What can go wrong, as exceptions that `cli.py` alone turns into messages and exit codes.
 
-Every message is one line that names the file (and the record), says what is wrong and what to do.
+Every message is one line that names the file (and the record), says what is wrong and what to do. Where it
+names
+a field that a caller gives, as ``§split``, whoever shows it spells that for its reader: ``--split`` at the
+shell (`for_shell`), ``split`` in Python.
 """
+
+import re
+
+_FIELD = re.compile(r"§([a-z_]+)")
+
+
+def for_shell(message: str) -> str:
+    """Spell the fields that a message names as options."""
+    return _FIELD.sub(lambda field: "--" + field[1].replace("_", "-"), message)
+
+
+def for_python(message: str) -> str:
+    """Spell the fields that a message names as parameters."""
+    return _FIELD.sub(r"\1", message)
 
 
 class DiffchromError(Exception):
     """Base of every error the library raises on purpose; exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return for_python(super().__str__())
+
+    def __format__(self, spec: str) -> str:
+        # Inside another message, fields stay fields.
+        return format(super().__str__(), spec)
 
 
 class InputError(DiffchromError):

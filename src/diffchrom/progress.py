@@ -1,14 +1,16 @@
 """How the library tells a caller what it is doing, without ever printing.
 
 Long functions take a `Reporter`. The command line passes one that draws progress bars and prints notes on
-stderr (`diffchrom.console`); everybody else gets the silent one by default.
+stderr (`diffchrom.commands.console`); everybody else gets the silent one by default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+from diffchrom.errors import for_python
 
 
 class Task(Protocol):
@@ -54,3 +56,41 @@ class SilentReporter:
 
 
 SILENT = SilentReporter()
+
+
+class _BarTask:
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def advance(self, steps: int = 1, status: str = "") -> None:
+        self._bar.update(steps)
+        if status and hasattr(self._bar, "set_postfix_str"):
+            self._bar.set_postfix_str(status)
+
+
+class BarReporter:
+    """Progress through bars like tqdm's, as in ``BarReporter(tqdm.auto.tqdm, print)`` in a notebook.
+
+    Parameters
+    ----------
+    bar : ``bar(total=..., desc=...)`` makes a context manager that has ``update(steps)``.
+    say : takes notes and warnings; None drops them.
+    """
+
+    def __init__(self, bar: Callable[..., Any], say: Callable[[str], object] | None = None) -> None:
+        self._bar = bar
+        self._say = say or (lambda message: None)
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
+        """Show a bar while the block runs."""
+        with self._bar(total=total, desc=description) as bar:
+            yield _BarTask(bar)
+
+    def note(self, message: str) -> None:
+        """Say it."""
+        self._say(for_python(message))
+
+    def warn(self, message: str) -> None:
+        """Say it, marked as a warning."""
+        self._say(f"warning: {for_python(message)}")

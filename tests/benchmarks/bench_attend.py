@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conftest import train, training
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.store.store import Store, create
 
@@ -88,14 +89,11 @@ def measure(store: str, run: str, words: list[str], output: str) -> None:
 def bench(n_genes: int, names: list[str]) -> None:
     """Make the store and a run, and measure each format in a process of its own."""
     from diffchrom.config import hyperparameters
-    from diffchrom.deepdiff.training import TrainingJob, train
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         small = make_store(Path(folder) / "small.h5", 60)
         settings = hyperparameters("default", epochs=1)
-        run = train(
-            TrainingJob(small.path, "raw", settings=settings, split="chromosome"), Path(folder) / "run"
-        )
+        run = train(training(small.path, "raw", settings=settings, split="chromosome"), Path(folder) / "run")
         store = make_store(Path(folder) / "store.h5", n_genes)
         print("format\tgenes\twall_s\tcpu_s\tpeak_MB\twritten_MB")
         for name in names:

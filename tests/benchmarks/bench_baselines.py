@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ import numpy as np
 from diffchrom.baselines import svr
 from diffchrom.baselines.features import Scaler
 from diffchrom.baselines.kernel_svr import EPSILON, rbf_kernel, solve_path
+from diffchrom.baselines.linear import PairFeatures, fit_ridge
 from diffchrom.baselines.method import Context, Examples
 from diffchrom.baselines.methods import get_method, parse_methods
 from diffchrom.metrics import bootstrap
-from diffchrom.pairs.pair import load_pair
+from diffchrom.pairs.pair import Pair
 from diffchrom.processes.machine import available_threads
 from diffchrom.store.store import Store
 
@@ -62,28 +64,69 @@ def narrow(examples: Examples, bins: int) -> Examples:
     )
 
 
-def against_libsvm(train: Examples) -> None:
-    """One bin, one fold, the published C: the compiled solver beside scikit-learn's SVR."""
+def alternating(rounds: int, genes: int, **works: Callable[[], object]) -> None:
+    """Run works in turn, and print the medians of their CPU seconds and what they take of the first's."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            started = time.process_time()
+            work()
+            seconds[name].append(time.process_time() - started)
+    medians = {name: float(np.median(values)) for name, values in seconds.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        print(f"{name}\t{genes}\t-\t{median:.2f}\t{median / first:.1f} times", flush=True)
+
+
+def against_ridge_cv(train: Examples, rounds: int) -> None:
+    """Ridge of every number of merged bins with all penalties, beside scikit-learn's RidgeCV."""
+    from sklearn.linear_model import RidgeCV
+
+    grid = get_method("ridge").grid
+    for merge in reversed(grid["merge"]):
+        features = PairFeatures.fit(train, merge).apply(train)
+        ours = fit_ridge(features, train.log2fc, grid["alpha"])
+        theirs = RidgeCV(grid["alpha"]).fit(features, train.log2fc)
+        difference = np.abs(ours.coefficients - theirs.coef_).max() / np.abs(theirs.coef_).max()
+        same = "the same" if ours.alpha == theirs.alpha_ else "ANOTHER"
+        print(f"{merge} bins merged, {features.shape[1]} features: {same} penalty, within {difference:.0e}")
+        alternating(
+            rounds,
+            len(train),
+            ridge=partial(fit_ridge, features, train.log2fc, grid["alpha"]),
+            RidgeCV=partial(RidgeCV(grid["alpha"]).fit, features, train.log2fc),
+        )
+
+
+def against_libsvm(train: Examples, rounds: int) -> None:
+    """One bin, one fold, the published C: the compiled solver beside scikit-learn's SVR, two ways."""
     from sklearn.svm import SVR
 
-    signal = svr.flanking_bins(train)[:, :, 75]
+    signal = svr.flanking_bins(train, with_tes=False)[:, :, 75]
     features = Scaler.fit(signal).apply(signal)
     labels = (train.log2fc - train.log2fc.mean()) / train.log2fc.std()
     active = svr.fold_numbers(len(train), 0) != 0
     penalties = get_method("svr-two-layer").grid()["C"]
     gamma = 1 / features.shape[1]
+    kernel = rbf_kernel(features, features, gamma)
 
-    def ours() -> None:
-        kernel = rbf_kernel(features, features, gamma)
-        solve_path(kernel, labels, active, penalties)
-
-    def theirs() -> None:
+    def computing_it() -> None:
         for penalty in penalties:
             model = SVR(C=penalty, gamma=gamma, epsilon=EPSILON, cache_size=1000)
             model.fit(features[active], labels[active]).predict(features[~active])
 
-    timed("one bin and fold, compiled solver", len(train), ours)
-    timed("one bin and fold, scikit-learn", len(train), theirs)
+    solve = partial(solve_path, kernel, labels, active, penalties)
+    ours, theirs = solve(library=False), solve(library=True)
+    difference = max(np.abs(one.fitted - other.fitted).max() for one, other in zip(ours, theirs, strict=True))
+    print(f"support vectors: standardised predictions within {difference:.4f}")
+    alternating(
+        rounds,
+        len(train),
+        compiled=partial(solve, library=False),
+        precomputed=partial(solve, library=True),
+        kernel=partial(rbf_kernel, features, features, gamma),
+        libsvm=computing_it,
+    )
 
 
 def main() -> None:
@@ -93,6 +136,9 @@ def main() -> None:
     parser.add_argument("--genes", type=int, default=10_000, help="training genes (ridge takes all)")
     parser.add_argument("--bins", type=int, default=PUBLISHED_BINS, help="bins of the SVR methods")
     parser.add_argument("--method", default="ridge,relieff-rf,svr-two-layer,random-forest,gradient-boosting")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of what stands beside scikit-learn; 0 for none"
+    )
     parser.add_argument("--store", type=Path, help="an existing store of E116 and E127")
     arguments = parser.parse_args()
     if not SHARED.is_dir():
@@ -101,7 +147,7 @@ def main() -> None:
         path = arguments.store or Path(folder) / "segmentation.h5"
         if not path.exists():
             prepare(path)
-        data = load_pair(Store(path), ("E116", "E127"))
+        data = Pair.of(Store(path), ("E116", "E127")).load()
         every = Examples(data.marks, data.signal_a, data.signal_b, data.log2fc, data.expr_a, data.expr_b)
         every = every.take(slice(None))
         train, valid = every.take(data.rows("train")), every.take(data.rows("valid"))
@@ -111,8 +157,10 @@ def main() -> None:
         predicted = train.log2fc + np.random.default_rng(0).normal(size=len(train))
         n = min(3000, len(train))
         timed("bootstrap, all metrics", n, lambda: bootstrap(train.log2fc[:n], predicted[:n]))
-        against_libsvm(some)
-        for method in parse_methods(arguments.method):
+        if arguments.rounds:
+            against_ridge_cv(train, arguments.rounds)
+            against_libsvm(some, arguments.rounds)
+        for method in parse_methods(arguments.method) if arguments.method else ():
             used, scale = (train if method.name == "ridge" else some), 1.0
             if method.name.startswith("svr"):
                 used, scale = narrow(some, arguments.bins), PUBLISHED_BINS / arguments.bins

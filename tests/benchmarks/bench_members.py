@@ -17,17 +17,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from conftest import train, training
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def train_seconds(store: Path, folder: Path, models: int, epochs: int, side_by_side: bool) -> float:
     """Wall seconds of a training."""
     from diffchrom.config import hyperparameters
-    from diffchrom.deepdiff.training import TrainingJob, train
 
-    job = TrainingJob(
-        store, settings=hyperparameters("default", ensemble=models, epochs=epochs), device="cpu"
-    )
+    job = training(store, settings=hyperparameters("default", ensemble=models, epochs=epochs), device="cpu")
     started = time.perf_counter()
     train(job, folder, side_by_side=side_by_side)
     return time.perf_counter() - started

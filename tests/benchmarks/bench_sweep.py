@@ -60,9 +60,9 @@ def children_cpu() -> float:
 
 def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[float, float]:
     """Wall seconds of a sweep, and CPU seconds of its workers."""
-    from diffchrom.processes.executors import Cores, local_place
+    from diffchrom.processes.pool import LocalPool
     from diffchrom.sweeps.plan import Plan, jobs_of
-    from diffchrom.sweeps.running import run_sweep
+    from diffchrom.sweeps.running import SWEEPING, run_sweep
 
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(
@@ -75,8 +75,8 @@ def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[fl
         )
         cpu = children_cpu()
         started = time.perf_counter()
-        with local_place(Cores(workers, 1)) as place:
-            outcomes = run_sweep(jobs_of(plan), plan.out, place)
+        with LocalPool(workers, purpose=SWEEPING) as pool:
+            outcomes = run_sweep(jobs_of(plan), plan.out, pool)
         seconds = time.perf_counter() - started
     assert all(not outcome.reason for outcome in outcomes), outcomes
     return seconds, children_cpu() - cpu

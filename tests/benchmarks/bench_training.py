@@ -51,7 +51,7 @@ class Inside:
             setattr(_kernel.Library, name, self._counted(getattr(_kernel.Library, name), products))
 
     def _counted(self, run: Callable[..., None], products: int) -> Callable[..., None]:
-        def counted(library: _kernel.Library, job: _kernel.Job) -> None:
+        def counted(library: _kernel.Library, job: _kernel.KernelJob) -> None:
             start = self.clock()
             run(library, job)
             self.seconds += self.clock() - start
@@ -72,7 +72,7 @@ def passes_of(variant: str, batch: int) -> dict[str, Callable[[], object]]:
     a, b = signal[0], signal[1]
     expression = {CELL_A: torch.rand(batch) * 5, CELL_B: torch.rand(batch) * 5}
     genes = Examples(a, b, Targets(torch.randn(batch), expression), torch.device("cpu"))
-    model = build_model(variant, N_MARKS, settings)
+    model = build_model(VARIANTS[variant], N_MARKS, settings)
     optimiser = Adam(model.parameters(), settings.lr)
 
     def infer() -> None:

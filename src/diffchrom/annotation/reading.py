@@ -2,8 +2,8 @@
 
 Rules, in this order: Y copies of pseudo-autosomal genes (``_PAR_Y``) are dropped, since their sequence is
 that of the X copies and one gene must not stand on both sides of a split; of several genes with one id the
-first in the file is kept; genes of other biotypes, without a strand, on excluded chromosomes, or not asked
-for are dropped. Everything is counted.
+first in the file is kept; genes of other biotypes, without a strand, or on excluded chromosomes are dropped.
+Everything is counted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from diffchrom.annotation.formats import GeneRecord, parse_interval, read_record
 from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import require_file
-from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.ids import examples, is_par_y, unversioned
+from diffchrom.genome.genes import Genes
+from diffchrom.genome.ids import examples, is_par_y
+from diffchrom.genome.windows import Windows
 
 DEFAULT_BIOTYPE = "protein_coding"
 ANY_BIOTYPE = "any"
@@ -66,31 +67,6 @@ def genes_from_records(records: Sequence[GeneRecord]) -> Genes:
         tss=np.where(minus, end - 1, start),
         tes=np.where(minus, start, end - 1),
     )
-
-
-def read_gene_list(path: str | Path) -> tuple[str, ...]:
-    """Read gene ids or symbols: the first column of each line; ``#`` starts a comment, a header may stand."""
-    genes: dict[str, None] = {}
-    for number, line in numbered_lines(path, "gene list"):
-        words = line.split("#", 1)[0].replace(",", "\t").split()
-        if words and not (number == 1 and words[0].lower() in ("gene_id", "gene", "id", "gene_name")):
-            genes.setdefault(words[0].strip('"'))
-    if not genes:
-        raise InputError(f"{path}: lists no genes; give one id or symbol a line")
-    return tuple(genes)
-
-
-def _select_listed(
-    records: list[GeneRecord], wanted: Collection[str], dropped: Counter[str], notes: list[str]
-) -> list[GeneRecord]:
-    ids = {unversioned(gene) for gene in wanted}
-    kept = [record for record in records if unversioned(record.id) in ids or record.name in ids]
-    met = {unversioned(record.id) for record in kept} | {record.name for record in kept}
-    missing = [gene for gene in wanted if unversioned(gene) not in met]
-    if missing:
-        notes.append(f"{len(missing)} of the genes asked for are not among them: {examples(missing)}")
-    dropped["not in the list of genes"] += len(records) - len(kept)
-    return kept
 
 
 def _select_biotype(
@@ -142,7 +118,6 @@ def read_annotation(
     path: str | Path,
     *,
     biotype: str = DEFAULT_BIOTYPE,
-    genes: Collection[str] | None = None,
     exclude_chroms: Collection[str] = (),
 ) -> Annotation:
     """Read the genes of a GTF, GFF3 or BED6, gzipped or not.
@@ -151,7 +126,6 @@ def read_annotation(
     ----------
     path : the annotation; its format is recognised by its content.
     biotype : names with commas between them, or ``any``; a file without biotypes keeps all its genes.
-    genes : ids (with or without versions) or symbols to keep; None keeps all.
     exclude_chroms : chromosomes whose genes are left out, as the file names them or with ``chr`` added or
         taken away.
 
@@ -175,12 +149,10 @@ def read_annotation(
         excluded = {chrom.removeprefix("chr") for chrom in exclude_chroms}
         away = {i for i, record in enumerate(records) if record.chrom.removeprefix("chr") in excluded}
         records = _drop(records, dropped, "on an excluded chromosome", away)
-    if genes is not None:
-        records = _select_listed(records, genes, dropped, notes)
     dropped = Counter({reason: count for reason, count in dropped.items() if count})
     if not records:
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
-        raise InputError(f"{path}: no gene is left ({why}); check --biotype, --genes and --exclude-chroms")
+        raise InputError(f"{path}: no gene is left ({why}); check --biotype and --exclude-chroms")
     return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes), assembly)
 
 
@@ -222,25 +194,7 @@ def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], 
     return chrom, array[:, 0], array[:, 1]
 
 
-def _overlaps(
-    genes: Genes, starts: npt.NDArray[np.int64], width: int, other: Any
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Windows and intervals that share a base: row, row of the interval, and its start and end."""
-    located = np.flatnonzero(genes.located)
-    windows = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pairs = windows.join(other).df
-    if not len(pairs):
-        nothing = np.empty(0, dtype=np.int64)
-        return nothing, nothing, nothing, nothing
-    columns = [pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Row_b", "Start_b", "End_b")]
-    return located[columns[0]], columns[1], columns[2], columns[3]
-
-
-def blacklisted_bins(
-    genes: Genes, window: Window, blacklist: str | Path, *, around: str = "tss"
-) -> npt.NDArray[np.bool_]:
+def blacklisted_bins(windows: Windows, blacklist: str | Path) -> npt.NDArray[np.bool_]:
     """Tell which bins share a base with an interval of a BED.
 
     Parameters
@@ -250,8 +204,7 @@ def blacklisted_bins(
     Returns
     -------
     bool array [n_genes, n_bins]
-        In the order in which bins stand in the store: flipped for minus-strand genes where `window` is
-        oriented by transcription.
+        In the order in which bins stand in the store.
 
     Raises
     ------
@@ -259,39 +212,18 @@ def blacklisted_bins(
         When the BED has none of the genes' chromosomes.
     """
     chrom, start, end = read_intervals(blacklist)
-    names = match_names(dict.fromkeys(genes.chrom), dict.fromkeys(chrom, 0))
+    names = match_names(dict.fromkeys(windows.chrom), dict.fromkeys(chrom, 0))
     if not names:
         raise InputError(
-            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(genes.chrom)})"
+            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(windows.chrom)})"
         )
     back = {theirs: mine for mine, theirs in names.items()}
     listed = np.array([name in back for name in chrom])
     intervals = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
-    starts = genes.window_starts(window.flank, around=around)
-    row, _, first, last = _overlaps(genes, starts, 2 * window.flank, intervals)
-    # +1 where an interval begins to cover a window's bins and -1 behind it; the running sum counts intervals.
-    steps = np.zeros((len(genes), window.n_bins + 1), dtype=np.int32)
-    begin = np.clip((first - starts[row]) // window.bin_size, 0, window.n_bins)
-    behind = np.clip(-(-(last - starts[row]) // window.bin_size), 0, window.n_bins)
-    np.add.at(steps, (row, begin), 1)
-    np.add.at(steps, (row, behind), -1)
-    masked = np.cumsum(steps[:, :-1], axis=1) > 0
-    if window.orient == "transcription":
-        masked[genes.minus] = masked[genes.minus, ::-1]
-    return masked
-
-
-def shared_windows(genes: Genes, window: Window, split: npt.NDArray[np.int8]) -> int:
-    """Count the test genes whose window shares a base with the window of a training or validation gene.
-
-    Parameters
-    ----------
-    split : int8 [n_genes]; 0 train, 1 valid, 2 test.
-    """
-    located = np.flatnonzero(genes.located)
-    starts = genes.window_starts(window.flank)
-    width = 2 * window.flank
-    everyone = _ranges(genes.chrom[located], np.maximum(starts[located], 0), starts[located] + width)
-    row, other, _, _ = _overlaps(genes, starts, width, everyone)
-    learnt = np.isin(split[located[other]], (0, 1))
-    return len(np.unique(row[(split[row] == 2) & learnt]))
+    rows = _ranges(windows.chrom, np.maximum(windows.start, 0), windows.start + windows.width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = rows.join(intervals).df
+    if not len(pairs):
+        return np.zeros((len(windows.start), windows.n_bins), dtype=bool)
+    return windows.touched(*(pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Start_b", "End_b")))

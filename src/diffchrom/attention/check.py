@@ -8,20 +8,19 @@ integrated gradients). `deletion` asks whether what it ranks highest is what the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from diffchrom.attention.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, open_attention
-from diffchrom.deepdiff.building import build_model
-from diffchrom.deepdiff.model import initialise
+from diffchrom.deepdiff.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
+from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
 from diffchrom.errors import DiffchromError, RunError
+from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
@@ -101,7 +100,7 @@ class Check:
 class _Sample:
     """Everything about the checked genes: attention, and contributions [n, 2, n_marks, n_bins] by method."""
 
-    source: AttentionSource
+    opened: OpenedModel
     rows: Rows
     attention: AttentionBatch
     untrained: AttentionBatch
@@ -118,7 +117,6 @@ def sample_genes(rows: Rows, size: int, seed: int) -> Rows:
 
 def sibling_runs(run: Run) -> list[Run]:
     """Runs beside `run` that differ from it in nothing but the seed, at most `MAX_OTHERS`."""
-    same = ("kind", "variant", "pair", "marks", "window", "split", "unit", "hyperparameters")
     found: list[Run] = []
     for folder in sorted(run.path.resolve().parent.iterdir()):
         if len(found) == MAX_OTHERS or not folder.is_dir():
@@ -127,43 +125,31 @@ def sibling_runs(run: Run) -> list[Run]:
             other = Run.open(folder)
         except DiffchromError:
             continue  # not every folder beside a run is one
-        if other.config.seed != run.config.seed and all(
-            getattr(other.config, name) == getattr(run.config, name) for name in same
-        ):
+        if differing(run.config, other.config) == ["seed"]:
             found.append(other)
     return found
 
 
 def open_others(
-    source: AttentionSource, runs: Sequence[Run], store: Store, device: str = "auto"
-) -> dict[str, AttentionSource]:
+    opened: OpenedModel, runs: Sequence[Run], store: Store, device: str = "auto"
+) -> dict[str, OpenedModel]:
     """Open runs to compare with by folder; RunError where their variant or marks are others."""
-    opened = {}
+    others = {}
     for run in runs:
-        other = open_attention(run, store, pair=",".join(source.data.pair), device=device)
-        if other.sequences != source.sequences:
+        other = open_model(run, store, opened.pair.cells, device=device)
+        if other.sequences != opened.sequences:
             raise RunError(
                 f"{run.path}: has other sequences (variant {run.config.variant}, marks "
                 f"{', '.join(run.config.marks)}); compare runs of one variant with the same marks"
             )
-        opened[str(run.path)] = other
-    return opened
-
-
-def untrained(source: AttentionSource, seed: int) -> AttentionSource:
-    """The same architecture with random weights, drawn as training draws its first ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_model(source.model.variant.name, len(source.marks), source.settings)
-        if source.settings.init_range is not None:
-            initialise(model, source.settings.init_range)
-    return replace(source, model=model.to(source.device).eval())
+        others[str(run.path)] = other
+    return others
 
 
 def check(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
-    others: Mapping[str, AttentionSource] | None = None,
+    others: Mapping[str, OpenedModel] | None = None,
     *,
     size: int = SAMPLE,
     seed: int = 0,
@@ -178,12 +164,12 @@ def check(
     """
     rows = sample_genes(rows, size, seed)
     sample = _Sample(
-        source,
+        opened,
         rows,
-        _attention(source, rows),
-        _attention(untrained(source, seed + 1_000_003), rows),
-        {name: _attention(other, rows) for name, other in (others or {}).items()},
-        {method: attribute(source, rows, method, reporter) for method in METHODS},
+        opened.attention_of(rows),
+        opened.untrained(seed + 1_000_003).attention_of(rows),
+        {name: other.attention_of(rows) for name, other in (others or {}).items()},
+        {method: attribute(opened, rows, method, reporter) for method in METHODS},
     )
     result = Check()
     random = np.random.default_rng(seed)
@@ -195,16 +181,6 @@ def check(
     _deletion(sample, result, seed, random, reporter)
     _judge(sample, result)
     return result
-
-
-def _attention(source: AttentionSource, rows: Rows) -> AttentionBatch:
-    parts = list(source.batches(rows))
-    return AttentionBatch(
-        rows,
-        np.concatenate([part.alpha for part in parts]),
-        {task: np.concatenate([part.beta[task] for part in parts]) for task in source.tasks},
-        np.concatenate([part.log2fc_pred for part in parts]),
-    )
 
 
 def concentration(weights: npt.NDArray[Any]) -> Array:
@@ -230,8 +206,8 @@ def _interval(values: Array, random: np.random.Generator) -> tuple[float, float,
     """Mean over genes with its 95% bootstrap interval, and the number of genes where it is defined."""
     values = values[np.isfinite(values)]
     n = len(values)
-    if not n:
-        return np.nan, np.nan, np.nan, 0
+    if n < 2:
+        return float(values.sum()) if n else np.nan, np.nan, np.nan, n
     means = random.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES) @ values / n
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high), n
@@ -260,10 +236,10 @@ def _comparisons(
 
 
 def _bin_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
-    source = sample.source
-    sizes = {name: of_sequences(source, values) for name, values in sample.contributions.items()}
-    for block in dict.fromkeys(sequence.block for sequence in source.sequences):
-        of_block = [index for index, sequence in enumerate(source.sequences) if sequence.block == block]
+    opened = sample.opened
+    sizes = {name: of_sequences(opened, values) for name, values in sample.contributions.items()}
+    for block in dict.fromkeys(sequence.block for sequence in opened.sequences):
+        of_block = [index for index, sequence in enumerate(opened.sequences) if sequence.block == block]
         against = {UNTRAINED: sample.untrained.alpha}
         against |= {f"run {name}": batch.alpha for name, batch in sample.others.items()} | sizes
         against = {name: values[:, of_block] for name, values in against.items()}
@@ -271,10 +247,10 @@ def _bin_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Find
 
 
 def _mark_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
-    source = sample.source
-    sizes = {name: of_sequences(source, values).sum(axis=-1) for name, values in sample.contributions.items()}
-    position = {sequence: index for index, sequence in enumerate(source.sequences)}
-    for task, sequences in source.tasks.items():
+    opened = sample.opened
+    sizes = {name: of_sequences(opened, values).sum(axis=-1) for name, values in sample.contributions.items()}
+    position = {sequence: index for index, sequence in enumerate(opened.sequences)}
+    for task, sequences in opened.tasks.items():
         of_task = [position[sequence] for sequence in sequences]
         against = {UNTRAINED: sample.untrained.beta[task]}
         against |= {f"run {name}": batch.beta[task] for name, batch in sample.others.items()}
@@ -290,9 +266,9 @@ def mark_shares(importance: npt.NDArray[Any]) -> Array:
 
 def _bin_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
     """Importance [n, n_marks, n_bins] of each order of deletion, of which both cells are masked."""
-    maps = {"attention": attention_map(sample.source, sample.attention)}
+    maps = {"attention": attention_map(sample.opened, sample.attention)}
     maps |= {name: of_bins(values) for name, values in sample.contributions.items()}
-    return maps | {UNTRAINED: attention_map(sample.source, sample.untrained)}
+    return maps | {UNTRAINED: attention_map(sample.opened, sample.untrained)}
 
 
 def _mark_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
@@ -305,7 +281,7 @@ def _mark_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
 
 def _shares(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
     for name, importance in _mark_maps(sample).items():
-        for mark, shares in zip(sample.source.marks, mark_shares(importance).T, strict=True):
+        for mark, shares in zip(sample.opened.marks, mark_shares(importance).T, strict=True):
             yield Finding("mark", None, mark, name, "share", None, *_interval(shares, random))
 
 
@@ -314,12 +290,12 @@ def _deletion(
 ) -> None:
     maps = _bin_maps(sample)
     work = {"bin": (delete_bins, maps)}
-    if len(sample.source.marks) > 1:
+    if len(sample.opened.marks) > 1:
         work["mark"] = (delete_marks, _mark_maps(sample))
-    a, b = sample.source.signal(sample.rows)
+    a, b = sample.opened.pair.signal(sample.rows)
     with reporter.task("deletion curves", 2 * (len(maps) + 5) * len(sample.rows)) as task:
         for level, (delete, orders) in work.items():
-            curves = delete(sample.source, a, b, orders, seed, task)
+            curves = delete(sample.opened, a, b, orders, seed, task)
             result.curves[level] = curves
             result.findings += _curve_findings(level, curves, random)
 
@@ -338,6 +314,9 @@ def _curve_findings(level: str, curves: DeletionCurves, random: np.random.Genera
 
 def _judge(sample: _Sample, result: Check) -> None:
     """Say in words what the findings say in numbers."""
+    if len(sample.rows) < 2:
+        result.notes.append("one gene: neither intervals nor verdicts")
+        return
     for level in result.curves:
         for order, rival in ((RANDOM, "random"), (UNTRAINED, "an untrained model's")):
             (one,) = result.find(level, order, "attention_minus")
@@ -362,7 +341,7 @@ def _judge(sample: _Sample, result: Check) -> None:
         ]
         for name in ("attention", REFERENCE)
     }
-    upper = (len(sample.source.marks) + 1) // 2
+    upper = (len(sample.opened.marks) + 1) // 2
     by_attention, by_gradients = ranking.values()
     result.say(
         by_attention[0] == by_gradients[0] and set(by_attention[:upper]) == set(by_gradients[:upper]),

@@ -1,7 +1,8 @@
 """Deletion curves: how fast a prediction changes when signal is masked in a given order.
 
-What is masked is the signal of one mark in one bin (or of one mark in all bins), in both cells, down to no
-signal at all. An order that finds what the model uses changes the predictions early.
+What is masked is the signal of one mark in one bin (or of one mark in all bins): in both cells that of the
+average training gene takes its place, since a model has never seen a gene without any signal. An order that
+finds what the model uses changes the predictions early.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Signal
-from diffchrom.deepdiff.inference import predict_tensors
+from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel
+from diffchrom.genome.genes import Signal
 from diffchrom.progress import Task
 
 #: Shares of the (mark, bin) pairs that are masked; most are small, since an early change is what counts.
@@ -47,7 +48,7 @@ class DeletionCurves:
         return {order: change.mean(axis=1) for order, change in self.changes.items()}
 
 
-def attention_map(source: AttentionSource, batch: AttentionBatch) -> npt.NDArray[np.float32]:
+def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.float32]:
     """Attention that the prediction of log2fc pays to each mark and bin: beta alpha, summed over sequences.
 
     Over the main task's Level II; where there is none, over both auxiliary ones, which feed the head.
@@ -56,10 +57,10 @@ def attention_map(source: AttentionSource, batch: AttentionBatch) -> npt.NDArray
     -------
     float32 [n, n_marks, n_bins]
     """
-    position = {sequence: index for index, sequence in enumerate(source.sequences)}
-    mark = {name: index for index, name in enumerate(source.marks)}
-    result = np.zeros((len(batch.rows), len(source.marks), source.window.n_bins), dtype=np.float32)
-    tasks = {name: value for name, value in source.tasks.items() if name == "main"} or source.tasks
+    position = {sequence: index for index, sequence in enumerate(opened.sequences)}
+    mark = {name: index for index, name in enumerate(opened.marks)}
+    result = np.zeros((len(batch.rows), len(opened.marks), opened.window.n_bins), dtype=np.float32)
+    tasks = {name: value for name, value in opened.tasks.items() if name == "main"} or opened.tasks
     for task, sequences in tasks.items():
         for index, sequence in enumerate(sequences):
             weight = batch.beta[task][:, index, None] * batch.alpha[:, position[sequence]]
@@ -68,7 +69,7 @@ def attention_map(source: AttentionSource, batch: AttentionBatch) -> npt.NDArray
 
 
 def delete_bins(
-    source: AttentionSource, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
 ) -> DeletionCurves:
     """Mask (mark, bin) pairs of genes with raw signal `a` and `b` in descending order of `maps`.
 
@@ -78,20 +79,20 @@ def delete_bins(
     """
     counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
     fractions = tuple(count / a[0].size for count in counts)
-    return _curves(source, a, b, maps, counts, fractions, seed, task)
+    return _curves(opened, a, b, maps, counts, fractions, seed, task)
 
 
 def delete_marks(
-    source: AttentionSource, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
 ) -> DeletionCurves:
     """Mask whole marks of genes in descending order of `maps`, importance [n, n_marks] by order's name."""
-    counts = list(range(1, len(source.marks)))
-    fractions = tuple(count / len(source.marks) for count in counts)
-    return _curves(source, a, b, maps, counts, fractions, seed, task)
+    counts = list(range(1, len(opened.marks)))
+    fractions = tuple(count / len(opened.marks) for count in counts)
+    return _curves(opened, a, b, maps, counts, fractions, seed, task)
 
 
 def _curves(
-    source: AttentionSource,
+    opened: OpenedModel,
     a: Signal,
     b: Signal,
     maps: Mapping[str, Map],
@@ -100,7 +101,7 @@ def _curves(
     seed: int,
     task: Task,
 ) -> DeletionCurves:
-    before = predict_tensors(source.model, *source.inputs(a, b)).log2fc.astype(np.float64)
+    before = opened.predict_signal(a, b).log2fc.astype(np.float64)
     random = np.random.default_rng(seed)
 
     def curve(importance: Map) -> Array:
@@ -111,8 +112,8 @@ def _curves(
             np.put_along_axis(masked, order[:, :count], True, axis=1)
             masked = masked.reshape(importance.shape)
             masked = masked[..., None] if masked.ndim < a.ndim else masked
-            without = [np.where(masked, source.average_signal, signal) for signal in (a, b)]
-            after = predict_tensors(source.model, *source.inputs(*without)).log2fc
+            without = [np.where(masked, opened.average_signal, signal) for signal in (a, b)]
+            after = opened.predict_signal(*without).log2fc
             changes[:, i] = np.abs(after - before)
         task.advance(len(a))
         return changes

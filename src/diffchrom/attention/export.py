@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.attention.evenness import even_attention
 from diffchrom.attention.formats import (
     DEFAULT_TOP,
     BinChoice,
@@ -19,11 +20,10 @@ from diffchrom.attention.formats import (
     wide_table,
 )
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
-from diffchrom.attention.weights import AttentionSource, Rows
-from diffchrom.errors import InputError, UsageError
+from diffchrom.deepdiff.opened import OpenedModel
+from diffchrom.errors import UsageError
 from diffchrom.files.bulk import output_bytes
-from diffchrom.genome.orientation import genome_order
-from diffchrom.pairs.selection import select_rows
+from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 
 LEVELS = ("bin", "mark")
@@ -41,7 +41,7 @@ class ExportOptions:
     level : ``bin`` (alpha) or ``mark`` (beta).
     format : one of `FORMATS`.
     wide : TSV of alpha with one row a gene, block and mark.
-    top, min_weight : for BED, see `attention_formats.BinChoice`; without either, the top `DEFAULT_TOP`.
+    top, min_weight : for BED, see `BinChoice`; without either, the top `DEFAULT_TOP`.
     combine : for tracks, how overlapping windows make one value.
     blocks, marks : only these sequences; None is all.
     """
@@ -75,23 +75,13 @@ class ExportOptions:
         return BinChoice(top, self.min_weight)
 
 
-def choose_genes(
-    source: AttentionSource, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
-) -> Rows:
-    """Rows of the genes asked for (`selection.select_rows`); InputError where there are none."""
-    rows = select_rows(source.data, part=part, genes=genes, reporter=reporter)
-    if not len(rows):
-        raise InputError(f"{genes}: none of its genes is among the {part} genes; use --split all")
-    return rows
-
-
 def choose_sequences(
-    source: AttentionSource, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
+    opened: OpenedModel, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
 ) -> npt.NDArray[np.intp]:
     """Indices of the sequences of some blocks and marks; UsageError lists those there are."""
     for option, wanted, known in (
-        ("--block", blocks, dict.fromkeys(sequence.block for sequence in source.sequences)),
-        ("--marks", marks, dict.fromkeys(source.marks)),
+        ("--block", blocks, dict.fromkeys(sequence.block for sequence in opened.sequences)),
+        ("--marks", marks, dict.fromkeys(opened.marks)),
     ):
         unknown = [name for name in wanted or () if name not in known]
         if unknown:
@@ -99,7 +89,7 @@ def choose_sequences(
     return np.array(
         [
             index
-            for index, sequence in enumerate(source.sequences)
+            for index, sequence in enumerate(opened.sequences)
             if (blocks is None or sequence.block in blocks) and (marks is None or sequence.mark in marks)
         ],
         dtype=np.intp,
@@ -107,10 +97,10 @@ def choose_sequences(
 
 
 def export(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     options: ExportOptions,
-    output: Path | None = None,
+    output: Path,
     reporter: Reporter = SILENT,
 ) -> None:
     """Write the attention of the genes `rows` to a file, a folder (tracks) or stdout.
@@ -120,24 +110,37 @@ def export(
     InputError, StoreError, OutputError
         Genes or chromosomes without coordinates where the format needs them; what can't be written.
     """
-    keep = choose_sequences(source, options.blocks, options.marks)
+    keep = choose_sequences(opened, options.blocks, options.marks)
+    _write_format(opened, rows, options, keep, output, reporter)
+    if said := even_attention(opened, rows):
+        reporter.note(said)
+
+
+def _write_format(
+    opened: OpenedModel,
+    rows: Rows,
+    options: ExportOptions,
+    keep: npt.NDArray[np.intp],
+    output: Path,
+    reporter: Reporter,
+) -> None:
     if options.format == "tsv":
         table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
-        _write(output, table(source, source.batches(rows, reporter), keep))
+        _write(output, table(opened, opened.attend_batches(rows, reporter), keep))
         return
-    require_coordinates(source.genes, rows, f"--format {options.format}")
+    require_coordinates(opened.genes, rows, f"--format {options.format}")
     if options.format == "bigwig":
-        require_sizes(source, rows)
-    batches = source.batches(genome_order(source.genes, source.window, rows), reporter)
+        require_sizes(opened, rows)
+    batches = opened.attend_batches(opened.windows.genome_order(rows), reporter)
     if options.format in _TRACKS:
-        stretches = combine(source, batches, keep, options.combine)
-        sequences = [source.sequences[index] for index in keep.tolist()]
-        write_tracks(source, sequences, stretches, output, bigwig=options.format == "bigwig")
+        stretches = combine(opened, batches, keep, options.combine)
+        sequences = [opened.sequences[index] for index in keep.tolist()]
+        write_tracks(opened, sequences, stretches, output, bigwig=options.format == "bigwig")
     else:
-        _write(output, bed_table(source, batches, keep, options.choice))
+        _write(output, bed_table(opened, batches, keep, options.choice))
 
 
-def _write(output: Path | None, pieces: Iterable[bytes]) -> None:
+def _write(output: Path, pieces: Iterable[bytes]) -> None:
     with output_bytes(output) as stream:
         for piece in pieces:
             stream.write(piece)

@@ -6,21 +6,19 @@ in that order, and what a later gene could still precede is held back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Rows, Sequence
+from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import InputError
 from diffchrom.files.bulk import Field, integer_field, join_fields, text_field, weight_field
-from diffchrom.files.tables import lines
-from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.orientation import chromosome_ends, reversed_windows, to_genome_order
-from diffchrom.pairs.choices import PART_NAMES
-from diffchrom.runs.tables import gene_columns
+from diffchrom.files.tables import joined_lines
+from diffchrom.genome.genes import Genes, Rows
+from diffchrom.runs.tables import split_gene_columns
 
 BIN_COLUMNS = ("gene_id", "block", "mark", "bin", "chrom", "start", "end", "alpha")
 WIDE_COLUMNS = ("gene_id", "block", "mark", "chrom", "start", "end", "strand")
@@ -31,29 +29,6 @@ BED_COLUMNS = (
 )  # fmt: skip
 DEFAULT_TOP = 10
 _TAB = b"\t"
-
-
-def bin_coordinates(
-    genes: Genes, window: Window, chrom_sizes: Mapping[str, int], rows: Rows
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Start and end of every bin in the order of the store, clipped to the chromosome.
-
-    Returns
-    -------
-    start, end : int64 [len(rows), n_bins]
-        0-based, half-open; -1 for a bin wholly beyond a chromosome's end and for genes without coordinates.
-    """
-    steps = np.arange(window.n_bins, dtype=np.int64)
-    start = (
-        genes.window_starts(window.flank)[rows][:, None]
-        + np.where(reversed_windows(genes, window, rows)[:, None], steps[::-1], steps) * window.bin_size
-    )
-    ends = chromosome_ends(genes, chrom_sizes, rows)[:, None]
-    end = np.minimum(start + window.bin_size, ends)
-    start = np.maximum(start, 0)
-    nowhere = (end <= start) | ~genes.located[rows][:, None]
-    start[nowhere] = end[nowhere] = -1
-    return start, end
 
 
 def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
@@ -68,20 +43,20 @@ def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
 
 
 def bin_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the long table of alpha: one row a gene, block, mark and bin (`BIN_COLUMNS`).
 
     Parameters
     ----------
-    keep : which of `source.sequences`, by index.
+    keep : which of `OpenedModel.sequences`, by index.
     """
     yield "\t".join(BIN_COLUMNS).encode() + b"\n"
-    genes = source.genes
-    labels = _labels(source, keep)[None, :, None]
-    numbers = integer_field(np.arange(1, source.window.n_bins + 1))
+    genes = opened.genes
+    labels = _labels(opened, keep)[None, :, None]
+    numbers = integer_field(np.arange(1, opened.window.n_bins + 1))
     for batch in batches:
-        start, end = bin_coordinates(genes, source.window, source.store.chrom_sizes, batch.rows)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         fields = (
             text_field(genes.id[batch.rows])[:, None, None], _TAB,
             labels, _TAB,
@@ -91,24 +66,24 @@ def bin_table(
             integer_field(end)[:, None], _TAB,
             weight_field(batch.alpha[:, keep]), b"\n",
         )  # fmt: skip
-        yield join_fields((len(batch.rows), len(keep), source.window.n_bins), fields)
+        yield join_fields((len(batch.rows), len(keep), opened.window.n_bins), fields)
 
 
-def _labels(source: AttentionSource, keep: npt.NDArray[np.intp]) -> Field:
-    chosen = [source.sequences[index] for index in keep.tolist()]
+def _labels(opened: OpenedModel, keep: npt.NDArray[np.intp]) -> Field:
+    chosen = [opened.sequences[index] for index in keep.tolist()]
     return text_field([f"{sequence.block}\t{sequence.mark}" for sequence in chosen])
 
 
 def wide_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the wide table of alpha: one row a gene, block and mark, one column a bin; see `bin_table`."""
-    genes, window = source.genes, source.window
-    bins = [f"bin_{number}" for number in range(1, window.n_bins + 1)]
+    genes, n_bins = opened.genes, opened.window.n_bins
+    bins = [f"bin_{number}" for number in range(1, n_bins + 1)]
     yield "\t".join((*WIDE_COLUMNS, *bins)).encode() + b"\n"
-    labels = _labels(source, keep)
+    labels = _labels(opened, keep)
     for batch in batches:
-        start, end = bin_coordinates(genes, window, source.store.chrom_sizes, batch.rows)
+        start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         inside = end >= 0
         first = np.where(inside, start, np.iinfo(np.int64).max).min(axis=1)
         columns: tuple[npt.NDArray[Any] | bytes, ...] = (
@@ -122,21 +97,19 @@ def wide_table(
         weights = weight_field(batch.alpha[:, keep])
         cells = np.empty(weights.shape, dtype=[("tab", "V1"), ("weight", weights.dtype)])
         cells["tab"], cells["weight"] = np.void(_TAB), weights
-        row = cells.view(f"V{cells.dtype.itemsize * window.n_bins}")[..., 0]
+        row = cells.view(f"V{cells.dtype.itemsize * n_bins}")[..., 0]
         yield join_fields((len(batch.rows), len(keep)), (*columns, row, b"\n"))
 
 
 def mark_columns(
-    source: AttentionSource, batch: AttentionBatch, wanted: Collection[Sequence]
+    opened: OpenedModel, batch: AttentionBatch, wanted: Collection[LevelOneSequence]
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of the table of beta: one row a gene, task, block and mark, with prediction and label."""
-    labels = [(task, sequence) for task, sequences in source.tasks.items() for sequence in sequences]
+    labels = [(task, sequence) for task, sequences in opened.tasks.items() for sequence in sequences]
     shown = [index for index, (_, sequence) in enumerate(labels) if sequence in wanted]
     labels = [labels[index] for index in shown]
-    beta = np.concatenate([batch.beta[task] for task in source.tasks], axis=1)[:, shown]
-    genes = source.genes.take(batch.rows)
-    part = np.array([PART_NAMES[number] for number in source.data.split[batch.rows].tolist()], dtype=object)
-    each_gene = gene_columns(genes) | {"split": part}
+    beta = np.concatenate([batch.beta[task] for task in opened.tasks], axis=1)[:, shown]
+    each_gene = split_gene_columns(opened.genes.take(batch.rows), opened.pair.parts[batch.rows])
 
     def tiled(values: list[str]) -> npt.NDArray[Any]:
         return np.tile(np.array(values, dtype=object), len(batch.rows))
@@ -148,22 +121,17 @@ def mark_columns(
         "mark": tiled([sequence.mark for _, sequence in labels]),
         "beta": beta.ravel(),
         "log2fc_pred": np.repeat(batch.log2fc_pred, len(labels)),
-        "log2fc": np.repeat(source.data.log2fc[batch.rows], len(labels)),
+        "log2fc": np.repeat(opened.pair.labels.log2fc[batch.rows], len(labels)),
     }
 
 
 def mark_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp]
 ) -> Iterator[bytes]:
     """Yield the table of beta; see `bin_table`."""
-    wanted = {source.sequences[index] for index in keep.tolist()}
-    for number, batch in enumerate(batches):
-        pieces = lines(mark_columns(source, batch, wanted))
-        header = next(pieces)
-        if number == 0:
-            yield header.encode()
-        for piece in pieces:
-            yield piece.encode()
+    wanted = {opened.sequences[index] for index in keep.tolist()}
+    for piece in joined_lines(mark_columns(opened, batch, wanted) for batch in batches):
+        yield piece.encode()
 
 
 @dataclass(frozen=True)
@@ -211,45 +179,43 @@ class Regions:
         )
 
 
-def regions_of(source: AttentionSource, batch: AttentionBatch, choice: BinChoice) -> Regions:
+def regions_of(opened: OpenedModel, batch: AttentionBatch, choice: BinChoice) -> Regions:
     """Chosen bins of a batch, adjacent ones merged, clipped to the chromosome.
 
     A region's weight is the sum of its bins' alpha, its peak the largest of them.
     """
-    genes, window, rows = source.genes, source.window, batch.rows
-    alpha = to_genome_order(batch.alpha, genes, window, rows)
-    chosen = to_genome_order(choice.mask(batch.alpha), genes, window, rows)
-    first = genes.window_starts(window.flank)[rows]
-    ends = chromosome_ends(genes, source.store.chrom_sizes, rows)
-    bins = first[:, None] + np.arange(window.n_bins, dtype=np.int64) * window.bin_size
-    chosen &= ((bins + window.bin_size > 0) & (bins < ends[:, None]))[:, None, :]
+    windows, rows = opened.windows, batch.rows
+    bins = windows.intervals(rows, opened.pair.store.chrom_sizes)
+    start, end = (windows.ascending(one, rows) for one in bins)
+    alpha = windows.ascending(batch.alpha, rows)
+    chosen = windows.ascending(choice.mask(batch.alpha), rows) & (end >= 0)[:, None, :]
 
-    padded = np.zeros((*chosen.shape[:2], window.n_bins + 2), dtype=np.int8)
+    padded = np.zeros((*chosen.shape[:2], windows.n_bins + 2), dtype=np.int8)
     padded[..., 1:-1] = chosen
     steps = np.diff(padded, axis=-1)
     gene, sequence, begin = np.nonzero(steps == 1)
     stop = np.nonzero(steps == -1)[2]
-    total = np.zeros((*alpha.shape[:2], window.n_bins + 1))
+    total = np.zeros((*alpha.shape[:2], windows.n_bins + 1))
     np.cumsum(alpha, axis=-1, dtype=np.float64, out=total[..., 1:])
-    offset = (gene * alpha.shape[1] + sequence) * window.n_bins
+    offset = (gene * alpha.shape[1] + sequence) * windows.n_bins
     edges = np.stack([offset + begin, offset + stop], axis=1).ravel()
     flat = np.append(alpha.ravel(), 0)  # reduceat must not be asked for a range that starts at the end
     peak = np.maximum.reduceat(flat, edges)[::2] if len(edges) else np.empty(0)
     return Regions(
         row=rows[gene],
         sequence=sequence,
-        start=np.maximum(first[gene] + begin * window.bin_size, 0),
-        end=np.minimum(first[gene] + stop * window.bin_size, ends[gene]),
+        start=start[gene, begin],
+        end=end[gene, stop - 1],
         weight=total[gene, sequence, stop] - total[gene, sequence, begin],
         peak=np.asarray(peak, dtype=np.float64),
     )
 
 
-def bed_lines(source: AttentionSource, regions: Regions) -> bytes:
+def bed_lines(opened: OpenedModel, regions: Regions) -> bytes:
     """Text of regions in `BED_COLUMNS`; the score is the weight in thousandths."""
-    genes, order = source.genes, regions.sequence
-    blocks = text_field([sequence.block for sequence in source.sequences])
-    marks = text_field([sequence.mark for sequence in source.sequences])
+    genes, order = opened.genes, regions.sequence
+    blocks = text_field([sequence.block for sequence in opened.sequences])
+    marks = text_field([sequence.mark for sequence in opened.sequences])
     names = ["_".join(str(genes.name[row] or genes.id[row]).split()) for row in regions.row.tolist()]
     weight = np.clip(regions.weight, 0, 1)
     fields = (
@@ -269,31 +235,30 @@ def bed_lines(source: AttentionSource, regions: Regions) -> bytes:
 
 
 def bed_table(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
 ) -> Iterator[bytes]:
-    """Yield sorted BED of the sequences `keep`, from genes in genome order (`attention.genome_order`)."""
-    window_starts = source.genes.window_starts(source.window.flank)
+    """Yield sorted BED of the sequences `keep`, from genes in genome order (`Windows.genome_order`)."""
     held: Regions | None = None
     chrom = None
     for batch in batches:
-        places = source.genes.chrom[batch.rows]
+        places = opened.genes.chrom[batch.rows]
         for name in dict.fromkeys(places.tolist()):
             part = np.flatnonzero(places == name)
             some = AttentionBatch(batch.rows[part], batch.alpha[part][:, keep], {}, batch.log2fc_pred[part])
-            found = regions_of(source, some, choice)
+            found = regions_of(opened, some, choice)
             found = replace(found, sequence=keep[found.sequence])
             if held is not None and name == chrom:
                 found = Regions.concatenate([held, found])
             elif held is not None:
-                yield bed_lines(source, held)
+                yield bed_lines(opened, held)
             chrom = name
             found = _sorted(found)
             # No later gene of the chromosome has a window that starts before this part's last one.
-            safe = found.start < window_starts[some.rows[-1]]
-            yield bed_lines(source, found.take(safe))
+            safe = found.start < opened.windows.start[some.rows[-1]]
+            yield bed_lines(opened, found.take(safe))
             held = found.take(~safe)
     if held is not None:
-        yield bed_lines(source, held)
+        yield bed_lines(opened, held)
 
 
 def _sorted(regions: Regions) -> Regions:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionSource, Rows, Sequence
+from diffchrom.deepdiff.opened import LevelOneSequence, OpenedModel
 from diffchrom.errors import InputError, UsageError
-from diffchrom.genome.orientation import from_upstream
+from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
@@ -113,32 +113,30 @@ class GroupAttention:
     """
 
     beta: dict[str, npt.NDArray[np.float32]]
-    labels: tuple[tuple[str, Sequence], ...]
+    labels: tuple[tuple[str, LevelOneSequence], ...]
     alpha: dict[str, Array]
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[LevelOneSequence, ...]
 
 
-def collect(
-    source: AttentionSource, rows: Rows, rule: GroupRule, reporter: Reporter = SILENT
-) -> GroupAttention:
+def collect(opened: OpenedModel, rows: Rows, rule: GroupRule, reporter: Reporter = SILENT) -> GroupAttention:
     """Compute the attention of the genes among `rows` that belong to a group."""
     if rule.by == "log2fc":
-        values = source.data.log2fc[rows]
+        values = opened.pair.labels.log2fc[rows]
     else:
-        values = np.concatenate([batch.log2fc_pred for batch in source.batches(rows, reporter)])
+        values = np.concatenate([batch.log2fc_pred for batch in opened.attend_batches(rows, reporter)])
     members = rule.groups(np.asarray(values, dtype=np.float64))
-    labels = tuple((task, one) for task, sequences in source.tasks.items() for one in sequences)
+    labels = tuple((task, one) for task, sequences in opened.tasks.items() for one in sequences)
     beta, alpha = {}, {}
     for group, chosen in members.items():
-        total = np.zeros((len(source.sequences), source.window.n_bins))
+        total = np.zeros((len(opened.sequences), opened.window.n_bins))
         parts = []
-        for batch in source.batches(rows[chosen], reporter):
-            ordered = from_upstream(batch.alpha, source.genes, source.window, batch.rows)
+        for batch in opened.attend_batches(rows[chosen], reporter):
+            ordered = opened.windows.from_upstream(batch.alpha, batch.rows)
             total += ordered.sum(axis=0, dtype=np.float64)
-            parts.append(np.concatenate([batch.beta[task] for task in source.tasks], axis=1))
+            parts.append(np.concatenate([batch.beta[task] for task in opened.tasks], axis=1))
         beta[group] = np.concatenate(parts)
         alpha[group] = total / chosen.sum()
-    return GroupAttention(beta, labels, alpha, source.sequences)
+    return GroupAttention(beta, labels, alpha, opened.sequences)
 
 
 def bootstrap_means(values: npt.NDArray[Any], random: np.random.Generator) -> tuple[Array, Array]:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionSource, Rows, Signal, signal_of_rows
-from diffchrom.deepdiff.inference import predict_tensors
+from diffchrom.deepdiff.opened import ATTENTION_BATCH, OpenedModel
 from diffchrom.errors import UsageError
-from diffchrom.files.bulk import output_bytes
-from diffchrom.files.tables import lines
-from diffchrom.pairs.choices import PART_NAMES, check_units, resolve_marks
+from diffchrom.files.tables import joined_lines
+from diffchrom.files.whole import output_text
+from diffchrom.genome.genes import Rows, Signal
+from diffchrom.pairs.choices import check_units, resolve_marks
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.tables import gene_columns
+from diffchrom.runs.tables import split_gene_columns
 
 EVERY_MARK = "all"
 NOTHING = "0"
@@ -47,7 +47,7 @@ class Perturbation:
     changes: tuple[Change, ...]
 
 
-def parse_perturbations(source: AttentionSource, texts: Sequence[str]) -> tuple[Perturbation, ...]:
+def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Perturbation, ...]:
     """Understand ``[CELL:]MARK=0`` and ``[CELL:]MARK=CELL``, joined by commas.
 
     Raises
@@ -61,15 +61,15 @@ def parse_perturbations(source: AttentionSource, texts: Sequence[str]) -> tuple[
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
         every = [part for part in parts if part.partition("=")[0].rpartition(":")[2] == EVERY_MARK]
-        if every and EVERY_MARK not in source.marks:
+        if every and EVERY_MARK not in opened.marks:
             if len(parts) > 1:
                 raise UsageError(f"--perturb {text}: {EVERY_MARK} is every mark in turn, so it stands alone")
             head, _, value = parts[0].partition("=")
             prefix = head[: -len(EVERY_MARK)]
-            parts = [f"{prefix}{mark}={value}" for mark in source.marks]
-            result += [Perturbation(part, _changes(source, part)) for part in parts]
+            parts = [f"{prefix}{mark}={value}" for mark in opened.marks]
+            result += [Perturbation(part, _changes(opened, part)) for part in parts]
         else:
-            changes = tuple(change for part in parts for change in _changes(source, part))
+            changes = tuple(change for part in parts for change in _changes(opened, part))
             if len({(change.mark, change.side) for change in changes}) != len(changes):
                 raise UsageError(f"--perturb {text}: changes the same mark of the same cell twice")
             result.append(Perturbation(text, changes))
@@ -80,77 +80,73 @@ def parse_perturbations(source: AttentionSource, texts: Sequence[str]) -> tuple[
     return tuple(result)
 
 
-def _changes(source: AttentionSource, text: str) -> tuple[Change, ...]:
-    pair = source.data.pair
+def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
+    pair = opened.pair.cells
     target, equals, value = (part.strip() for part in text.partition("="))
     cell, colon, mark = target.rpartition(":")
     if not equals or not value or not mark or (colon and not cell):
         raise UsageError(f"--perturb {text}: give MARK=0, MARK=CELL, CELL:MARK=0 or CELL:MARK=CELL")
-    if mark not in source.marks:
-        raise UsageError(f"--perturb {text}: no mark {mark}; the run has {', '.join(source.marks)}")
+    if mark not in opened.marks:
+        raise UsageError(f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}")
     if colon and cell not in pair:
         raise UsageError(f"--perturb {text}: {cell} is not in the pair {','.join(pair)}")
     donor = None if value == NOTHING else value
     if donor is not None:
-        if donor not in source.store.cells():
+        if donor not in opened.pair.store.cells():
             raise UsageError(
-                f"--perturb {text}: no cell {donor} in {source.store.path}; it has "
-                f"{', '.join(source.store.cells())}; 0 stands for no signal"
+                f"--perturb {text}: no cell {donor} in {opened.pair.store.path}; it has "
+                f"{', '.join(opened.pair.store.cells())}; 0 stands for no signal"
             )
-        resolve_marks(source.store, (pair[0], donor), (mark,))
-        check_units(source.store, (pair[0], donor), (mark,))
+        resolve_marks(opened.pair.store, (pair[0], donor), (mark,))
+        check_units(opened.pair.store, (pair[0], donor), (mark,))
     sides = (pair.index(cell),) if colon else (0, 1)
-    changes = tuple(Change(source.marks.index(mark), side, donor) for side in sides if pair[side] != donor)
+    changes = tuple(Change(opened.marks.index(mark), side, donor) for side in sides if pair[side] != donor)
     if not changes:
         raise UsageError(f"--perturb {text}: changes nothing")
     return changes
 
 
 def perturbed(
-    source: AttentionSource, perturbation: Perturbation, rows: Rows, a: Signal, b: Signal
+    opened: OpenedModel, perturbation: Perturbation, rows: Rows, a: Signal, b: Signal
 ) -> tuple[Signal, Signal]:
     """Raw signal of A and B of the genes `rows` after a perturbation; `a` and `b` stay as they are."""
     signals = (a.copy(), b.copy())
     for change in perturbation.changes:
         values: Signal | float = 0.0
-        if change.donor in source.data.pair:
-            values = (a, b)[source.data.pair.index(change.donor)][:, change.mark]
+        if change.donor in opened.pair.cells:
+            values = (a, b)[opened.pair.cells.index(change.donor)][:, change.mark]
         elif change.donor is not None:
-            values = signal_of_rows(source.store, change.donor, (source.marks[change.mark],), rows)[:, 0]
+            values = opened.pair.signal_of(change.donor, rows, (opened.marks[change.mark],))[:, 0]
         signals[change.side][:, change.mark] = values
     return signals
 
 
 def perturb(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     perturbations: Sequence[Perturbation],
     reporter: Reporter = SILENT,
 ) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Yield, batch by batch, one row a gene and perturbation with the predicted log2fc before and after."""
     with reporter.task("perturbing", len(rows)) as task:
-        for batch, a, b in source.signal_batches(rows):
-            before = predict_tensors(source.model, *source.inputs(a, b)).log2fc
+        for batch, a, b in opened.pair.signal_batches(rows, ATTENTION_BATCH):
+            before = opened.predict_signal(a, b).log2fc
             after = np.stack(
-                [
-                    predict_tensors(source.model, *source.inputs(*perturbed(source, one, batch, a, b))).log2fc
-                    for one in perturbations
-                ],
+                [opened.predict_signal(*perturbed(opened, one, batch, a, b)).log2fc for one in perturbations],
                 axis=1,
             )
-            yield _columns(source, batch, perturbations, before, after)
+            yield _columns(opened, batch, perturbations, before, after)
             task.advance(len(batch))
 
 
 def _columns(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     perturbations: Sequence[Perturbation],
     before: npt.NDArray[np.float32],
     after: npt.NDArray[np.float32],
 ) -> dict[str, npt.NDArray[Any]]:
-    part = np.array([PART_NAMES[number] for number in source.data.split[rows].tolist()], dtype=object)
-    each_gene = gene_columns(source.genes.take(rows)) | {"split": part}
+    each_gene = split_gene_columns(opened.genes.take(rows), opened.pair.parts[rows])
     n = len(perturbations)
     return {
         **{name: np.repeat(column, n) for name, column in each_gene.items()},
@@ -158,7 +154,7 @@ def _columns(
         "log2fc_pred": np.repeat(before, n),
         "log2fc_pred_perturbed": after.ravel(),
         "change": (after - before[:, None]).ravel(),
-        "log2fc": np.repeat(source.data.log2fc[rows], n),
+        "log2fc": np.repeat(opened.pair.labels.log2fc[rows], n),
     }
 
 
@@ -185,21 +181,20 @@ def summarise(names: Sequence[str], changes: npt.NDArray[np.floating[Any]]) -> d
 
 
 def write_perturbations(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     perturbations: Sequence[Perturbation],
-    output: Path | None = None,
+    output: Path,
     reporter: Reporter = SILENT,
 ) -> dict[str, npt.NDArray[Any]]:
     """Write the table of `perturb` as TSV and return its summary (`summarise`)."""
     changes = []
-    with output_bytes(output) as stream:
-        for number, columns in enumerate(perturb(source, rows, perturbations, reporter)):
-            pieces = lines(columns)
-            header = next(pieces)
-            if number == 0:
-                stream.write(header.encode())
-            for piece in pieces:
-                stream.write(piece.encode())
+
+    def tables() -> Iterator[dict[str, npt.NDArray[Any]]]:
+        for columns in perturb(opened, rows, perturbations, reporter):
             changes.append(columns["change"].reshape(-1, len(perturbations)))
+            yield columns
+
+    with output_text(output) as stream:
+        stream.writelines(joined_lines(tables()))
     return summarise([one.name for one in perturbations], np.concatenate(changes))

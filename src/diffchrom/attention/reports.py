@@ -10,22 +10,24 @@ from typing import Any
 import numpy.typing as npt
 
 from diffchrom.attention.check import SAMPLE, Check, Finding, check, open_others, sibling_runs
+from diffchrom.attention.evenness import even_attention
 from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
 from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
-from diffchrom.attention.weights import AttentionSource, Rows
+from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import format_row, write_table
 from diffchrom.files.whole import output_text
+from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import Run
 
 
 def report_groups(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     rule: GroupRule,
-    output: Path | None = None,
+    output: Path,
     plot: Path | None = None,
     *,
     seed: int = 0,
@@ -34,22 +36,24 @@ def report_groups(
     """Write Figure 5's table, and with `plot` its bars there and the heat map beside it."""
     if plot is not None:
         check_figure_path(plot)
-    groups = collect(source, rows, rule, reporter)
+    groups = collect(opened, rows, rule, reporter)
     table = group_table(groups, seed)
     with output_text(output) as stream:
         write_table(stream, table)
     if plot is not None:
         save_figure(plot_groups(table), plot)
-        save_figure(plot_distance(groups, source.window), heat_map_path(plot))
+        save_figure(plot_distance(groups, opened.window), heat_map_path(plot))
         reporter.note(f"bars of beta in {plot}, heat map of alpha in {heat_map_path(plot)}")
+    if said := even_attention(opened, rows, seed):
+        reporter.note(said)
 
 
 def report_check(
     run: Run,
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
-    others: Sequence[Path] = (),
-    output: Path | None = None,
+    others: Sequence[Path],
+    output: Path,
     plot: Path | None = None,
     *,
     size: int = SAMPLE,
@@ -65,8 +69,8 @@ def report_check(
         check_figure_path(plot)
     runs = [Run.open(path) for path in others] or sibling_runs(run)
     with output_text(output) as stream:
-        opened = open_others(source, runs, source.store, device)
-        result = check(source, rows, opened, size=size, seed=seed, reporter=reporter)
+        siblings = open_others(opened, runs, opened.pair.store, device)
+        result = check(opened, rows, siblings, size=size, seed=seed, reporter=reporter)
         stream.write(format_row(field.name for field in fields(Finding)) + "\n")
         stream.writelines(format_row(astuple(finding)) + "\n" for finding in result.findings)
     if plot is not None:
@@ -79,17 +83,17 @@ def report_check(
 
 
 def report_perturbations(
-    source: AttentionSource,
+    opened: OpenedModel,
     rows: Rows,
     texts: Sequence[str],
-    output: Path | None = None,
+    output: Path,
     summary: Path | None = None,
     *,
     reporter: Reporter = SILENT,
 ) -> Mapping[str, npt.NDArray[Any]]:
     """Write each gene's change under each perturbation, and one line a perturbation to `summary`."""
-    perturbations = parse_perturbations(source, texts)
-    table = write_perturbations(source, rows, perturbations, output, reporter)
+    perturbations = parse_perturbations(opened, texts)
+    table = write_perturbations(opened, rows, perturbations, output, reporter)
     if summary is not None:
         with output_text(summary) as stream:
             write_table(stream, table)

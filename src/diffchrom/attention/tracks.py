@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.weights import AttentionBatch, AttentionSource, Sequence
+from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.files.bulk import (
     ByteWriter,
@@ -26,8 +26,8 @@ from diffchrom.files.bulk import (
     text_field,
     weight_field,
 )
-from diffchrom.files.whole import remove_folder, staged
-from diffchrom.genome.orientation import chromosome_ends, to_genome_order
+from diffchrom.files.whole import STDOUT, remove_folder, staged
+from diffchrom.genome.windows import Windows
 
 COMBINATIONS = ("max", "mean")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")
@@ -51,18 +51,18 @@ class Stretch:
 
 
 @dataclass
-class _Windows:
-    """Windows of one chromosome that are not finished: their starts and alpha in genome order."""
+class _Pending:
+    """Genes of one chromosome whose windows are not finished, and their alpha in ascending coordinates."""
 
-    start: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.intp]
     alpha: npt.NDArray[np.float32]
     size: int
 
 
 def combine(
-    source: AttentionSource, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
+    opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
 ) -> Iterator[Stretch]:
-    """Yield the tracks of the sequences `keep` from genes in genome order (`attention.genome_order`).
+    """Yield the tracks of the sequences `keep` from genes in genome order (`Windows.genome_order`).
 
     Parameters
     ----------
@@ -70,53 +70,52 @@ def combine(
     """
     if how not in COMBINATIONS:
         raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
-    window, genes = source.window, source.genes
-    length = window.n_bins * window.bin_size
-    pending: _Windows | None = None
+    windows = opened.windows
+    pending: _Pending | None = None
     chrom = ""
     done = 0
     for batch in batches:
         rows = batch.rows
-        alpha = to_genome_order(batch.alpha[:, keep], genes, window, rows)
-        starts = genes.window_starts(window.flank)[rows]
-        sizes = chromosome_ends(genes, source.store.chrom_sizes, rows)
-        for name in dict.fromkeys(genes.chrom[rows].tolist()):
-            part = np.flatnonzero(genes.chrom[rows] == name)
+        alpha = windows.ascending(batch.alpha[:, keep], rows)
+        sizes = windows.chrom_ends(rows, opened.pair.store.chrom_sizes)
+        for name in dict.fromkeys(windows.chrom[rows].tolist()):
+            part = np.flatnonzero(windows.chrom[rows] == name)
             if pending is not None and name == chrom:
-                pending.start = np.concatenate([pending.start, starts[part]])
+                pending.rows = np.concatenate([pending.rows, rows[part]])
                 pending.alpha = np.concatenate([pending.alpha, alpha[part]])
             else:
                 if pending is not None:
-                    yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
-                pending = _Windows(starts[part], alpha[part], int(sizes[part[0]]))
+                    yield from _stretch(windows, pending, chrom, done, pending.size, how)
+                pending = _Pending(rows[part], alpha[part], int(sizes[part[0]]))
                 chrom, done = name, 0
             # No later gene of the chromosome has a window that starts before this part's last one.
-            ready = min(max(int(pending.start[-1]), 0), pending.size)
-            yield from _stretch(pending, chrom, done, ready, window.bin_size, how)
+            ready = min(max(int(windows.start[pending.rows[-1]]), 0), pending.size)
+            yield from _stretch(windows, pending, chrom, done, ready, how)
             done = max(done, ready)
-            open_still = pending.start + length > done
-            pending = _Windows(pending.start[open_still], pending.alpha[open_still], pending.size)
+            open_still = windows.end[pending.rows] > done
+            pending = _Pending(pending.rows[open_still], pending.alpha[open_still], pending.size)
     if pending is not None:
-        yield from _stretch(pending, chrom, done, pending.size, window.bin_size, how)
+        yield from _stretch(windows, pending, chrom, done, pending.size, how)
 
 
-def _stretch(windows: _Windows, chrom: str, first: int, last: int, step: int, how: str) -> Iterator[Stretch]:
-    """Yield what `windows` say about the bases from `first` to `last`."""
-    n_bins = windows.alpha.shape[-1]
-    if last <= first or not len(windows.start):
+def _stretch(
+    windows: Windows, pending: _Pending, chrom: str, first: int, last: int, how: str
+) -> Iterator[Stretch]:
+    """Yield what the windows of `pending` say about the bases from `first` to `last`."""
+    if last <= first or not len(pending.rows):
         return
-    edges = windows.start[:, None] + np.arange(n_bins + 1) * step
+    edges = windows.edges(pending.rows)
     # Edges every half window are few; unique of all of them is what costs, so it is done once a stretch.
     cuts = np.unique(np.clip(edges, first, last))
     if len(cuts) < 2:
         return
     n_pieces = len(cuts) - 1
-    values = np.zeros((windows.alpha.shape[1], n_pieces), dtype=np.float32)
+    values = np.zeros((pending.alpha.shape[1], n_pieces), dtype=np.float32)
     depth = np.zeros(n_pieces, dtype=np.int32)
     left = np.searchsorted(cuts, np.clip(edges[:, 0], first, last))
     right = np.searchsorted(cuts, np.clip(edges[:, -1], first, last))
-    for start, alpha, lo, hi in zip(windows.start.tolist(), windows.alpha, left, right, strict=True):
-        over = alpha[:, (cuts[lo:hi] - start) // step]
+    for start, alpha, lo, hi in zip(edges[:, 0].tolist(), pending.alpha, left, right, strict=True):
+        over = alpha[:, (cuts[lo:hi] - start) // windows.bin_size]
         if how == "max":
             np.maximum(values[:, lo:hi], over, out=values[:, lo:hi])
         else:
@@ -128,7 +127,7 @@ def _stretch(windows: _Windows, chrom: str, first: int, last: int, step: int, ho
     yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
 
 
-def track_name(sequence: Sequence) -> str:
+def track_name(sequence: LevelOneSequence) -> str:
     """Name of a sequence's track, fit for a file name: ``main_A-B.H3K4me3``."""
     return f"{sequence.block}.{sequence.mark}".replace(":", "_").replace("/", "_").replace(" ", "_")
 
@@ -183,7 +182,7 @@ def write_bedgraphs(folder: Path, names: list[str], stretches: Iterable[Stretch]
                 file.write(text)
 
 
-def stream_bedgraphs(output: Path | None, names: list[str], stretches: Iterable[Stretch]) -> None:
+def stream_bedgraphs(output: Path, names: list[str], stretches: Iterable[Stretch]) -> None:
     """Write all tracks to one file or stdout, each under its ``track`` line; one alone goes without it."""
     if len(names) == 1:
         with output_bytes(output) as stream:
@@ -205,11 +204,11 @@ def _copy(read: Callable[[int], bytes], stream: ByteWriter) -> None:
         stream.write(piece)
 
 
-def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterable[Stretch]) -> None:
+def write_bigwigs(opened: OpenedModel, paths: list[Path], stretches: Iterable[Stretch]) -> None:
     """Write one bigWig a track."""
     from diffchrom.signal.bigwig_writer import open_bigwig
 
-    sizes = known_sizes(source)
+    sizes = known_sizes(opened)
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open_bigwig(path, sizes)) for path in paths]
         for stretch in stretches:
@@ -217,17 +216,17 @@ def write_bigwigs(source: AttentionSource, paths: list[Path], stretches: Iterabl
                 file.add(stretch.chrom, stretch.start, stretch.end, values)
 
 
-def known_sizes(source: AttentionSource) -> dict[str, int]:
+def known_sizes(opened: OpenedModel) -> dict[str, int]:
     """Chromosome lengths of the store in byte order, in which bigWig's index wants them."""
-    sizes = source.store.chrom_sizes
+    sizes = opened.pair.store.chrom_sizes
     return {chrom: sizes[chrom] for chrom in sorted(sizes, key=str.encode)}
 
 
 def write_tracks(
-    source: AttentionSource,
-    sequences: list[Sequence],
+    opened: OpenedModel,
+    sequences: list[LevelOneSequence],
     stretches: Iterable[Stretch],
-    output: Path | None,
+    output: Path,
     *,
     bigwig: bool,
 ) -> None:
@@ -241,30 +240,30 @@ def write_tracks(
         raise OutputError(f"tracks would have equal names: {', '.join(names)}; choose some with --block")
     if not bigwig and not _is_folder(output):
         stream_bedgraphs(output, names, stretches)
-    elif output is None or str(output) == "-":
+    elif str(output) == STDOUT:
         raise UsageError("--format bigwig: a bigWig cannot go to stdout; give -o FOLDER")
     elif bigwig and len(names) == 1 and output.suffix.lower() in BIGWIG_SUFFIXES:
         with staged(output) as temporary:
-            write_bigwigs(source, [temporary], stretches)
+            write_bigwigs(opened, [temporary], stretches)
     else:
         with output_folder(output) as folder:
             if bigwig:
-                write_bigwigs(source, [folder / f"{name}.bw" for name in names], stretches)
+                write_bigwigs(opened, [folder / f"{name}.bw" for name in names], stretches)
             else:
                 write_bedgraphs(folder, names, stretches)
 
 
-def _is_folder(output: Path | None) -> bool:
-    return output is not None and str(output) != "-" and (output.is_dir() or not output.suffix)
+def _is_folder(output: Path) -> bool:
+    return str(output) != STDOUT and (output.is_dir() or not output.suffix)
 
 
-def require_sizes(source: AttentionSource, rows: npt.NDArray[np.intp]) -> None:
+def require_sizes(opened: OpenedModel, rows: npt.NDArray[np.intp]) -> None:
     """Raise StoreError where a chromosome of the genes `rows` has no known length: bigWig needs it."""
-    sizes = source.store.chrom_sizes
-    unknown = sorted({str(chrom) for chrom in source.genes.chrom[rows]} - set(sizes))
+    store = opened.pair.store
+    sizes = store.chrom_sizes
+    unknown = sorted({str(chrom) for chrom in opened.genes.chrom[rows]} - set(sizes))
     if unknown:
         raise StoreError(
-            f"{source.store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; "
-            f"add it with `diffchrom prepare --store {source.store.path} --chrom-sizes FILE`, or use "
-            "--format bedgraph"
+            f"{store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; add it "
+            f"with `diffchrom prepare --store {store.path} --chrom-sizes FILE`, or use --format bedgraph"
         )

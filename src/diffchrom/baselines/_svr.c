@@ -21,6 +21,9 @@
 #endif
 #define EXPORT __attribute__((visibility("default")))
 
+/* Raised, here and in kernel_svr.py, whenever the arguments of svr_solve change. */
+EXPORT int svr_interface(void) { return 1; }
+
 /* Derivative of a variable that may not move: larger than any that may. */
 static const float NEVER = 1e30f;
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffchrom.baselines.method import Examples, Matrix, Signal, Vector
+from diffchrom.baselines.method import Examples, Matrix, Vector
+from diffchrom.genome.genes import Signal
 
 
 def log2_merged(signal: Signal, merge: int) -> Signal:
@@ -40,6 +41,11 @@ class Scaler:
 
     mean: Vector
     scale: Vector
+
+    def __post_init__(self) -> None:
+        """Refuse arrays of different lengths with ValueError."""
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            raise ValueError("means and scales differ in number")
 
     @classmethod
     def fit(cls, features: Matrix | Signal) -> Scaler:

@@ -1,10 +1,11 @@
-"""Fitting one baseline: from a store and a job description to a run folder, as `training` does for models."""
+"""Fitting as a recipe: from a pair of cells to a baseline's predictions, as `training` does for models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,11 +14,10 @@ from diffchrom.baselines.methods import get_method
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
-from diffchrom.pairs.pair import PairData
-from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import FINISHED, Run, RunConfig, library_versions, open_run_folder
-from diffchrom.runs.input import RunInput
-from diffchrom.runs.tables import describe_labels, label_details, part_metrics, prediction_columns
+from diffchrom.pairs.pair import Pair, PairData
+from diffchrom.progress import Reporter
+from diffchrom.runs.making import Fitted
+from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
 #: Folder inside an unfinished run with the pieces that are done, so that a killed fit goes on.
@@ -25,97 +25,78 @@ PIECES = "pieces"
 
 
 @dataclass(frozen=True)
-class BaselineJob:
-    """Which baseline to fit on what; together with the store's content it decides the result.
+class Fitting:
+    """Recipe of a baseline; together with a pair's content it decides the result.
 
     Attributes
     ----------
-    store : path of the store.
-    method : name in `methods.METHODS`.
-    preset : of the method's `grids`.
-    epochs : most epochs, for methods that have any; None is the preset's.
-    pair : ``A,B``; None where the store has just two cells.
-    marks : names; None is all marks of the pair.
-    split, unit : names in the store; None is the default one.
+    name : in `methods.METHODS`.
     seed : of folds, bootstraps, initial weights and shuffling.
+    threads : cores to use; the result doesn't depend on it.
+    preset_name : of the method's `grids`.
+    epochs : most epochs, for methods that have any; None is the preset's.
     """
 
-    store: Path
-    method: str
-    pair: str | None = None
-    marks: tuple[str, ...] | None = None
-    split: str | None = None
-    unit: str | None = None
+    kind: ClassVar[str] = "baseline"
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
+
+    name: str
     seed: int = 0
-    preset: str = DEFAULT_PRESET
+    threads: int = 1
+    preset_name: str = DEFAULT_PRESET
     epochs: int | None = None
 
     @property
-    def shown_preset(self) -> str:
-        """The preset in names and tables: a baseline's default one is none."""
-        return "" if self.preset == DEFAULT_PRESET else self.preset
+    def preset(self) -> str:
+        """As in names and tables: a baseline's default one is none."""
+        return "" if self.preset_name == DEFAULT_PRESET else self.preset_name
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """For ``config.json``."""
+        return get_method(self.name).hyperparameters(self.preset_name, self.epochs)
+
+    def meet(self, pair: Pair, reporter: Reporter) -> FittingLearner:
+        """Read the genes, and what else of the store the method looks at."""
+        method = get_method(self.name)
+        data = pair.load()
+        return FittingLearner(self, method, pair, data, _examples(pair, data, method, reporter))
 
 
-def fit_baseline(
-    job: BaselineJob,
-    out: str | Path | None = None,
-    *,
-    threads: int = 1,
-    resume: bool = False,
-    force: bool = False,
-    reporter: Reporter = SILENT,
-) -> Run:
-    """Fit one baseline and write its run folder.
+@dataclass(frozen=True)
+class FittingLearner:
+    """A recipe that has met its genes.
 
-    Parameters
+    Attributes
     ----------
-    job : what to fit.
-    out : the run folder; None is ``runs/`` and a name made of the job.
-    threads : cores to use; the result doesn't depend on it.
-    resume : go on from the pieces that a killed fit left in `out`; a finished run is returned as it is.
-    force : replace a run that is already in `out`.
-    reporter : where progress and notes go.
-
-    Returns
-    -------
-    Run
-        With metrics of train, valid and test genes in its configuration.
-
-    Raises
-    ------
-    StoreError
-        When the store lacks what the method needs.
+    recipe, method : what is fitted.
+    pair, data, examples : on what.
     """
-    method = get_method(job.method)
-    source = RunInput.of(job)
-    data = source.load(reporter)
-    examples = _examples(source.store, data, method, reporter)
-    config = RunConfig(
-        kind="baseline",
-        variant=method.name,
-        preset=job.shown_preset,
-        seed=job.seed,
-        hyperparameters=method.hyperparameters(job.preset, job.epochs),
-        versions=library_versions("scikit-learn"),
-        **source.described(data),
-    )
-    run = open_run_folder(config, out, resume=resume, force=force)
-    if run.config.status == FINISHED:
-        return run
-    pieces = run.path / PIECES
-    try:
-        prediction, chosen = fit_and_predict(
-            method,
-            examples,
-            data,
-            Context(job.seed, threads, reporter, pieces),
-            method.grid(job.preset, job.epochs),
-        )
-    except BaseException:
-        if not pieces.is_dir():
-            remove_folder(run.path)
-        raise
-    return _finish(run, data, prediction, chosen, reporter)
+
+    configuration: ClassVar[Mapping[str, Any]] = {}
+
+    recipe: Fitting
+    method: Method
+    pair: Pair
+    data: PairData
+    examples: Examples
+
+    def can_go_on(self, folder: Path) -> bool:
+        """Whether any piece is done."""
+        return (folder / PIECES).is_dir()
+
+    def clean(self, folder: Path) -> None:
+        """Remove the pieces."""
+        remove_folder(folder / PIECES)
+
+    def fit(self, folder: Path, reporter: Reporter) -> Fitted:
+        """Fit the method and predict every gene."""
+        context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
+        grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
+        prediction, chosen = fit_and_predict(self.method, self.examples, self.data, context, grid)
+        genes = (self.data.genes, self.data.parts)
+        columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
+        return Fitted(prediction.log2fc, columns, {"chosen": chosen})
 
 
 def fit_and_predict(
@@ -129,8 +110,8 @@ def fit_and_predict(
     for part in ("train", "valid", "test"):
         if part != "test" and not len(data.rows(part)):
             raise StoreError(
-                f"{method.name}: the split has no {part} genes with known expression in {data.pair[0]} and "
-                f"{data.pair[1]}; choose another one with --split"
+                f"{method.name}: the split has no {part} genes with known expression in {data.cells[0]} and "
+                f"{data.cells[1]}; choose another one with --split"
             )
     train = examples.take(data.rows("train"))
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
@@ -140,19 +121,20 @@ def fit_and_predict(
 
 
 def _report_features(train: Examples, data: PairData, reporter: Reporter) -> None:
-    for cell, signal in zip(data.pair, (train.signal_a, train.signal_b), strict=True):
+    for cell, signal in zip(data.cells, (train.signal_a, train.signal_b), strict=True):
         for j, mark in enumerate(data.marks):
             if np.ptp(signal[:, j]) == 0:
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def _examples(store: Store, data: PairData, method: Method, reporter: Reporter) -> Examples:
+def _examples(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
+    store = pair.store
     tes_a = tes_b = None
-    if "tes" in method.needs:
+    if method.uses_tes:
         lacking = [
             f"{mark} of {cell}"
-            for cell in data.pair
+            for cell in data.cells
             for mark in data.marks
             if mark not in store.marks(cell, around="tes")
         ]
@@ -163,8 +145,8 @@ def _examples(store: Store, data: PairData, method: Method, reporter: Reporter) 
                 "(`diffchrom prepare --around tes` adds it)"
             )
         else:
-            tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.pair)
-    elsewhere = _change_elsewhere(store, data) if "other cells" in method.needs else None
+            tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.cells)
+    elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
     return Examples(
         data.marks,
         data.signal_a,
@@ -183,7 +165,7 @@ def _change_elsewhere(store: Store, data: PairData) -> Vector | None:
     others = [
         np.log2(store.expression(cell, data.unit) + 1)
         for cell in store.cells()
-        if cell not in data.pair and data.unit in store.expression_units(cell)
+        if cell not in data.cells and data.unit in store.expression_units(cell)
     ]
     if not others:
         return None
@@ -191,25 +173,3 @@ def _change_elsewhere(store: Store, data: PairData) -> Vector | None:
     known = np.isfinite(changes)
     total = np.where(known, changes, 0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
-
-
-def _finish(
-    run: Run, data: PairData, prediction: Prediction, chosen: dict[str, Any], reporter: Reporter
-) -> Run:
-    """Write predictions and metrics, and mark the run as finished."""
-    run.save_predictions(prediction_columns(data, prediction.log2fc, prediction.expression))
-    metrics, intervals = part_metrics(data, prediction.log2fc)
-    finished = Run(
-        run.path,
-        replace(
-            run.config,
-            status=FINISHED,
-            metrics=metrics,
-            details={"chosen": chosen, "test_intervals": intervals, **label_details(data)},
-        ),
-    )
-    finished.save_config()
-    remove_folder(run.path / PIECES)
-    if said := describe_labels(finished.config.details):
-        reporter.note(f"{run.path}: {said}")
-    return finished

@@ -8,15 +8,15 @@ on one matrix, genes of the held-out fold staying in place with C = 0. Elsewhere
 from __future__ import annotations
 
 import ctypes
-import functools
-import importlib.util
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.method import Matrix, Signal, Vector
+from diffchrom.baselines.method import Matrix, Vector
+from diffchrom.genome.genes import Signal
+from diffchrom.processes.compiled import Extension, declare
 
 #: Of the optimality conditions, in units of the standardised label; LIBSVM's default.
 TOLERANCE = 1e-3
@@ -73,25 +73,13 @@ class Support:
     converged: bool = True
 
 
-@functools.cache
-def _library() -> Any:
-    """The compiled solver, or None where it was not built."""
-    spec = importlib.util.find_spec("diffchrom.baselines._svr")
-    if spec is None or spec.origin is None:
-        return None
-    try:
-        solve = ctypes.CDLL(spec.origin).svr_solve
-    except (OSError, AttributeError):  # built for another machine
-        return None
+def _bind(library: ctypes.CDLL) -> ctypes._NamedFuncPointer:
     integer, real, address = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
-    solve.argtypes = [integer, *[address] * 4, real, real, integer, *[address] * 4]
-    solve.restype = integer
-    return solve
+    arrays = [address] * 4
+    return declare(library.svr_solve, integer, integer, *arrays, real, real, integer, *arrays)
 
 
-def compiled() -> bool:
-    """Whether the compiled solver serves."""
-    return _library() is not None
+SOLVER = Extension("diffchrom.baselines._svr", "the compiled SVR solver", 1, _bind)
 
 
 def solve_path(
@@ -108,7 +96,7 @@ def solve_path(
     library : True for scikit-learn, False for the compiled solver; None takes what was built.
     """
     if library is None:
-        library = not compiled()
+        library = SOLVER.missing is not None
     labels = np.where(active, labels, 0.0)
     if library:
         return [_solve_sklearn(kernel, labels, active, penalty) for penalty in penalties]
@@ -140,7 +128,7 @@ def _solve_compiled(
     bias, workspace = np.zeros(1), np.empty(3 * n, dtype=np.float32)
     pointers = [array.ctypes.data for array in (kernel, labels, diagonal, upper)]
     results = [array.ctypes.data for array in (beta, margin, bias, workspace)]
-    iterations = _library()(n, *pointers, EPSILON, TOLERANCE, MAX_ITERATIONS * n, *results)
+    iterations = SOLVER.require()(n, *pointers, EPSILON, TOLERANCE, MAX_ITERATIONS * n, *results)
     return Support(beta, float(bias[0]), margin + bias[0], iterations >= 0)
 
 

@@ -75,7 +75,7 @@ def fit_ridge(features: Matrix, labels: Vector, alphas: tuple[float, ...]) -> Ri
     left_out = (y[:, None] - fitted) / np.maximum(1 - leverage - 1 / n, 1e-9)
     errors = np.square(left_out).mean(axis=0)
     best = int(np.argmin(errors))
-    coefficients = weights[:, best]
+    coefficients = np.ascontiguousarray(weights[:, best])
     intercept = float(labels.mean() - centre @ coefficients)
     return RidgeFit(coefficients, intercept, float(penalties[best]), float(errors[best]))
 
@@ -88,6 +88,11 @@ class PairFeatures:
     a: Scaler
     b: Scaler
     factors: npt.NDArray[np.float64]  # [3, n_features]: L00, L10, L11
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other, with ValueError."""
+        if self.merge < 1 or not self.a.mean.shape == self.b.mean.shape == self.factors.shape[1:]:
+            raise ValueError("the features of the two cells differ in number")
 
     @classmethod
     def fit(cls, genes: Examples, merge: int) -> PairFeatures:

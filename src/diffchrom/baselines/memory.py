@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, require_genes
+from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, Vector, require_genes
 from diffchrom.errors import StoreError
 
 
@@ -47,9 +47,8 @@ class CellMean:
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict from the same genes in other pairs."""
-        assert genes.change_elsewhere is not None
-        known = np.isfinite(genes.change_elsewhere)
-        return Prediction(np.where(known, genes.change_elsewhere, self.fallback))
+        change = _change_elsewhere(genes)
+        return Prediction(np.where(np.isfinite(change), change, self.fallback))
 
 
 def cell_mean(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
@@ -58,9 +57,14 @@ def cell_mean(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     That is what a model trained on several pairs with A could remember about a gene; it needs no mark of B.
     """
     require_genes(train, 1, "cell-mean")
-    if train.change_elsewhere is None:
+    _change_elsewhere(train)
+    return CellMean(float(train.log2fc.mean()))
+
+
+def _change_elsewhere(genes: Examples) -> Vector:
+    if genes.change_elsewhere is None:
         raise StoreError(
             "cell-mean needs a third cell with expression in the same unit; "
             "add its tracks and expression with `diffchrom prepare`"
         )
-    return CellMean(float(train.log2fc.mean()))
+    return genes.change_elsewhere

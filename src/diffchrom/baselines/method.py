@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
+from diffchrom.genome.genes import Signal
 from diffchrom.progress import SILENT, Reporter
 
-Signal = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
@@ -119,7 +119,8 @@ class Method:
         left to a library what they took, ``published``.
     selection : what the choice is made on: ``none``, ``training`` (cross-validation, leave-one-out, out of
         bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
-    needs : optional contents of a store: ``tes`` (used where present), ``other cells`` (required).
+    uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
+    needs_other_cells : whether it needs expression of cells beyond the pair.
     """
 
     name: str
@@ -127,8 +128,9 @@ class Method:
     reference: str
     fit: Fit
     grids: Mapping[str, Grid] = field(default_factory=lambda: {DEFAULT_PRESET: {}})
-    selection: str = "none"
-    needs: tuple[str, ...] = ()
+    selection: Literal["none", "training", "validation"] = "none"
+    uses_tes: bool = False
+    needs_other_cells: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:
         """Return a preset's hyper-parameters; `epochs` takes the place of its own, where it has any."""

@@ -1,4 +1,4 @@
-"""The baselines as a table; nothing else in diffchrom knows a method by name."""
+"""The baselines as a table, a row a method; what fits, lists and documents them walks over it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ METHODS = {
             "the gene's mean over the store's other cells (needs a third cell's expression)",
             "exposes memory of genes in evaluations over several pairs",
             cell_mean,
-            needs=("other cells",),
+            needs_other_cells=True,
         ),
         Method(
             "ridge",
@@ -102,7 +102,7 @@ METHODS = {
             best_bin,
             _SVR,
             "training",
-            needs=("tes",),
+            uses_tes=True,
         ),
         Method(
             "svr-two-layer",
@@ -111,7 +111,7 @@ METHODS = {
             two_layer,
             _SVR,
             "training",
-            needs=("tes",),
+            uses_tes=True,
         ),
         Method(
             "relieff-rf",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ from diffchrom.baselines.method import (
     Grid,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
+from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import Reporter, Task
@@ -100,7 +102,9 @@ class DeepChrome(nn.Module):
         return output
 
 
-Network = Callable[[int, int, NetworkSettings], nn.Module]
+Network = type[AttentiveChrome] | type[DeepChrome]
+#: By the name that a fitted one is kept under.
+NETWORKS: dict[str, Network] = {network.__name__: network for network in (AttentiveChrome, DeepChrome)}
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,47 @@ class Trained:
 
     Attributes
     ----------
-    module : in evaluation mode.
+    network : key of `NETWORKS`.
+    n_marks, n_bins, settings : what it was built with.
+    weights : of its ``state_dict``.
     centre, spread : of the training labels; 0 and 1 where they are not standardised, and for classification,
         whose output is a logit.
     epoch : the best one, by validation r.
     score : its validation r.
     """
 
-    module: nn.Module
+    network: str
+    n_marks: int
+    n_bins: int
+    settings: NetworkSettings
+    weights: Mapping[str, Signal]
     centre: float
     spread: float
     epoch: int
     score: float
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are not those of such a network, with ValueError, before it takes memory."""
+        if self.network not in NETWORKS:
+            raise ValueError(f"no network is called {self.network}")
+        if not 0 < self.n_marks <= sum(array.size for array in self.weights.values()):
+            raise ValueError("the network has fewer weights than marks")
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._empty().state_dict().items()}
+        if shapes != {name: array.shape for name, array in self.weights.items()}:
+            raise ValueError("the weights are not those of the network")
+
+    def _empty(self) -> nn.Module:
+        """Build the network without memory for its weights, and without a random number."""
+        with torch.device("meta"):
+            return NETWORKS[self.network](self.n_marks, self.n_bins, self.settings)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        module = self._empty()
+        weights = {name: torch.from_numpy(array) for name, array in self.weights.items()}
+        module.load_state_dict(weights, assign=True)
+        return module.eval()
 
     def predict(self, x: Signal) -> Vector:
         """Label of every gene of x [n_genes, n_marks, n_bins], transformed."""
@@ -145,11 +178,11 @@ def train_network(
     *,
     classify: bool = False,
 ) -> Trained:
-    """Train with Adam until `settings.patience` epochs bring no better validation r.
+    """Train with Adam until `NetworkSettings.patience` epochs bring no better validation r.
 
     Parameters
     ----------
-    network : makes the module.
+    network : its class.
     train, valid : signal [n_genes, n_marks, n_bins] (transformed) and labels [n_genes] (0 or 1 to classify).
     settings : epochs, batch_size, lr, patience, clip_norm and what `network` reads.
     seed : of weights, shuffling and dropout.
@@ -160,16 +193,17 @@ def train_network(
         centre, spread = float(y.mean()), float(y.std()) or 1.0
     labels = torch.from_numpy((y - centre) / spread).float()
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
-    torch.manual_seed(seed)
-    module = network(x.shape[1], x.shape[2], settings)
-    if settings.init_range is not None:
-        initialise(module, settings.init_range)
+    with seeded(seed):
+        module = network(x.shape[1], x.shape[2], settings)
+        if settings.init_range is not None:
+            initialise(module, settings.init_range)
     optimiser = Adam(module.parameters(), settings.lr)
     held_out = torch.from_numpy(valid[0])
     best: tuple[float, int, dict[str, Tensor]] | None = None
     with reporter.task("training", settings.epochs) as task:
         for epoch in range(1, settings.epochs + 1):
-            _epoch(module, optimiser, x, labels, loss, settings, seed + 7919 * epoch)
+            with seeded(seed + 7919 * epoch):
+                _epoch(module, optimiser, x, labels, loss, settings)
             score = pearson(valid[1], _outputs(module, held_out).numpy())
             score = score if np.isfinite(score) else -1.0
             if best is None or score > best[0]:
@@ -179,8 +213,9 @@ def train_network(
             if epoch - best[1] >= settings.patience:
                 break
     assert best is not None
-    module.load_state_dict(best[2])
-    return Trained(module.eval(), centre, spread, best[1], best[0])
+    score, epoch, state = best
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    return Trained(network.__name__, x.shape[1], x.shape[2], settings, arrays, centre, spread, epoch, score)
 
 
 def _advance(task: Task, epoch: int, score: float) -> None:
@@ -194,10 +229,8 @@ def _epoch(
     labels: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
     settings: NetworkSettings,
-    seed: int,
 ) -> None:
     module.train()
-    torch.manual_seed(seed)
     for index in torch.split(torch.randperm(len(x)), settings.batch_size):
         optimiser.zero_grad()
         loss(module(x[index]), labels[index]).backward()  # type: ignore[no-untyped-call]

@@ -18,10 +18,11 @@ from diffchrom.baselines.method import (
     Matrix,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
+from diffchrom.baselines.tree_nodes import Trees
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
 _ELEMENTS = 4_000_000  # differences held at a time
@@ -99,16 +100,15 @@ def _neighbor_search() -> Any:
 
 @dataclass(frozen=True)
 class SelectedForest:
-    """The first trees of a forest on selected features."""
+    """A forest on selected columns of the differences."""
 
-    model: Any
+    trees: Trees
     columns: npt.NDArray[np.intp]
     chosen: Mapping[str, Any]
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        stages = prefixes(self.model, differences(genes)[:, self.columns], (self.chosen["n_estimators"],))
-        return Prediction(stages[0])
+        return Prediction(self.trees.predict(differences(genes)[:, self.columns]))
 
 
 def prefixes(model: Any, features: Signal, sizes: tuple[int, ...]) -> list[Vector]:
@@ -151,7 +151,7 @@ def relieff_forest(train: Examples, valid: Examples, grid: Grid, context: Contex
                 score = score if np.isfinite(score) else -1.0
                 if best is None or score > best.chosen["valid_r"]:
                     best = SelectedForest(
-                        model,
+                        Trees.of_forest(model.estimators_[:size]),
                         columns,
                         {
                             "n_features": len(columns),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.baselines.features import Scaler
-from diffchrom.baselines.kernel_svr import Kernel, compiled, rbf_kernel, solve_path
+from diffchrom.baselines.kernel_svr import SOLVER, Kernel, rbf_kernel, solve_path
 from diffchrom.baselines.method import (
     Context,
     Examples,
@@ -22,11 +20,12 @@ from diffchrom.baselines.method import (
     Matrix,
     Prediction,
     Predictor,
-    Signal,
     Vector,
     require_genes,
 )
-from diffchrom.files.whole import write_bytes
+from diffchrom.errors import RunError
+from diffchrom.files.records import NOT_KEPT, read_record, write_record
+from diffchrom.genome.genes import Signal
 from diffchrom.metrics import pearson
 
 FOLDS = 5
@@ -39,12 +38,23 @@ KERNEL_BYTES = 6 * 1024**3
 _PREDICTED_AT_A_TIME = 4096
 
 
-def flanking_bins(genes: Examples) -> Signal:
-    """B - A of the bins around TSS and transcript's end; float32 [n_genes, n_marks, n_bins]."""
+def has_tes(genes: Examples) -> bool:
+    """Whether there is signal around the transcript's end, half of the bins then."""
+    return genes.tes_a is not None and genes.tes_b is not None
+
+
+def flanking_bins(genes: Examples, with_tes: bool) -> Signal:
+    """B - A of the bins around TSS and, `with_tes`, transcript's end; float32 [n_genes, n_marks, n_bins]."""
+    around_tss = genes.signal_b - genes.signal_a
+    if not with_tes:
+        return _central(around_tss, 2 * FLANK_BINS)
     if genes.tes_a is None or genes.tes_b is None:
-        return _central(genes.signal_b - genes.signal_a, 2 * FLANK_BINS)
-    around_tss = _central(genes.signal_b - genes.signal_a, FLANK_BINS)
-    return np.concatenate([around_tss, _central(genes.tes_b - genes.tes_a, FLANK_BINS)], axis=2)
+        raise RunError(
+            "was fitted on bins around the transcript's end too, which the store lacks; "
+            "add them with `diffchrom prepare --around tes`"
+        )
+    around_tes = _central(genes.tes_b - genes.tes_a, FLANK_BINS)
+    return np.concatenate([_central(around_tss, FLANK_BINS), around_tes], axis=2)
 
 
 def _central(signal: Signal, flank: int) -> Signal:
@@ -113,66 +123,76 @@ class Bin:
     features: Scaler
     fit: CrossValidated
 
-    def to_bytes(self) -> bytes:
-        """Content of a piece's file."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            mean=self.features.mean,
-            scale=self.features.scale,
-            numbers=np.array([self.fit.penalty, self.fit.score, self.fit.bias, self.fit.converged]),
-            out_of_fold=self.fit.out_of_fold,
-            beta=self.fit.beta,
-        )
-        return buffer.getvalue()
+
+@dataclass(frozen=True)
+class SupportVectors:
+    """A fitted regression: f(x) = sum_i weights_i k(known_i, scaled x) + bias.
+
+    Attributes
+    ----------
+    scaler : of the features.
+    known : float32 [n_support, n_features], scaled features of the training genes that count.
+    weights : float32 [n_support]
+    bias : float
+    precise : whether its kernel is computed in float64 (`rbf_kernel`).
+    """
+
+    scaler: Scaler
+    known: Signal
+    weights: Signal
+    bias: float
+    precise: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other, with ValueError."""
+        if self.known.shape != (*self.weights.shape, *self.scaler.mean.shape) or self.known.ndim != 2:
+            raise ValueError("support vectors and their weights or scales differ in number")
 
     @classmethod
-    def read(cls, path: Path, n_genes: int) -> Bin | None:
-        """Read a piece; None where there is none, or none of this many genes."""
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                mean, scale, numbers = stored["mean"], stored["scale"], stored["numbers"]
-                out_of_fold, beta = stored["out_of_fold"], stored["beta"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        if beta.shape != (n_genes,) or out_of_fold.shape != (n_genes,) or numbers.shape != (4,):
-            return None
-        penalty, score, bias, converged = numbers.tolist()
-        fit = CrossValidated(penalty, score, out_of_fold, beta, bias, bool(converged))
-        return cls(Scaler(mean, scale), fit)
+    def of(
+        cls, scaler: Scaler, scaled: Matrix, fit: CrossValidated, *, precise: bool = False
+    ) -> SupportVectors:
+        """Keep what predicting needs of a fit to scaled features [n_genes, n_features]."""
+        support = fit.beta != 0
+        weights = fit.beta[support].astype(np.float32)
+        return cls(scaler, scaled[support].astype(np.float32), weights, fit.bias, precise)
+
+    def predict(self, features: Matrix | Signal) -> Vector:
+        """Predict from features [n_genes, n_features] that are not scaled yet."""
+        new = self.scaler.apply(features)
+        result = np.empty(len(new))
+        for first in range(0, len(new), _PREDICTED_AT_A_TIME):
+            rows = slice(first, first + _PREDICTED_AT_A_TIME)
+            kernel = rbf_kernel(new[rows], self.known, 1 / new.shape[1], _kind(not self.precise))
+            result[rows] = kernel @ self.weights
+        return result + self.bias
 
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """Regressions of all bins, and the training genes that their kernels need.
+    """Regressions of all bins on the training genes.
 
     Attributes
     ----------
     train : float32 [n_genes, n_marks, n_bins]
+    with_tes : whether half of the bins flank the transcript's end.
     centre, spread : of the training labels; 0 and 1 where nothing is standardised.
     bins : one regression each.
     standardised : whether labels and features are.
     """
 
     train: Signal
+    with_tes: bool
     centre: float
     spread: float
     bins: tuple[Bin, ...]
     standardised: bool
 
-    def predict(self, signal: Signal, number: int) -> Vector:
-        """log2fc less `centre` over `spread` by one bin, for `signal` [n_genes, n_marks, n_bins]."""
-        one = self.bins[number]
-        support = one.fit.beta != 0
-        known = one.features.apply(self.train[support, :, number])
-        new = one.features.apply(signal[:, :, number])
-        weights = one.fit.beta[support].astype(np.float32)
-        result = np.empty(len(signal))
-        for first in range(0, len(signal), _PREDICTED_AT_A_TIME):
-            rows = slice(first, first + _PREDICTED_AT_A_TIME)
-            kernel = rbf_kernel(new[rows], known, 1 / new.shape[1], _kind(self.standardised))
-            result[rows] = kernel @ weights
-        return result + one.fit.bias
+    def support(self, number: int) -> SupportVectors:
+        """What predicting by one bin needs."""
+        fitted = self.bins[number]
+        features = fitted.features.apply(self.train[:, :, number])
+        return SupportVectors.of(fitted.features, features, fitted.fit, precise=not self.standardised)
 
 
 def _kind(standardised: bool) -> type[np.floating[Any]]:
@@ -186,7 +206,8 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     require_genes(train, 2 * FOLDS, f"support vector regression with {FOLDS} folds")
-    signal = flanking_bins(train)
+    with_tes = has_tes(train)
+    signal = flanking_bins(train, with_tes)
     n_genes, _, n_bins = signal.shape
     (standardise,) = grid["standardise"]
     spread = (float(train.log2fc.std()) or 1.0) if standardise else 1.0
@@ -202,8 +223,8 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
 
     bins = _kept_bins(context, n_bins, n_genes)
     missing = [number for number in range(n_bins) if number not in bins]
-    if not compiled():
-        context.reporter.note("the compiled solver was not built; scikit-learn's takes its place, far slower")
+    if SOLVER.missing:
+        context.reporter.note(f"{SOLVER.missing}; scikit-learn's takes its place, far slower")
     # Threads, not processes: the solvers release the GIL and the kernels stay in one memory.
     workers = max(1, min(context.threads, KERNEL_BYTES // (4 * n_genes * n_genes + 1)))
     with context.reporter.task("SVR a bin", n_bins) as task, threadpool_limits(limits=1):
@@ -215,13 +236,14 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
             unwritten.append(number)
             if context.folder is not None and time.monotonic() - written > KEPT_EVERY:
                 for finished in unwritten:
-                    write_bytes(context.folder / _piece(finished), bins[finished].to_bytes())
+                    write_record(context.folder / _piece(finished), bins[finished])
                 unwritten, written = [], time.monotonic()
             task.advance(1, f"bin {number + 1}: r {fitted.fit.score:.3f}")
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:
         context.reporter.warn(f"{unconverged} of {n_bins} bins stopped before the solver's tolerance")
-    return FirstLayer(signal, centre, spread, tuple(bins[number] for number in range(n_bins)), standardise)
+    bins_in_order = tuple(bins[number] for number in range(n_bins))
+    return FirstLayer(signal, with_tes, centre, spread, bins_in_order, standardise)
 
 
 def _scaler(features: Matrix | Signal, grid: Grid) -> Scaler:
@@ -229,14 +251,19 @@ def _scaler(features: Matrix | Signal, grid: Grid) -> Scaler:
 
 
 def _piece(number: int) -> str:
-    return f"bin-{number + 1}.npz"
+    return f"bin-{number + 1}.safetensors"
 
 
 def _kept_bins(context: Context, n_bins: int, n_genes: int) -> dict[int, Bin]:
     if context.folder is None:
         return {}
-    read = {number: Bin.read(context.folder / _piece(number), n_genes) for number in range(n_bins)}
-    kept = {number: fitted for number, fitted in read.items() if fitted is not None}
+    kept = {}
+    for number in range(n_bins):
+        # A piece that is missing, damaged or of other genes is fitted again.
+        with contextlib.suppress(OSError, ValueError):
+            fitted = read_record(context.folder / _piece(number), Bin)
+            if len(fitted.fit.beta) == n_genes:
+                kept[number] = fitted
     if kept:
         context.reporter.note(f"going on after {len(kept)} of {n_bins} bins")
     return kept
@@ -244,60 +271,60 @@ def _kept_bins(context: Context, n_bins: int, n_genes: int) -> dict[int, Bin]:
 
 @dataclass(frozen=True)
 class BestBin:
-    """The one bin with the best out-of-fold r."""
+    """The one bin with the best out-of-fold r: its number from 0, and what was chosen with it."""
 
-    layer: FirstLayer
     number: int
-
-    @property
-    def chosen(self) -> Mapping[str, Any]:
-        """The bin (1-based), its C and its r."""
-        fit = self.layer.bins[self.number].fit
-        return {"bin": self.number + 1, "C": fit.penalty, "out_of_fold_r": fit.score}
+    support: SupportVectors
+    with_tes: bool
+    centre: float
+    spread: float
+    chosen: Mapping[str, Any]
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        predicted = self.layer.predict(flanking_bins(genes), self.number)
-        return Prediction(predicted * self.layer.spread + self.layer.centre)
+        predicted = self.support.predict(flanking_bins(genes, self.with_tes)[:, :, self.number])
+        return Prediction(predicted * self.spread + self.centre)
 
 
 def best_bin(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
     """Fit one regression a bin and keep the best by out-of-fold r."""
     layer = fit_bins(train, grid, context)
-    scores = [one.fit.score for one in layer.bins]
-    return BestBin(layer, int(np.argmax(scores)))
+    number = int(np.argmax([one.fit.score for one in layer.bins]))
+    fit = layer.bins[number].fit
+    chosen = {"bin": number + 1, "C": fit.penalty, "out_of_fold_r": fit.score}
+    return BestBin(number, layer.support(number), layer.with_tes, layer.centre, layer.spread, chosen)
 
 
 @dataclass(frozen=True)
 class TwoLayer:
-    """A regression on the predictions of all bins."""
+    """A regression on the predictions of all bins.
 
-    layer: FirstLayer
-    scaler: Scaler
-    known: Matrix
-    fit: CrossValidated
-    threads: int
+    Attributes
+    ----------
+    bins : the first layer.
+    second : on the predictions of all bins.
+    with_tes, centre, spread : as of `FirstLayer`.
+    chosen : C of the second layer and of each bin, and their out-of-fold r.
+    threads : cores to predict with; of no consequence for the result.
+    """
 
-    @property
-    def chosen(self) -> Mapping[str, Any]:
-        """C of the second layer and of each bin, and their out-of-fold r."""
-        return {
-            "C": self.fit.penalty,
-            "out_of_fold_r": self.fit.score,
-            "bin_C": [one.fit.penalty for one in self.layer.bins],
-            "bin_out_of_fold_r": [one.fit.score for one in self.layer.bins],
-        }
+    bins: tuple[SupportVectors, ...]
+    second: SupportVectors
+    with_tes: bool
+    centre: float
+    spread: float
+    chosen: Mapping[str, Any]
+    threads: int = field(default=1, metadata=NOT_KEPT)
+
+    def __post_init__(self) -> None:
+        """Refuse layers that do not fit each other, with ValueError."""
+        if len(self.bins) != len(self.second.scaler.mean):
+            raise ValueError("the two layers differ in their bins")
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        features = self.scaler.apply(np.stack(list(self._first(flanking_bins(genes))), axis=1))
-        support = self.fit.beta != 0
-        known, weights = self.known[support], self.fit.beta[support].astype(np.float32)
-        result = np.empty(len(features))
-        for first in range(0, len(features), _PREDICTED_AT_A_TIME):
-            rows = slice(first, first + _PREDICTED_AT_A_TIME)
-            result[rows] = rbf_kernel(features[rows], known, 1 / features.shape[1]) @ weights
-        return Prediction((result + self.fit.bias) * self.layer.spread + self.layer.centre)
+        features = np.stack(list(self._first(flanking_bins(genes, self.with_tes))), axis=1)
+        return Prediction(self.second.predict(features) * self.spread + self.centre)
 
     def _first(self, signal: Signal) -> Iterator[Vector]:
         from joblib import Parallel, delayed
@@ -305,8 +332,9 @@ class TwoLayer:
 
         with threadpool_limits(limits=1):
             parallel = Parallel(n_jobs=self.threads, backend="threading", return_as="generator")
-            numbers = range(len(self.layer.bins))
-            yield from parallel(delayed(self.layer.predict)(signal, number) for number in numbers)
+            yield from parallel(
+                delayed(support.predict)(signal[:, :, number]) for number, support in enumerate(self.bins)
+            )
 
 
 def two_layer(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
@@ -314,12 +342,20 @@ def two_layer(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     layer = fit_bins(train, grid, context)
     out_of_fold = np.stack([one.fit.out_of_fold for one in layer.bins], axis=1)
     scaler = _scaler(out_of_fold, grid)
-    known = scaler.apply(out_of_fold)
+    scaled = scaler.apply(out_of_fold)
     labels = (train.log2fc - layer.centre) / layer.spread
     # Other folds than the first layer's: a gene's features come from genes outside its own first fold.
     folds = fold_numbers(len(train), context.seed + 1)
     with context.reporter.task("SVR, second layer") as task:
-        kernel = rbf_kernel(known, known, 1 / known.shape[1])
+        kernel = rbf_kernel(scaled, scaled, 1 / scaled.shape[1])
         fit = cross_validate(kernel, labels, folds, grid["C"])
         task.advance(1, f"r {fit.score:.3f}")
-    return TwoLayer(layer, scaler, known, fit, context.threads)
+    chosen = {
+        "C": fit.penalty,
+        "out_of_fold_r": fit.score,
+        "bin_C": [one.fit.penalty for one in layer.bins],
+        "bin_out_of_fold_r": [one.fit.score for one in layer.bins],
+    }
+    bins = tuple(layer.support(number) for number in range(len(layer.bins)))
+    second = SupportVectors.of(scaler, scaled, fit)
+    return TwoLayer(bins, second, layer.with_tes, layer.centre, layer.spread, chosen, context.threads)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from diffchrom.baselines.features import both_and_difference, merges
 from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, require_genes
+from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.metrics import mse
 
 #: Below this many genes a second thread costs boosting more than it brings.
@@ -23,16 +24,23 @@ def combinations(grid: Grid) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Forest:
-    """A fitted random forest."""
+class TreeEnsemble:
+    """Trees on the signal of both cells and their difference.
 
-    model: Any
+    Attributes
+    ----------
+    trees : of a random forest, or of boosting as far as validation preferred.
+    merge : bins averaged into one feature.
+    chosen : what was selected, and the error it was selected by.
+    """
+
+    trees: Trees
     merge: int
     chosen: Mapping[str, Any]
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        return Prediction(np.asarray(self.model.predict(both_and_difference(genes, self.merge))))
+        return Prediction(self.trees.predict(both_and_difference(genes, self.merge)))
 
 
 def random_forest(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
@@ -41,7 +49,7 @@ def random_forest(train: Examples, valid: Examples, grid: Grid, context: Context
 
     require_genes(train, 3, "random-forest")
     candidates = combinations(grid)
-    best: Forest | None = None
+    best: TreeEnsemble | None = None
     with context.reporter.task("random forest", len(candidates)) as task:
         for candidate in candidates:
             (merge,) = merges(train.signal_a.shape[2], (candidate["merge"],))
@@ -50,10 +58,10 @@ def random_forest(train: Examples, valid: Examples, grid: Grid, context: Context
                 **parameters, bootstrap=True, random_state=context.seed, n_jobs=context.threads
             )
             model.fit(both_and_difference(train, merge), train.log2fc)
-            model.n_jobs = 1  # threads would add the trees up in another order each time
             error = _out_of_bag_mse(model, both_and_difference(train, merge), train.log2fc)
             if best is None or error < best.chosen["out_of_bag_mse"]:
-                best = Forest(model, merge, candidate | {"merge": merge, "out_of_bag_mse": error})
+                chosen = candidate | {"merge": merge, "out_of_bag_mse": error}
+                best = TreeEnsemble(Trees.of_forest(model.estimators_), merge, chosen)
             task.advance(1, f"out-of-bag MSE {error:.4g}")
     assert best is not None
     return best
@@ -71,20 +79,6 @@ def _out_of_bag_mse(model: Any, features: Any, labels: Any) -> float:
     return mse(labels[seen], total[seen] / count[seen])
 
 
-@dataclass(frozen=True)
-class Boosting:
-    """Gradient boosting, stopped after the iteration that validation preferred."""
-
-    model: Any
-    merge: int
-    chosen: Mapping[str, Any]
-
-    def predict(self, genes: Examples) -> Prediction:
-        """Predict log2fc with the first ``chosen["iterations"]`` trees."""
-        stages = self.model.staged_predict(both_and_difference(genes, self.merge))
-        return Prediction(np.asarray(next(islice(stages, self.chosen["iterations"] - 1, None))))
-
-
 def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
     """Boost histogram trees; the least validation error chooses the point of the grid and how many."""
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -93,7 +87,7 @@ def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Con
     require_genes(train, 3, "gradient-boosting")
     require_genes(valid, 2, "gradient-boosting's validation")
     candidates = combinations(grid)
-    best: Boosting | None = None
+    best: TreeEnsemble | None = None
     threads = max(1, min(context.threads, len(train) // GENES_A_THREAD))
     with (
         context.reporter.task("gradient boosting", len(candidates)) as task,
@@ -108,10 +102,11 @@ def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Con
             model.fit(both_and_difference(train, merge), train.log2fc)
             stages = model.staged_predict(both_and_difference(valid, merge))
             errors = [mse(valid.log2fc, stage) for stage in stages]
+            iterations = int(np.argmin(errors)) + 1
             error = min(errors)
             if best is None or error < best.chosen["valid_mse"]:
-                chosen = {"merge": merge, "iterations": errors.index(error) + 1, "valid_mse": error}
-                best = Boosting(model, merge, candidate | chosen)
+                chosen = candidate | {"merge": merge, "iterations": iterations, "valid_mse": error}
+                best = TreeEnsemble(Trees.of_boosting(model, iterations), merge, chosen)
             task.advance(1, f"validation MSE {error:.4g}")
     assert best is not None
     return best

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import options
+from diffchrom.commands.attend_modes import Request, choose_mode
 from diffchrom.commands.predict import PARTS
 from diffchrom.config import DEVICES
-from diffchrom.errors import UsageError
 
 _option = typer.Option
 
 
 def attend(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `diffchrom train`.")],
     store: options.StoreOption,
     threads: options.ThreadsOption,
@@ -84,56 +85,30 @@ def attend(
         Path | None, _option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
     output: Annotated[
-        Path | None,
-        _option("--output", "-o", help="Write here, not to stdout; a folder for several tracks."),
-    ] = None,
+        Path,
+        _option("--output", "-o", show_default="stdout", help="Write here; a folder for several tracks."),
+    ] = options.STDOUT,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Show what a trained run attends to, and how far that can be trusted."""
-    grouped = any(value is not None for value in (up, down, up_quantile))
-    modes = {"--up, --down and --up-quantile": grouped, "--check": check, "--perturb": bool(perturb)}
-    chosen = [name for name, given in modes.items() if given]
-    if len(chosen) > 1:
-        raise UsageError(f"{chosen[0]} and {chosen[1]}: one at a time")
-    if chosen and (level, format_, wide, block, marks) != ("bin", "tsv", False, None, None):
-        raise UsageError(f"{chosen[0]}: takes no --level, --format, --wide, --block or --marks")
-    if plot is not None and not (grouped or check):
-        raise UsageError("--plot: needs --up and --down, --up-quantile, or --check")
-    if other and not check:
-        raise UsageError("--other: needs --check")
-    if summary is not None and not perturb:
-        raise UsageError("--summary: needs --perturb")
+    values = dict(context.params)
+    mode = choose_mode({name for name in values if options.was_given(context, name)})
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
+    wanted = mode.understand(values)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.attention import reports
-    from diffchrom.attention.export import ExportOptions, choose_genes, export
-    from diffchrom.attention.groups import GroupRule
-    from diffchrom.attention.weights import open_attention
+    from diffchrom.deepdiff.opened import open_model
+    from diffchrom.pairs.choices import direction, parse_pair
+    from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
-    names = (options.split_names(block), options.split_names(marks))
-    wanted = ExportOptions(level, format_, wide, top, min_weight, combine, *names)
-    rule = GroupRule(up, down, up_quantile, by) if grouped else None
-    opened = Run.open(run)
-    source = open_attention(opened, Store(store), pair=pair, device=device)
-    rows = choose_genes(source, part=split, genes=genes, reporter=console)
-    if rule is not None:
-        reports.report_groups(source, rows, rule, output, plot, seed=seed, reporter=console)
-    elif check:
-        reports.report_check(
-            opened, source, rows, other or (), output, plot,
-            size=sample, seed=seed, device=device, reporter=console,
-        )  # fmt: skip
-    elif perturb:
-        table = reports.report_perturbations(source, rows, perturb, output, summary, reporter=console)
-        from diffchrom.files.tables import format_row
-
-        lines = [format_row(row).split("\t") for row in zip(*table.values(), strict=True)]
-        console.table(list(table), lines)
-    else:
-        export(source, rows, wanted, output, console)
+    made = Run.open(run)
+    opened = open_model(made, Store(store), parse_pair(pair), device=device)
+    parts = opened.pair.parts
+    rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
+    mode.execute(Request(made, opened, rows, values, console), wanted)
+    console.note(direction(opened.pair.cells))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from diffchrom.commands import options
 from diffchrom.config import DEFAULT_PRESET, PRESETS
-
-if TYPE_CHECKING:
-    from diffchrom.runs.folder import Run
 
 
 def baseline(
@@ -56,46 +52,22 @@ def baseline(
     methods = parse_methods(method, preset)
     options.check_folds(folds, split)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.baselines.fitting import BaselineJob, fit_baseline
-    from diffchrom.commands.summary import print_cross_validation, print_run
+    from diffchrom.baselines.fitting import Fitting
+    from diffchrom.commands.summary import make_and_print
     from diffchrom.errors import StoreError
-    from diffchrom.runs.cross_validation import cross_validate
 
+    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
     header = True
-    for one in methods:
-        folder = out / one.name if out is not None and len(methods) > 1 else out
-        job = BaselineJob(
-            store,
-            one.name,
-            pair,
-            options.split_names(marks),
-            split=split,
-            unit=unit,
-            seed=seed,
-            preset=preset,
-        )
-
-        def of_fold(name: str, path: Path, broken: bool, job: BaselineJob = job) -> Run:
-            of_split = replace(job, split=name)
-            return fit_baseline(
-                of_split, path, threads=threads, resume=not broken, force=broken, reporter=console
-            )
-
+    for row in methods:
+        folder = out / row.name if out is not None and len(methods) > 1 else out
         try:
-            if folds:
-                run = cross_validate(
-                    of_fold, store, folds, pair=pair, method=one.name, preset=job.shown_preset, seed=seed,
-                    out=folder, force=force, reporter=console,
-                )  # fmt: skip
-            else:
-                run = fit_baseline(job, folder, threads=threads, resume=resume, force=force, reporter=console)
+            make_and_print(
+                Fitting(row.name, seed, threads, preset), chosen, folder,
+                folds=folds, resume=resume, force=force, console=console, header=header,
+            )  # fmt: skip
         except StoreError as error:
-            if method != ALL or "other cells" not in one.needs:
+            if method != ALL or not row.needs_other_cells:
                 raise
-            console.warn(f"{one.name} is left out: {error}")
+            console.warn(f"{row.name} is left out: {error}")
             continue
-        if folds:
-            print_cross_validation(run, console, header=header)
-        else:
-            print_run(run, header=header)
         header = False

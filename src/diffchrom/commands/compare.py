@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from diffchrom.commands import options
+from diffchrom.config import RESAMPLES
 
 
 def compare(
@@ -18,9 +21,13 @@ def compare(
         bool,
         typer.Option(
             "--summary",
-            help="A row a method: the paper's Table 1, pairs won, paired bootstrap with Holm's correction.",
+            help="A row a method: the paper's Table 1, pairs won, differences with interval and p-value.",
         ),
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="Method to take differences from.", show_default="the best"),
+    ] = None,
     percent: Annotated[
         bool, typer.Option("--percent", help="Table 1 in percent of the baselines' r, as in the paper.")
     ] = False,
@@ -35,43 +42,62 @@ def compare(
     name_best: Annotated[
         bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
     ] = False,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare runs of different stores or splits all the same.")
+        bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
     ] = False,
     resamples: Annotated[
-        int | None,
-        typer.Option(min=100, help="Gene resamples.", show_default="as many as the correction needs"),
-    ] = None,
+        int, typer.Option(min=100, help="How often genes are drawn for --summary and --plot.")
+    ] = RESAMPLES,
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
-    """Metrics of runs with intervals; a row a (pair, method, preset, seed)."""
+    """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=quiet, verbose=verbose)
+    from diffchrom.commands.compare_view import show_methods, show_runs
+    from diffchrom.errors import UsageError
     from diffchrom.files.figures import check_figure_path
-    from diffchrom.files.tables import format_row
-    from diffchrom.files.whole import output_text
+    from diffchrom.pairs.choices import direction
+    from diffchrom.runs.tables import DRAWN_ALONE
+    from diffchrom.sweeps.comparison import compare_groups
     from diffchrom.sweeps.plan import read_pairs
+    from diffchrom.sweeps.plots import plot_methods
     from diffchrom.sweeps.results import COLUMNS, load_results, of_pairs
+    from diffchrom.sweeps.summary import SUMMARY_COLUMNS, in_percent, summary_tables
 
+    if against is not None and not summary:
+        raise UsageError("--against is for the differences of --summary; give both")
     if plot is not None:
         check_figure_path(plot)
     wanted = read_pairs(pairs) if pairs else ("all",)
     results = of_pairs(load_results(runs, force=force, reporter=console), wanted)
-    header: tuple[str, ...] = COLUMNS
+    console.note(direction(*(result.pair for result in results)))
+    if alone := sum(result.resampled["genes"] > 0 for result in results):
+        console.note(f"in {alone} of {len(results)} runs, {DRAWN_ALONE}")
+    comparisons = []
     if summary or plot is not None:
-        from diffchrom.sweeps.comparison import compare as compare_methods
-        from diffchrom.sweeps.comparison import summary_table
-        from diffchrom.sweeps.plots import plot_methods
-
-        comparison = compare_methods(results, resamples=resamples, seed=seed, reporter=console)
-        if plot is not None:
-            plot_methods(comparison, plot, name_best=name_best)
+        comparisons = compare_groups(results, resamples=resamples, seed=seed, reporter=console)
+    if plot is not None:
+        plot_methods(comparisons, plot, name_best=name_best)
+    for_people = output == options.STDOUT and sys.stdout.isatty()
     if summary:
-        header, rows = summary_table(comparison, percent=percent)
+        tables = summary_tables(comparisons, against)
+        if for_people:
+            show_methods(comparisons, tables, sys.stdout)
+        else:
+            rows = [row for rows in tables for row in rows]
+            _write(*(in_percent(rows) if percent else (SUMMARY_COLUMNS, rows)), output)
+    elif for_people:
+        show_runs(results, sys.stdout)
     else:
-        rows = [list(result.row().values()) for result in results]
+        _write(COLUMNS, [result.row() for result in results], output)
+
+
+def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path) -> None:
+    from diffchrom.files.tables import format_row
+    from diffchrom.files.whole import output_text
+
     with output_text(output) as stream:
         stream.write(format_row(header) + "\n")
-        stream.writelines(format_row(row) + "\n" for row in rows)
+        stream.writelines(format_row(row[name] for name in header) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""The terminal's side of `reporting.Reporter`: progress bars and notes on stderr, results on stdout."""
+"""The terminal's side of `progress.Reporter`: progress bars and notes on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.errors import for_shell
+from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class _BarTask:
         self._shown = 0.0
 
     def advance(self, steps: int = 1, status: str = "") -> None:
-        """Count steps; see `reporting.Task`."""
+        """Count steps; see `progress.Task`."""
         with self._lock:
             self._pending += steps
             now = time.monotonic()
@@ -121,14 +123,11 @@ class Console:
         """Print a small table in aligned columns, unless quiet."""
         if self.quiet:
             return
-        text = [[str(value) for value in row] for row in (header, *rows)]
-        widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-        for row in text:
-            self._print(
-                "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
-            )
+        for line in aligned([[str(value) for value in row] for row in (header, *rows)]):
+            self._print(line)
 
     def _print(self, message: str) -> None:
+        message = for_shell(message)
         screen = self._progress.console if self._progress is not None else self._screen
         if screen is not None:
             screen.print(message, markup=False, highlight=False, soft_wrap=True)

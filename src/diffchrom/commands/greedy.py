@@ -1,4 +1,4 @@
-"""Options that take every following value, as globs need: ``--bigwigs E116/*.bw --store s.h5``."""
+"""Options that take every following value, as globs need (``--bigwigs E116/*.bw``), or just one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-#: Under this key `ctx.meta` holds, for each greedy option, how many values each of its uses had.
+#: Under this key ``ctx.meta`` holds, for each greedy option, how many values each of its uses had.
 GROUP_SIZES = "diffchrom.group_sizes"
 
 
@@ -48,13 +48,27 @@ def expand(args: Sequence[str], greedy: Collection[str]) -> tuple[list[str], dic
     return expanded, sizes
 
 
+class OnceCommand(TyperCommand):
+    """A command that refuses an option of one value that is given twice, instead of taking the last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; see `click.Command.parse_args`."""
+        words = [word.partition("=")[0] for word in args[: args.index("--") if "--" in args else None]]
+        for parameter in self.params:
+            several = getattr(parameter, "multiple", False) or getattr(parameter, "is_flag", False)
+            uses = 0 if several else sum(words.count(name) for name in parameter.opts)
+            if parameter.param_type_name == "option" and uses > 1:
+                raise typer.BadParameter(f"{parameter.opts[0]} is given {uses} times; it takes one value")
+        return super().parse_args(ctx, args)
+
+
 def greedy_command(*names: str) -> type[TyperCommand]:
     """Return a command class whose options `names` (``--bigwigs``, ...) take all values that follow.
 
     Such options are declared as lists; the command must have no positional arguments.
     """
 
-    class GreedyCommand(TyperCommand):
+    class GreedyCommand(OnceCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             expanded, sizes = expand(args, names)
             for name, groups in sizes.items():

@@ -31,7 +31,7 @@ def info(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the mean signal around the TSS: FILE.png, .svg or .pdf.")
     ] = None,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError
 from diffchrom.processes.machine import available_threads
+
+if TYPE_CHECKING:
+    from diffchrom.pairs.pair import Pair
 
 StoreOption = Annotated[
     Path,
@@ -22,8 +25,12 @@ StoreOption = Annotated[
         help="The store.",
     ),
 ]
+STDOUT = Path("-")
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write here instead of stdout; NAME.gz is gzipped.")
+    Path,
+    typer.Option(
+        "--output", "-o", show_default="stdout", help="Write here instead of stdout; NAME.gz is gzipped."
+    ),
 ]
 PairOption = Annotated[
     str | None,
@@ -76,6 +83,23 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def open_pair(
+    store: Path, pair: str | None, *, marks: str | None, split: str | None, unit: str | None, folds: int = 0
+) -> Pair:
+    """Find in a store the pair that the options of these names mean; folds make their own splits."""
+    from diffchrom.pairs.choices import parse_pair
+    from diffchrom.pairs.pair import Pair
+    from diffchrom.store.store import Store
+
+    return Pair.of(
+        Store(store),
+        parse_pair(pair),
+        marks=split_names(marks),
+        split="" if folds else split,
+        unit=unit,
+    )
+
+
 def check_folds(folds: int, split: str | None) -> None:
     """Refuse ``--folds`` together with ``--split``."""
     if folds and split:
@@ -88,6 +112,12 @@ def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] 
         return None
     words = " ".join(values)
     return tuple((words.replace(",", " ") if commas else words).split())
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the parameter was named on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:

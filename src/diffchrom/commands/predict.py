@@ -26,7 +26,7 @@ def predict(
     genes: Annotated[
         Path | None, typer.Option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
-    output: options.OutputOption = None,
+    output: options.OutputOption = options.STDOUT,
     device: options.DeviceOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
@@ -35,14 +35,20 @@ def predict(
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.deepdiff.inference import predict_run
-    from diffchrom.files.tables import write_table
+    from diffchrom.deepdiff.opened import open_model
+    from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
-    from diffchrom.pairs.selection import select_rows
+    from diffchrom.pairs.choices import direction, parse_pair
+    from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
-    data, columns = predict_run(Run.open(run), Store(store), pair=pair, device=device, reporter=console)
-    rows = select_rows(data, part=split, genes=genes, reporter=console)
+    made = Run.open(run)
+    opened, note = open_model(made, Store(store), parse_pair(pair), device=device).calibrated(made)
+    if note:
+        console.note(note)
+    genome, parts = opened.genes, opened.pair.parts
+    rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
     with output_text(output) as stream:
-        write_table(stream, {name: column[rows] for name, column in columns.items()})
+        stream.writelines(joined_lines(piece.columns() for piece in opened.predict_batches(rows, console)))
+    console.note(direction(opened.pair.cells))

@@ -10,6 +10,7 @@ import typer
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.config import PREPARE
+from diffchrom.processes.machine import available_threads
 
 PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression", "--labels")
 
@@ -31,7 +32,6 @@ def _expression(help_text: str, **more: Any) -> Any:
 
 def prepare(
     store: options.StoreOption,
-    threads: options.ThreadsOption,
     gtf: Annotated[
         Path | None,
         typer.Option(
@@ -90,12 +90,18 @@ def prepare(
     replace: Annotated[bool, typer.Option("--replace", help="Renew what the store has already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on where inputs contradict each other.")] = False,
     time_limit: Annotated[float, _tracks("Seconds a track may take.", min=1)] = PREPARE.time_limit,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, show_default="all cores", help="Cores to use; with 1, tracks are read in this process."
+        ),
+    ] = None,
     dask: options.DaskOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
-    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    console = options.start(quiet=quiet, verbose=verbose, threads=threads or available_threads())
     from diffchrom.prepare.building import prepare as prepare_store
     from diffchrom.prepare.expression import ExpressionOptions
     from diffchrom.prepare.request import PrepareRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,27 +83,26 @@ def sweep(
     console = options.start(quiet=quiet, verbose=verbose, threads=1 if dry_run else None)
     from diffchrom.commands.sweep_view import live_view, print_jobs, print_runs
     from diffchrom.errors import RunError
-    from diffchrom.processes.executors import dask_place, local_place, share_cores
+    from diffchrom.processes.cluster import dask_pool
+    from diffchrom.processes.machine import share_cores
+    from diffchrom.processes.pool import LocalPool, Pool
     from diffchrom.sweeps.estimate import relative_cost
     from diffchrom.sweeps.folder import FAILED
     from diffchrom.sweeps.plan import jobs_of, make_plan
-    from diffchrom.sweeps.running import run_sweep
+    from diffchrom.sweeps.running import SWEEPING, run_sweep
 
     chosen = make_plan(plan, given, pairs=options.listed(pairs, commas=False), seeds=seeds, epochs=epochs)
     jobs = jobs_of(chosen)
-    cores = share_cores(threads, len(jobs), workers)
+    n_workers, threads_each = share_cores(threads, len(jobs), workers)
     if dry_run:
-        print_jobs(jobs, chosen.out, cores, console)
+        print_jobs(jobs, chosen.out, n_workers, console)
         return
-    place = dask_place(dask, reporter=console) if dask else local_place(cores)
-    with live_view(console) as watch, place as where:
-        if dask and (most := max(where.sizes(), default=1)) > 1:
-            console.note(
-                f"a Dask worker runs one job at a time, also one of {most} threads; `dask worker "
-                "--nworkers N --nthreads 1` runs more jobs"
-            )
-        outcomes = run_sweep(jobs, chosen.out, where, cost=relative_cost(jobs), watch=watch, reporter=console)
-    print_runs(jobs, chosen.out)
+    opened: AbstractContextManager[Pool] = LocalPool(n_workers, threads_each, SWEEPING)
+    if dask:
+        opened = dask_pool(dask, SWEEPING, ahead=1, reporter=console)
+    with live_view(console) as watch, opened as pool:
+        outcomes = run_sweep(jobs, chosen.out, pool, cost=relative_cost(jobs), watch=watch, reporter=console)
+    print_runs(jobs, chosen.out, console)
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]
     if failed:
         for outcome in failed:

@@ -12,7 +12,7 @@ from typing import Any
 from diffchrom.commands.console import Console
 from diffchrom.errors import RunError
 from diffchrom.files.tables import format_row
-from diffchrom.processes.executors import Cores
+from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import FINISHED, Run
 from diffchrom.runs.tables import SUMMARY_COLUMNS
 from diffchrom.sweeps.estimate import estimate_jobs
@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def live_view(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows progress in a live table on stderr, where that is a terminal."""
+    """Yield a function that has progress shown in a live table on stderr, where that is a terminal."""
     if console.quiet or not sys.stderr.isatty():
         yield lambda progress: None
         return
@@ -47,8 +47,15 @@ def live_view(console: Console) -> Iterator[Callable[[Progress], None]]:
     from rich.live import Live
 
     screen = RichConsole(stderr=True)
-    with Live(console=screen, refresh_per_second=2, transient=True) as live, console.beside(screen):
-        yield lambda progress: live.update(_table(progress))
+    shown: list[Progress] = []
+    live = Live(
+        console=screen,
+        refresh_per_second=2,
+        transient=True,
+        get_renderable=lambda: _table(shown[-1]) if shown else "",
+    )
+    with live, console.beside(screen):
+        yield shown.append
 
 
 def _table(progress: Progress) -> Any:
@@ -71,7 +78,7 @@ def _table(progress: Progress) -> Any:
     return Group(Text(head), table)
 
 
-def print_jobs(jobs: Sequence[Job], out: Path, cores: Cores, console: Console) -> None:
+def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console) -> None:
     """Print the jobs as TSV with estimates, and the sum on stderr."""
     estimates = estimate_jobs(jobs, read_jobs(out))
     print(format_row(DRY_RUN_COLUMNS))
@@ -89,13 +96,14 @@ def print_jobs(jobs: Sequence[Job], out: Path, cores: Cores, console: Console) -
         print(format_row(values))
     note = f" and {unknown} jobs of unknown length" if unknown else ""
     console.note(
-        f"{len(jobs)} jobs; at most {duration(left / cores.workers)} on {cores.workers} workers{note}; "
-        f"about {memory * cores.workers / 1024:.1f} GB of memory"
+        f"{len(jobs)} jobs; at most {duration(left / workers)} on {workers} workers{note}; "
+        f"about {memory * workers / 1024:.1f} GB of memory"
     )
 
 
-def print_runs(jobs: Sequence[Job], out: Path) -> None:
+def print_runs(jobs: Sequence[Job], out: Path, console: Console) -> None:
     """Print a line a finished run, as `train` does; what was not finished has been told already."""
+    console.note(direction(*(job.pair for job in jobs)))
     print(format_row(SUMMARY_COLUMNS))
     for job in jobs:
         with suppress(RunError):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from diffchrom.commands import options
 from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS
-
-if TYPE_CHECKING:
-    from diffchrom.runs.folder import Run
 
 _PRESET = PRESETS["default"]
 
@@ -107,25 +103,10 @@ def train(
         weight_by_se=weight_by_se or None,
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.commands.summary import print_cross_validation, print_run
-    from diffchrom.deepdiff.training import TrainingJob
-    from diffchrom.deepdiff.training import train as train_run
-    from diffchrom.runs.cross_validation import cross_validate
+    from diffchrom.commands.summary import make_and_print
+    from diffchrom.deepdiff.training import Training
 
-    job = TrainingJob(
-        store, variant, preset, settings, pair, options.split_names(marks), split, unit, seed, device
-    )
     limit = None if memory is None else int(memory * 1e9)
-    if not folds:
-        print_run(train_run(job, out, resume=resume, force=force, memory=limit, reporter=console))
-        return
-
-    def of_fold(name: str, folder: Path, broken: bool) -> Run:
-        of_split = replace(job, split=name)
-        return train_run(of_split, folder, resume=not broken, force=broken, memory=limit, reporter=console)
-
-    run = cross_validate(
-        of_fold, store, folds, pair=pair, method=variant, preset=preset, seed=seed, out=out, force=force,
-        reporter=console,
-    )  # fmt: skip
-    print_cross_validation(run, console)
+    recipe = Training(variant, preset, settings, seed, device, limit)
+    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
+    make_and_print(recipe, chosen, out, folds=folds, resume=resume, force=force, console=console)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, DeepDiff, Encoder, Output
+from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Encoder, Output, PairModel
 from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
 from diffchrom.variants import Variant
 
@@ -27,7 +27,7 @@ from diffchrom.variants import Variant
 PATTERN_DROPOUT = 0.5
 
 
-class Antisymmetric(DeepDiff):
+class Antisymmetric(PairModel):
     """A variant whose prediction changes its sign when the cells are exchanged, and `order` with them.
 
     Takes untransformed signal: it merges, transforms and scales by itself (`fit_scaling`).
@@ -49,7 +49,7 @@ class Antisymmetric(DeepDiff):
         function: str = "log1p",
         standardise: bool = True,
     ) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.variant = variant
         self.n_marks = n_marks
         self.dropout = dropout

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.model import DeepDiff
-from diffchrom.errors import UsageError
-from diffchrom.pairs.transform import Rows, Signal, Transform
-from diffchrom.variants import get_variant
+from diffchrom.deepdiff.ensemble import Ensemble
+from diffchrom.deepdiff.model import DeepDiff, PairModel
+from diffchrom.errors import RunError, UsageError
+from diffchrom.genome.genes import Rows, Signal
+from diffchrom.pairs.transform import Transform
+from diffchrom.runs.folder import Run
+from diffchrom.variants import Variant, get_variant
 
 INFERENCE_BATCH = 256
+_CPU = torch.device("cpu")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -22,13 +29,34 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
 
 
-def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDiff:
+def use_threads(threads: int) -> None:
+    """Let models compute with so many threads from now on."""
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Draw torch's random numbers from `seed` inside the block, and leave the caller's as they were.
+
+    Parameters
+    ----------
+    device : whose numbers are drawn besides the CPU's.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+        # Not torch.manual_seed: it seeds every device there is, and only these are put back.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def build_model(variant: Variant, n_marks: int, settings: Hyperparameters) -> PairModel:
     """Make the model of a variant with random weights."""
     outputs = 2 if settings.aux_task == "classification" else 1
-    row = get_variant(variant)
-    if row.antisymmetric:
+    if variant.antisymmetric:
         return Antisymmetric(
-            row,
+            variant,
             n_marks,
             settings.hidden,
             settings.dropout,
@@ -36,19 +64,28 @@ def build_model(variant: str, n_marks: int, settings: Hyperparameters) -> DeepDi
             settings.transform,
             settings.standardise,
         )
-    return DeepDiff(row, n_marks, settings.hidden, settings.dropout, outputs)
+    return DeepDiff(variant, n_marks, settings.hidden, settings.dropout, outputs)
 
 
-def ensemble_size(variant: str, settings: Hyperparameters) -> int:
-    """Models that are averaged."""
-    return get_variant(variant).ensemble_size(settings.ensemble)
-
-
-def fit_transform(variant: str, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
+def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
     """Fit the transform of a model's input on the training genes `rows`.
 
     The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
     """
-    if get_variant(variant).antisymmetric:
+    if variant.antisymmetric:
         return Transform.fit("raw", False, rows, *signals)
     return Transform.fit(settings.transform, settings.standardise, rows, *signals)
+
+
+def build_run_model(run: Run) -> PairModel:
+    """Make the model that a run's configuration describes, with random weights."""
+    config = run.config
+    try:
+        settings = Hyperparameters(**config.hyperparameters)
+        variant = get_variant(config.variant)
+        n_members = variant.ensemble_size(settings.ensemble)
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            members = [build_model(variant, len(config.marks), settings) for _ in range(n_members)]
+        return members[0] if len(members) == 1 else Ensemble(members)
+    except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
+        raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -87,7 +87,7 @@ class TrainingState:
         Epochs done.
     best_epoch, best_score : the epoch with the best validation score so far (0 before the first).
     best : weights of that epoch.
-    history : a list for each of `runs.HISTORY_COLUMNS`, of all epochs so far.
+    history : a list for each of `tables.HISTORY_COLUMNS`, of all epochs so far.
     """
 
     epoch: int = 0

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from diffchrom.deepdiff.model import DeepDiff, Output
+from diffchrom.deepdiff.model import Output, PairModel
 
 
-class Ensemble(DeepDiff):
+class Ensemble(PairModel):
     """Members that differ in their seed only (Lakshminarayanan, Pritzel and Blundell 2017, without shuffles).
 
     Parameters
@@ -18,12 +18,11 @@ class Ensemble(DeepDiff):
     members : at least one model of one variant.
     """
 
-    def __init__(self, members: Sequence[DeepDiff]) -> None:
-        nn.Module.__init__(self)
+    def __init__(self, members: Sequence[PairModel]) -> None:
+        super().__init__()
         self.members = nn.ModuleList(members)
         self.variant = members[0].variant
         self.n_marks = members[0].n_marks
-        self.dropout = members[0].dropout
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
         """As of each member."""
@@ -39,7 +38,7 @@ class Ensemble(DeepDiff):
             embeddings=_means(outputs, lambda output: output.embeddings),
             alpha=_means(outputs, lambda output: output.alpha),
             beta=_means(outputs, lambda output: output.beta),
-            log2fc_sd=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
+            log2fc_spread=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
         )
 
 

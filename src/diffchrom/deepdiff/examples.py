@@ -18,9 +18,10 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.errors import OutputError
+from diffchrom.genome.genes import Rows, Signal
 from diffchrom.pairs.label_noise import inverse_variance_weights
 from diffchrom.pairs.pair import PairData, disk_array
-from diffchrom.pairs.transform import PIECE, Rows, Signal, Transform, pieces
+from diffchrom.pairs.transform import PIECE, Transform, pieces
 
 
 @dataclass(frozen=True)

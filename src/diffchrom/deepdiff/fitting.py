@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -11,21 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
+from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.examples import Examples
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
-from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff, initialise
+from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.metrics import mse, pearson
 from diffchrom.progress import Task
 from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.variants import Variant
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60
@@ -45,13 +48,15 @@ class Member:
     variant, settings : what is trained, and how.
     seed : of the run.
     number : of the model, from 0.
+    module : somebody's own, with the weights to begin with; None is the variant's model.
     """
 
     folder: Path
-    variant: str
+    variant: Variant
     settings: Hyperparameters
     seed: int
     number: int = 0
+    module: nn.Module | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -62,6 +67,12 @@ class Member:
     def first_seed(self) -> int:
         """Of the initial weights; those of the epochs follow from it."""
         return self.seed + _MEMBER_SEED * self.number
+
+    def build(self, n_marks: int) -> PairModel:
+        """The model before its training; weights of a variant are drawn at random."""
+        if self.module is not None:
+            return Custom(copy.deepcopy(self.module), n_marks)
+        return build_model(self.variant, n_marks, self.settings)
 
     def is_done(self, state: TrainingState, n_genes: int) -> bool:
         """Whether patience or epochs, with so many training genes, have run out."""
@@ -92,14 +103,16 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     state = saved.state if saved else TrainingState()
     if member.is_done(state, len(train_set)):
         return state
-    model = _new_model(member.variant, train_set, member.settings, member.first_seed)
+    model = _new_model(member, train_set)
     optimiser = Adam(model.parameters(), member.settings.lr)
     if saved:
         saved.restore(model, optimiser)
     truth = valid_set.targets.log2fc.cpu().numpy()
     saved_at, cost = time.monotonic(), 0.0
     while not member.is_done(state, len(train_set)):
-        loss = _epoch(member, model, optimiser, train_set, state.epoch, task)
+        # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
+        with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
+            loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
         predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
         _record(member, state, model, loss, predicted, truth)
         score = state.history["valid_pearson"][-1]
@@ -114,12 +127,13 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     return state
 
 
-def _new_model(variant: str, examples: Examples, settings: Hyperparameters, seed: int) -> DeepDiff:
+def _new_model(member: Member, examples: Examples) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
-    torch.manual_seed(seed)
-    model = build_model(variant, examples.a.shape[1], settings)
-    if settings.init_range is not None:
-        initialise(model, settings.init_range)
+    settings = member.settings
+    with seeded(member.first_seed):
+        model = member.build(examples.a.shape[1])
+        if settings.init_range is not None and member.module is None:
+            initialise(model, settings.init_range)
     if isinstance(model, Antisymmetric):
 
         def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -144,7 +158,7 @@ def learning_rate(settings: Hyperparameters, done: float) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
+def training_step(model: PairModel, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
     """Take one step of the optimiser on the genes of `batch`; returns their loss."""
     optimiser.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -155,16 +169,10 @@ def training_step(model: DeepDiff, optimiser: Adam, batch: Examples, settings: H
 
 
 def _epoch(
-    member: Member, model: DeepDiff, optimiser: Adam, examples: Examples, epoch: int, task: Task
+    settings: Hyperparameters, model: PairModel, optimiser: Adam, examples: Examples, epoch: int, task: Task
 ) -> float:
-    """One pass over the training genes; returns the mean loss.
-
-    The random numbers of an epoch depend on the seed and the epoch alone, so that going on after a
-    checkpoint needs no generator's state.
-    """
-    settings = member.settings
+    """One pass over the training genes; returns the mean loss."""
     model.train()
-    torch.manual_seed(member.first_seed + _EPOCH_SEED * epoch)
     order = torch.randperm(len(examples))
     losses = []
     n_batches, n_epochs = batches_per_epoch(settings, len(examples)), settings.epochs_of(len(examples))
@@ -181,7 +189,7 @@ def _epoch(
 def _record(
     member: Member,
     state: TrainingState,
-    model: DeepDiff,
+    model: PairModel,
     loss: float,
     predicted: np.ndarray[Any, Any],
     truth: np.ndarray[Any, Any],

@@ -78,18 +78,11 @@ def kernel_threads(threads: int) -> Iterator[None]:
         _threads = before
 
 
-def _job(x: Tensor, hidden: int, **tensors: Tensor | None) -> _kernel.Job:
+def _job(x: Tensor, hidden: int, **tensors: Tensor | None) -> _kernel.KernelJob:
     n_sequences, batch, steps, inputs = x.shape
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
     threads = _threads or torch.get_num_threads()
-    return _kernel.Job(n_sequences, batch, steps, inputs, hidden, threads, x.data_ptr(), **addresses)
-
-
-def _library() -> _kernel.Library:
-    kernel = _kernel.library()
-    if kernel is None:
-        raise RuntimeError(_kernel.unavailable_reason())
-    return kernel
+    return _kernel.KernelJob(n_sequences, batch, steps, inputs, hidden, threads, x.data_ptr(), **addresses)
 
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -102,7 +95,7 @@ def _forward(
 
     Attention without a gradient leaves no hidden states: they never fill more than a cache.
     """
-    kernel, hidden = _library(), weights[1].shape[3]
+    kernel, hidden = _kernel.KERNEL.require(), weights[1].shape[3]
     states = saved = None
     if training := any(ctx.needs_input_grad):
         saved = _workspaces.empty(kernel.saved_size(_job(x, hidden)))
@@ -131,7 +124,7 @@ def _backward(
         grad_bias=grad_bias,
         **arrays,
     )
-    _library().backward(job)
+    _kernel.KERNEL.require().backward(job)
     # Two tensors for the two biases: an optimiser may write into either.
     return (
         None if grad_x is None else grad_x[0].add_(grad_x[1]),

@@ -72,7 +72,7 @@ def threads_for_lstm(device: str | torch.device = "cpu") -> Iterator[None]:
 
 def kernel_unavailable_reason() -> str | None:
     """Why the fused kernel can't be used here, as one line; None where it can."""
-    return _kernel.unavailable_reason()
+    return _kernel.KERNEL.missing
 
 
 def lstm_bank(

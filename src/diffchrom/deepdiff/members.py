@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import build_model, ensemble_size
+from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     load_training,
@@ -27,16 +28,17 @@ from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
-from diffchrom.deepdiff.model import DeepDiff
+from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
-from diffchrom.processes.workers import Wording, WorkerPool, WorkItem, tell
+from diffchrom.processes.pool import Call, LocalPool, Purpose, tell
 from diffchrom.progress import Reporter, Task
+from diffchrom.variants import Variant
 
 #: Genes that a model must be shown in its epochs, ten more for every step, for a process of its own to pay:
 #: starting one and importing torch takes as long (`tests/benchmarks/bench_members.py`).
 WORTH_A_PROCESS = 11_000
 
-_WORDING = Wording(
+_TRAINING = Purpose(
     doing="training it",
     undone="not trained",
     advice="go on with --resume",
@@ -44,15 +46,17 @@ _WORDING = Wording(
 )
 
 
-def members_of(folder: Path, variant: str, settings: Hyperparameters, seed: int) -> list[Member]:
-    """All members of the run in `folder`."""
-    size = ensemble_size(variant, settings)
-    return [Member(folder, variant, settings, seed, number) for number in range(size)]
+def members_of(
+    folder: Path, variant: Variant, settings: Hyperparameters, seed: int, module: nn.Module | None = None
+) -> list[Member]:
+    """All members of the run in `folder`; `module` is what is trained where it is somebody's own."""
+    size = variant.ensemble_size(settings.ensemble)
+    return [Member(folder, variant, settings, seed, number, module) for number in range(size)]
 
 
 def fit_members(
     members: Sequence[Member], train_set: Examples, valid_set: Examples, processes: int, reporter: Reporter
-) -> tuple[DeepDiff, list[TrainingState]]:
+) -> tuple[PairModel, list[TrainingState]]:
     """Train every member until patience or epochs run out, from its checkpoint where it has one.
 
     Parameters
@@ -89,7 +93,9 @@ def fit_members(
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):
-        models.append(build_model(member.variant, train_set.a.shape[1], settings).to(train_set.device))
+        with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
+            model = member.build(train_set.a.shape[1])
+        models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
     return (models[0] if len(models) == 1 else Ensemble(models)), states
@@ -120,24 +126,22 @@ def _side_by_side(
         except OutputError as error:
             reporter.note(f"{error}; the models train one after the other")
             return
-        with WorkerPool(at_a_time, wording=_WORDING) as pool:
+        with LocalPool(at_a_time, purpose=_TRAINING) as pool:
             for first in range(0, len(members), at_a_time):
                 _train_together(members[first : first + at_a_time], pool, task)
     finally:
         remove_leftovers(folder)
 
 
-def _train_together(members: Sequence[Member], pool: WorkerPool, task: Task) -> None:
+def _train_together(members: Sequence[Member], pool: LocalPool, task: Task) -> None:
     """Train members at the same time, with all cores between them."""
-    items = [
-        WorkItem(
-            str(member.folder), f"{__name__}:{fit_apart.__name__}", {"member": member, "threads": threads}
-        )
+    calls = [
+        Call(str(member.folder), fit_apart, {"member": member, "threads": threads})
         for member, threads in zip(members, shares(torch.get_num_threads(), len(members)), strict=True)
     ]
-    for outcome in pool.run(items, time_limit=math.inf, told=lambda _, done: task.advance(*done)):
-        if outcome.error is not None:
-            raise outcome.error
+    for reply in pool.run(calls, time_limit=math.inf, told=lambda _, done: task.advance(*done)):
+        if reply.error is not None:
+            raise reply.error
 
 
 def shares(cores: int, n: int) -> list[int]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import INFERENCE_BATCH
-from diffchrom.pairs.pair import signal_bytes
+from diffchrom.pairs.pair import Pair, signal_bytes
 from diffchrom.processes.machine import available_memory
-from diffchrom.store.store import Store
 from diffchrom.variants import Variant
 
 #: Bytes that a process takes before it does anything.
@@ -50,22 +49,23 @@ class MemoryPlan:
 
 
 def plan_memory(
-    store: Store, n_marks: int, variant: Variant, settings: Hyperparameters, limit: int | None = None
+    pair: Pair, variant: Variant, settings: Hyperparameters, limit: int | None = None
 ) -> MemoryPlan:
     """Estimate what a training on a pair of cells takes.
 
     Parameters
     ----------
-    store, n_marks : the data.
+    pair : the data.
     variant, settings : the model.
     limit : bytes that may be used; None is what is free.
     """
     # The signal of the store's genes, and transformed that of training and validation genes.
-    signal = 2 * signal_bytes(store, n_marks)
+    signal = 2 * signal_bytes(pair)
+    n_marks = len(pair.marks)
     sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
     if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
         sequences = 2 * n_marks
-    n_steps = -(-store.window.n_bins // variant.merge)
+    n_steps = -(-pair.window.n_bins // variant.merge)
     batch = max(settings.batch_size, INFERENCE_BATCH)
     # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
     step = 4 * batch * sequences * n_steps * 2 * 6 * settings.hidden

@@ -37,7 +37,7 @@ class Output:
         Bin attention; every row sums to 1.
     beta : dict of Level II block (main, A, B) to Tensor [batch, n_sequences]
         Mark attention; every row sums to 1.
-    log2fc_sd : Tensor [batch], or None
+    log2fc_spread : Tensor [batch], or None
         Standard deviation of log2fc over the members of an ensemble.
     """
 
@@ -46,7 +46,7 @@ class Output:
     embeddings: dict[str, Tensor]
     alpha: dict[str, Tensor]
     beta: dict[str, Tensor]
-    log2fc_sd: Tensor | None = None
+    log2fc_spread: Tensor | None = None
 
 
 class Encoder(nn.Module):
@@ -70,7 +70,39 @@ class Encoder(nn.Module):
         return self.lstm.attend(x, self.context)
 
 
-class DeepDiff(nn.Module):
+class PairModel(nn.Module):
+    """What predicts from the signal of two cells: a variant, an ensemble of them, or somebody's own module.
+
+    Attributes
+    ----------
+    variant : which blocks there are.
+    n_marks : M, marks of one cell.
+    order : float
+        1 for the pair that was trained on, -1 for its cells exchanged, 0 for other cells (`set_order`); of
+        consequence to models that learn something of the pair itself (`antisymmetric`).
+    """
+
+    variant: Variant
+    n_marks: int
+    order: float = 1.0
+
+    def set_order(self, trained: tuple[str, ...], given: tuple[str, ...]) -> None:
+        """Say which pair of cells is predicted, so that `order` is right here and in members."""
+        order = 1.0 if given == trained else -1.0 if given == trained[::-1] else 0.0
+        for module in self.modules():
+            if isinstance(module, PairModel):
+                module.order = order
+
+    def sequences(self) -> dict[str, tuple[str, ...]]:
+        """Sources of the sequences of each Level I block, each standing for all marks in order."""
+        raise NotImplementedError
+
+    def forward(self, a: Tensor, b: Tensor) -> Output:
+        """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
+        raise NotImplementedError
+
+
+class DeepDiff(PairModel):
     """Any variant of DeepDiff, or of one cell's AttentiveChrome inside it.
 
     Parameters
@@ -80,15 +112,7 @@ class DeepDiff(nn.Module):
     hidden : D, hidden size of Level I in each direction; Level II has half of it.
     dropout : on Level I embeddings and Level II outputs, while training.
     aux_outputs : 1 for regression of log2(expression + 1), 2 for classification above/below the median.
-
-    Attributes
-    ----------
-    order : float
-        1 for the pair that was trained on, -1 for its cells exchanged, 0 for other cells (`set_order`); of
-        consequence to models that learn something of the pair itself (`antisymmetric`).
     """
-
-    order: float = 1.0
 
     def __init__(
         self, variant: Variant, n_marks: int, hidden: int = 32, dropout: float = 0.0, aux_outputs: int = 1
@@ -118,15 +142,8 @@ class DeepDiff(nn.Module):
             else nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         )
 
-    def set_order(self, trained: tuple[str, str], given: tuple[str, str]) -> None:
-        """Say which pair of cells is predicted, so that `order` is right here and in members."""
-        order = 1.0 if given == trained else -1.0 if given == trained[::-1] else 0.0
-        for module in self.modules():
-            if isinstance(module, DeepDiff):
-                module.order = order
-
     def sequences(self) -> dict[str, tuple[str, ...]]:
-        """Sources of the sequences of each Level I block, each standing for all marks in order."""
+        """As the variant's row says."""
         blocks: dict[str, tuple[str, ...]] = {}
         if self.variant.main:
             blocks[MAIN] = self.variant.main

@@ -1,211 +1,253 @@
-"""Training one run: from a store and a job description to a run folder."""
+"""Training as a recipe: from a pair of cells to a model, its history and its predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
 from diffchrom.deepdiff.building import fit_transform, resolve_device
-from diffchrom.deepdiff.checkpoint import TrainingState, has_checkpoint, remove_checkpoints, save_weights
+from diffchrom.deepdiff.checkpoint import (
+    TrainingState,
+    has_checkpoint,
+    remove_checkpoints,
+    save_weights,
+)
+from diffchrom.deepdiff.custom import CUSTOM
 from diffchrom.deepdiff.examples import examples_of
-from diffchrom.deepdiff.inference import columns_of, mean_asymmetry, predict_pair
+from diffchrom.deepdiff.inference import Predictions
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
-from diffchrom.deepdiff.memory import plan_memory
-from diffchrom.deepdiff.model import CELL_A, CELL_B, DeepDiff
-from diffchrom.deepdiff.uncertainty import Calibration, coverage
+from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
+from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
+from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
+from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import StoreError
 from diffchrom.files.tables import write_table
-from diffchrom.files.whole import output_text, remove_folder
-from diffchrom.pairs.pair import PairData
-from diffchrom.pairs.transform import Transform
-from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import FINISHED, HISTORY, MODEL, Run, RunConfig, library_versions, open_run_folder
-from diffchrom.runs.input import RunInput
-from diffchrom.runs.tables import HISTORY_COLUMNS, describe_labels, label_details, part_metrics
-from diffchrom.variants import get_variant
+from diffchrom.files.whole import output_text
+from diffchrom.genome.genes import Rows
+from diffchrom.pairs.choices import SPLIT_PARTS
+from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
+from diffchrom.pairs.pair import Pair, PairData
+from diffchrom.pairs.transform import Transform, pieces
+from diffchrom.progress import Reporter
+from diffchrom.runs.folder import HISTORY, MODEL
+from diffchrom.runs.making import Fitted
+from diffchrom.runs.tables import HISTORY_COLUMNS
+from diffchrom.variants import Variant, get_variant
 
 #: Fewest genes with labels that make a training or validation set.
 MIN_GENES = 2
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    """What to train on what; together with the store's content it decides the result.
+class Training:
+    """Recipe of a DeepDiff model; together with a pair's content it decides the result.
 
     Attributes
     ----------
-    store : path of the store.
-    variant, preset : names in `variants.VARIANTS` and `config.PRESETS`.
+    name, preset : names in `variants.VARIANTS` and `config.PRESETS`.
     settings : hyper-parameters (the preset's, with the user's changes).
-    pair : ``A,B``; None where the store has just two cells.
-    marks : in the model's order; None is all marks of the pair.
-    split, unit : names in the store; None is the default one.
     seed : of initial weights, shuffling and dropout.
     device : ``auto``, ``cpu`` or ``cuda``.
-    """
-
-    store: Path
-    variant: str = DEFAULT_VARIANT
-    preset: str = "default"
-    settings: Hyperparameters = PRESETS["default"]
-    pair: str | None = None
-    marks: tuple[str, ...] | None = None
-    split: str | None = None
-    unit: str | None = None
-    seed: int = 0
-    device: str = "auto"
-
-
-def train(
-    job: TrainingJob,
-    out: str | Path | None = None,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    memory: int | None = None,
-    side_by_side: bool = True,
-    reporter: Reporter = SILENT,
-) -> Run:
-    """Train one model and write its run folder.
-
-    Parameters
-    ----------
-    job : what to train.
-    out : the run folder; None is ``runs/`` and a name made of the job.
-    resume : go on from the last checkpoint in `out` (or start, where there is none); a finished run is
-        returned as it is.
-    force : replace a run that is already in `out`.
     memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
         and paged in, which changes no result. None is what is free.
     side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
         no result; for callers whose own processes fill the cores, False.
-    reporter : where progress goes.
-
-    Returns
-    -------
-    Run
-        With metrics of train, valid and test genes in its configuration.
+    module : a torch module of the caller's own to be trained instead (`custom.Custom`); `name` then is what
+        tables call it.
     """
-    variant = get_variant(job.variant)
-    source = RunInput.of(job)
-    device = resolve_device(job.device)
-    if device.type == "cpu" and (reason := kernel_unavailable_reason()):
-        reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-    plan = plan_memory(source.store, len(source.marks), variant, job.settings, memory)
-    reporter.note(plan.described())
-    data = source.load(reporter, plan.spill)
-    _require_labels(source, data, job.settings)
-    rows = data.rows("train")
-    transform = fit_transform(variant.name, job.settings, rows, data.signal_a, data.signal_b)
-    medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
-    config = RunConfig(
-        kind="deepdiff",
-        variant=variant.name,
-        preset=job.preset,
-        seed=job.seed,
-        hyperparameters=job.settings.to_dict(),
-        transform=transform.to_dict(),
-        details={"device": device.type, "class_medians": medians},
-        versions=library_versions("torch", "safetensors"),
-        **source.described(data),
-    )
-    run = open_run_folder(config, out, resume=resume, force=force)
-    if run.config.status == FINISHED:
-        remove_checkpoints(run.path)  # it may have been killed just before it did so itself
-        return run
-    train_set, valid_set = (
-        examples_of(data, part, transform, job.settings, medians, device, plan.spill)
-        for part in ("train", "valid")
-    )
-    members = members_of(run.path, variant.name, job.settings, job.seed)
-    processes = plan.processes if side_by_side else 1
-    try:
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+
+    name: str = DEFAULT_VARIANT
+    preset: str = "default"
+    settings: Hyperparameters = field(default=PRESETS["default"])
+    seed: int = 0
+    device: str = "auto"
+    memory: int | None = None
+    side_by_side: bool = True
+    module: nn.Module | None = None
+
+    @property
+    def kind(self) -> str:
+        """As in ``config.json``; a caller's own module can be opened only by who has it."""
+        return "deepdiff" if self.module is None else "module"
+
+    @property
+    def variant(self) -> Variant:
+        """What is trained."""
+        return get_variant(self.name) if self.module is None else CUSTOM
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """For ``config.json``."""
+        return self.settings.to_dict()
+
+    def meet(self, pair: Pair, reporter: Reporter) -> TrainingLearner:
+        """Read the genes, and fit the input's transform on those to train on."""
+        device = resolve_device(self.device)
+        if device.type == "cpu" and (reason := kernel_unavailable_reason()):
+            reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
+        plan = plan_memory(pair, self.variant, self.settings, self.memory)
+        reporter.note(plan.described())
+        data = pair.load(plan.spill)
+        _require_labels(pair, data, self.settings)
+        rows = data.rows("train")
+        transform = fit_transform(self.variant, self.settings, rows, data.signal_a, data.signal_b)
+        medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
+        return TrainingLearner(self, pair, data, plan, transform, medians, device)
+
+
+@dataclass(frozen=True)
+class TrainingLearner:
+    """A recipe that has met its genes.
+
+    Attributes
+    ----------
+    recipe, pair, data : what is trained on what.
+    plan : where it has room.
+    transform : of the model's input, fitted on the training genes.
+    medians : of log2(expression + 1) of cells A and B over the training genes, for classification.
+    device : where to compute.
+    """
+
+    recipe: Training
+    pair: Pair
+    data: PairData
+    plan: MemoryPlan
+    transform: Transform
+    medians: dict[str, float]
+    device: torch.device
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """What ``config.json`` says of the above."""
+        details = {"device": self.device.type, "class_medians": self.medians}
+        return {"transform": self.transform.to_dict(), "details": details}
+
+    def can_go_on(self, folder: Path) -> bool:
+        """Whether there is a checkpoint."""
+        return has_checkpoint(folder)
+
+    def clean(self, folder: Path) -> None:
+        """Remove all that only a training in progress needs."""
+        remove_checkpoints(folder)
+
+    def fit(self, folder: Path, reporter: Reporter) -> Fitted:
+        """Train all members and predict every gene."""
+        recipe = self.recipe
+        train_set, valid_set = (
+            examples_of(
+                self.data, part, self.transform, recipe.settings, self.medians, self.device, self.plan.spill
+            )
+            for part in ("train", "valid")
+        )
+        members = members_of(folder, recipe.variant, recipe.settings, recipe.seed, recipe.module)
+        processes = self.plan.processes if recipe.side_by_side else 1
         model, states = fit_members(members, train_set, valid_set, processes, reporter)
-    except BaseException:
-        if not has_checkpoint(run.path):
-            remove_folder(run.path)
-        raise
-    return _finish(run, model, states, data, transform, reporter)
+        save_weights(folder / MODEL, model.state_dict())
+        _save_history(folder, states)
+        return self._fitted(model, states, reporter)
+
+    def _fitted(self, model: PairModel, states: Sequence[TrainingState], reporter: Reporter) -> Fitted:
+        # Without expression to learn from, the auxiliary heads have learnt nothing.
+        opened = OpenedModel(
+            model, self.pair, self.transform, self.recipe.settings, has_expression=bool(self.data.unit)
+        )
+        predicted = _predict(opened, self.data, reporter)
+        larger, test = larger_expression(predicted.expression), self.data.rows("test")
+        validated = np.where(self.data.parts == SPLIT_PARTS["valid"], self.data.log2fc, np.nan)
+        calibration = Calibration.fit(validated, predicted.log2fc, larger)
+        genes = GenePredictions.of(self.pair, np.arange(len(self.data)), predicted, calibration)
+        strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
+        notes, further = [], {}
+        if not model.variant.antisymmetric:
+            further["asymmetry"] = _mean_asymmetry(opened, self.data, test, predicted.log2fc)
+            notes.append(
+                "exchanging the cells does not quite negate the prediction; mean asymmetry "
+                f"|f(A, B) + f(B, A)| / 2 of the test genes {further['asymmetry']:.3f}"
+            )
+        if strata:
+            notes.append(
+                f"{calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "
+                f"cover {strata['all']['coverage']:.1%} of {strata['all']['n']} test genes"
+            )
+        else:
+            notes.append("too few validation or test genes for prediction intervals")
+        details = {
+            "epochs": states[-1].epoch,
+            "best_epoch": states[-1].best_epoch,
+            "calibration": calibration.to_dict(),
+            "coverage": strata,
+        }
+        return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 
 
-def _require_labels(source: RunInput, data: PairData, settings: Hyperparameters) -> None:
+def _require_labels(pair: Pair, data: PairData, settings: Hyperparameters) -> None:
     """Refuse a split without genes to learn from or to stop by, and weights without standard errors."""
     for part in ("train", "valid"):
         if (n := len(data.rows(part))) < MIN_GENES:
             raise StoreError(
-                f"{source.store.path}: split {source.split} has {n} {part} genes with known expression "
-                f"in {data.pair[0]} and {data.pair[1]}; choose another split with --split"
+                f"{pair.store.path}: split {pair.split} has {n} {part} genes with known expression "
+                f"in {pair.cells[0]} and {pair.cells[1]}; choose another split with --split"
             )
     if settings.weight_by_se and (data.se is None or not np.isfinite(data.se[data.rows("train")]).any()):
         raise StoreError(
-            f"{source.store.path}: no standard errors of log2fc for {','.join(data.pair)}; --weight-by-se "
+            f"{pair.store.path}: no standard errors of log2fc for {','.join(pair.cells)}; --weight-by-se "
             "needs replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
         )
 
 
-def _median(values: np.ndarray[Any, Any]) -> float:
+def _median(values: npt.NDArray[np.float64]) -> float:
     """Median of what is known; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def _finish(
-    run: Run,
-    model: DeepDiff,
-    states: Sequence[TrainingState],
-    data: PairData,
-    transform: Transform,
-    reporter: Reporter,
-) -> Run:
-    """Write the trained model, its history and predictions, and mark the run as finished."""
-    predicted = predict_pair(model, data, transform, reporter)
-    if not data.unit:  # no expression to learn from, so the auxiliary heads have learnt nothing
-        predicted = replace(predicted, expression={})
-    metrics, intervals = part_metrics(data, predicted.log2fc)
-    if not model.variant.antisymmetric:
-        asymmetry = mean_asymmetry(model, data, data.rows("test"), predicted.log2fc, transform)
-        metrics["test"]["asymmetry"] = asymmetry
-        reporter.note(
-            f"{run.path}: exchanging the cells does not quite negate the prediction; mean asymmetry "
-            f"|f(A, B) + f(B, A)| / 2 of the test genes {asymmetry:.3f}"
-        )
-    valid = data.rows("valid")
-    calibration = Calibration.fit(data.log2fc[valid], predicted.log2fc[valid], predicted.sd[valid])
-    test = data.rows("test")
-    low, high = calibration.interval(predicted.log2fc[test], predicted.sd[test])
-    covered = coverage(data.log2fc[test], low, high)
-    save_weights(run.path / MODEL, model.state_dict())
-    with output_text(run.path / HISTORY) as stream:
-        columns = {
-            name: np.concatenate([state.history[name] for state in states]) for name in HISTORY_COLUMNS
-        }
-        counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
+def _save_history(folder: Path, states: Sequence[TrainingState]) -> None:
+    columns = {name: np.concatenate([state.history[name] for state in states]) for name in HISTORY_COLUMNS}
+    counts = {name: columns[name].astype(np.int64) for name in ("epoch", "member")}
+    with output_text(folder / HISTORY) as stream:
         write_table(stream, columns | counts)
-    run.save_predictions(columns_of(data, predicted, calibration))
-    details = dict(run.config.details) | {
-        "epochs": states[-1].epoch,
-        "best_epoch": states[-1].best_epoch,
-        "test_intervals": intervals,
-        "calibration": calibration.to_dict(),
-        "test_coverage": covered,
-        **label_details(data),
-    }
-    finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
-    finished.save_config()
-    remove_checkpoints(run.path)
-    if np.isfinite(covered):
-        reporter.note(
-            f"{run.path}: {calibration.level:.0%} intervals, calibrated on {calibration.n} validation genes, "
-            f"cover {covered:.1%} of {len(test)} test genes"
-        )
-    else:
-        reporter.note(f"{run.path}: too few validation or test genes for prediction intervals")
-    if said := describe_labels(details):
-        reporter.note(f"{run.path}: {said}")
-    return finished
+
+
+def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predictions:
+    """Predict every gene of `data`, a piece of its signal at a time."""
+    parts = []
+    with reporter.task("predicting", len(data)) as task:
+        for rows in pieces(np.arange(len(data)), READ_BATCH):
+            span = slice(rows[0], rows[-1] + 1)
+            parts.append(opened.predict_signal(data.signal_a[span], data.signal_b[span]))
+            task.advance(len(rows))
+    return Predictions.concatenate(parts)
+
+
+def _mean_asymmetry(
+    opened: OpenedModel, data: PairData, rows: Rows, forward: npt.NDArray[np.float32]
+) -> float:
+    """Mean over genes of |f(A, B) + f(B, A)| / 2: 0 where exchanging the cells negates the prediction.
+
+    Parameters
+    ----------
+    rows : the genes.
+    forward : float32 [n_genes]
+        f(A, B) of all genes of `data`.
+
+    Returns
+    -------
+    float
+        In units of log2fc; NaN without genes.
+    """
+    total = 0.0
+    for piece in pieces(rows):
+        backward = opened.predict_signal(data.signal_b[piece], data.signal_a[piece]).log2fc
+        total += float(np.abs(forward[piece].astype(np.float64) + backward).sum()) / 2
+    return total / len(rows) if len(rows) else float("nan")

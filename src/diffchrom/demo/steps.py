@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffchrom.baselines.fitting import BaselineJob, fit_baseline
+from diffchrom.baselines.fitting import Fitting
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
-from diffchrom.deepdiff.training import TrainingJob, train
+from diffchrom.deepdiff.training import Training
 from diffchrom.demo.simulate import CELLS, RULE, DemoFiles, simulate
 from diffchrom.errors import OutputError
 from diffchrom.files.whole import write_text
+from diffchrom.pairs.pair import Pair
 from diffchrom.prepare.building import PrepareRequest, prepare
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import PREDICTIONS, Run
+from diffchrom.runs.making import make
+from diffchrom.store.store import Store
 
 STORE = "diffchrom.h5"
 SUMMARY = "summary.txt"
@@ -59,7 +62,8 @@ class DemoResult:
             f"(noise allows {self.files.ceiling:.2f}):",
         ]
         for run in self.runs:
-            lines.append(f"  {run.config.variant:<16} {run.config.metrics['test']['pearson']:.2f}")
+            r = run.config.metrics["test"]["pearson"]
+            lines.append(f"  {run.config.variant:<16} {'undefined' if r is None else f'{r:.2f}'}")
         lines += [
             "Go on in this folder, for instance:",
             f"  cd {self.folder}",
@@ -102,24 +106,17 @@ def run_demo(
         ),
         reporter,
     )
+    pair = Pair.of(Store(store))
     runs = []
     for variant in settings.variants:
         reporter.note(f"\n$ diffchrom train --variant {variant} --epochs {settings.epochs}")
-        job = TrainingJob(
-            store, variant, settings=hyperparameters("default", epochs=settings.epochs), seed=seed
-        )
-        runs.append(train(job, folder / "runs" / variant.replace(":", "-"), reporter=reporter))
+        recipe = Training(variant, settings=hyperparameters("default", epochs=settings.epochs), seed=seed)
+        runs.append(make(recipe, pair, folder / "runs" / variant.replace(":", "-"), reporter=reporter))
         reporter.note(f"{runs[-1].path / PREDICTIONS}: predictions of all genes")
     for method in settings.baselines:
         reporter.note(f"\n$ diffchrom baseline --method {method}")
-        runs.append(
-            fit_baseline(
-                BaselineJob(store, method, seed=seed),
-                folder / "runs" / method,
-                threads=threads,
-                reporter=reporter,
-            )
-        )
+        fitting = Fitting(method, seed, threads)
+        runs.append(make(fitting, pair, folder / "runs" / method, reporter=reporter))
     result = DemoResult(folder, files, tuple(runs))
     write_text(folder / SUMMARY, result.summary())
     return result

@@ -11,12 +11,12 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.files.whole import staged
+from diffchrom.files.whole import STDOUT, staged
 
 Field = npt.NDArray[np.void]
 
@@ -109,13 +109,24 @@ class _Gzip:
         self._raw.write(self._compressor.flush())
 
 
+class _Decoded:
+    """Bytes of whole lines, for a stream of text."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data.decode())
+
+
 @contextlib.contextmanager
-def output_bytes(path: str | Path | None) -> Iterator[ByteWriter]:
-    """Open a result for bytes: as `files.output_text`, for what is formatted in bulk."""
-    if path is None or str(path) == "-":
+def output_bytes(path: str | Path) -> Iterator[ByteWriter]:
+    """Open a result for bytes: as `files.whole.output_text`, for what is formatted in bulk."""
+    if str(path) == STDOUT:
         sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        # A notebook's stdout takes text alone.
+        yield sys.stdout.buffer if hasattr(sys.stdout, "buffer") else _Decoded(sys.stdout)
+        sys.stdout.flush()
         return
     path = Path(path)
     with staged(path) as temporary, temporary.open("wb") as raw:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -26,6 +26,13 @@ def format_row(values: Iterable[Any]) -> str:
     return "\t".join(map(format_value, values))
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table for people: cells in columns, two blanks between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def _formatted(column: npt.NDArray[Any]) -> list[str]:
     if column.dtype.kind == "f":
         return [
@@ -46,6 +53,16 @@ def lines(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[str]:
             _formatted(np.asarray(column[first : first + _ROWS_AT_A_TIME])) for column in columns.values()
         ]
         yield "".join("\t".join(row) + "\n" for row in zip(*block, strict=True))
+
+
+def joined_lines(batches: Iterable[Mapping[str, npt.NDArray[Any]]]) -> Iterator[str]:
+    """Yield the text of a table that comes in batches of rows: one header, whatever the number of batches."""
+    for number, columns in enumerate(batches):
+        pieces = lines(columns)
+        header = next(pieces)
+        if number == 0:
+            yield header
+        yield from pieces
 
 
 def write_table(stream: IO[str], columns: Mapping[str, npt.NDArray[Any]]) -> None:

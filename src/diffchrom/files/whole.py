@@ -105,10 +105,14 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+#: What stands for stdout where a result's path is asked for.
+STDOUT = "-"
+
+
 @contextlib.contextmanager
-def output_text(path: str | Path | None) -> Iterator[IO[str]]:
-    """Open a result for writing: None or ``-`` is stdout, ``*.gz`` is gzipped, a file is whole or absent."""
-    if path is None or str(path) == "-":
+def output_text(path: str | Path) -> Iterator[IO[str]]:
+    """Open a result for writing: ``-`` is stdout, ``*.gz`` is gzipped, a file is whole or absent."""
+    if str(path) == STDOUT:
         yield sys.stdout
         sys.stdout.flush()
         return

@@ -1,4 +1,4 @@
-"""Genes and the windows around their transcription start sites, as plain arrays.
+"""Genes as plain arrays, and how a window is cut into bins; `windows` says where they lie.
 
 Coordinates are 0-based and half-open everywhere inside diffchrom, as in BED, bigWig and HDF5; GTF's 1-based
 closed ones are converted where they are read.
@@ -14,7 +14,10 @@ import numpy.typing as npt
 
 StringArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float32]
+#: Rows of a store: positions of genes, int [n].
+Rows = npt.NDArray[np.intp]
+#: Binned signal, float32 [n_genes, n_marks, n_bins] (or [n_genes, n_bins] of one mark).
+Signal = npt.NDArray[np.float32]
 
 #: Chromosome of a gene whose coordinates are unknown, as in the published DeepDiff format.
 UNKNOWN_CHROM = "NA"
@@ -64,15 +67,6 @@ class Genes:
         """True for genes on the minus strand."""
         return np.asarray(self.strand == "-", dtype=bool)
 
-    def window_starts(self, flank: int, *, around: str = "tss") -> IntArray:
-        """First base of each gene's window of ``2 * flank`` bases; may be negative near a chromosome's start.
-
-        The 5' edge of the anchor base (TSS or TES) lies exactly between the two halves, on both strands: a
-        gene and its mirror image have mirrored windows.
-        """
-        position = getattr(self, around)
-        return np.asarray(position + self.minus - flank, dtype=np.int64)
-
 
 @dataclass(frozen=True)
 class Window:
@@ -96,24 +90,21 @@ class Window:
     @property
     def n_bins(self) -> int:
         """Bins a window."""
-        return 2 * self.flank // self.bin_size
+        return self.width // self.bin_size
+
+    @property
+    def width(self) -> int:
+        """Bases a window."""
+        return 2 * self.flank
+
+    @property
+    def middles(self) -> npt.NDArray[np.float64]:
+        """Middle of every bin, in bases from the anchor, the first bin's negative."""
+        return np.asarray((np.arange(self.n_bins) + 0.5) * self.bin_size - self.flank, dtype=np.float64)
+
+    def described(self) -> str:
+        """In words."""
+        return f"+/-{self.flank} bp in bins of {self.bin_size} bp, {self.orient} orientation"
 
 
 ORIENTATIONS = ("transcription", "genome")
-
-
-def bin_intervals(
-    genes: Genes, window: Window, index: int, *, around: str = "tss"
-) -> tuple[IntArray, IntArray]:
-    """Genome coordinates of the bins of gene `index`, in the order in which they stand in the store.
-
-    Returns
-    -------
-    start, end : int64 arrays [n_bins]
-        0-based, half-open, not clipped to the chromosome.
-    """
-    first = genes.window_starts(window.flank, around=around)[index]
-    start = first + np.arange(window.n_bins, dtype=np.int64) * window.bin_size
-    if window.orient == "transcription" and genes.strand[index] == "-":
-        start = start[::-1].copy()
-    return start, start + window.bin_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -266,10 +265,9 @@ def _about(store: Store) -> dict[str, Any]:
 
 def _notes(store: Store) -> tuple[str, ...]:
     try:
-        notes = json.loads(str(store.attrs.get("notes", "[]")))
-    except ValueError:
-        return ()
-    return tuple(map(str, notes)) if isinstance(notes, list) else ()
+        return store.notes
+    except StoreError as error:
+        return (str(error),)
 
 
 def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = SILENT) -> StoreSummary:

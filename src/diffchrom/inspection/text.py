@@ -12,8 +12,10 @@ import numpy as np
 
 from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
-from diffchrom.files.tables import format_value
+from diffchrom.files.tables import aligned, format_value
+from diffchrom.genome.genes import Window
 from diffchrom.inspection.summary import StoreSummary
+from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
 from diffchrom.runs.tables import describe_labels
 
@@ -27,9 +29,8 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[s
         return format_value(value)
 
     text = [list(header), *([shown(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-    for row in text:
-        yield "  " + "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+    for line in aligned(text):
+        yield f"  {line}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -62,7 +63,7 @@ def store_text(summary: StoreSummary) -> str:
             ],
         )
     if summary.labels:
-        lines.append("changes given as labels (B over A):")
+        lines.append("changes given as labels (positive = higher in B, the second cell of the pair):")
         lines += _aligned(
             ("pair", "genes", "with se", "table", "source"),
             [(one.pair, one.known, one.with_se, one.dialect, one.source) for one in summary.labels],
@@ -142,9 +143,7 @@ def run_text(values: Mapping[str, Any]) -> str:
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
     lines = [f"run {values['path']}"]
     lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
-    lines.append(
-        f"  pair: {','.join(values['pair'])} (log2fc is {values['pair'][1]} over {values['pair'][0]})"
-    )
+    lines.append(f"  pair: {','.join(values['pair'])}; {direction(values['pair'])}")
     lines.append(f"  marks: {', '.join(values['marks'])}")
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:
@@ -199,8 +198,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
     cells = list(dict.fromkeys(track.cell for track in tracks))
     columns = min(3, len(marks))
     figure = Figure(figsize=(4 * columns, 3 * -(-len(marks) // columns)), layout="constrained")
-    flank, bin_size = summary.about["flank"], summary.about["bin_size"]
-    middle = (np.arange(summary.about["n_bins"]) + 0.5) * bin_size - flank
+    middle = Window(summary.about["flank"], summary.about["bin_size"]).middles
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(cells)))
     for i, mark in enumerate(marks):
         axes = figure.add_subplot(-(-len(marks) // columns), columns, i + 1)

@@ -14,28 +14,46 @@ from diffchrom.store.store import Store
 
 #: Numbers under which a store keeps the parts of a split, and the names users give them.
 SPLIT_PARTS = {"train": 0, "valid": 1, "test": 2}
-
-
 PART_NAMES = {number: name for name, number in SPLIT_PARTS.items()} | {-1: "unused"}
 
 
-def resolve_pair(store: Store, pair: str | None) -> tuple[str, str]:
-    """Turn ``A,B`` into two cells of the store; None is the store's two cells, where it has exactly two."""
-    cells = store.cells()
-    if pair is None:
-        if len(cells) != 2:
-            known = ", ".join(cells) or "none"
-            raise UsageError(f"--pair A,B is needed: {store.path} has {len(cells)} cells ({known})")
-        return cells[0], cells[1]
-    names = [name.strip() for name in pair.split(",")]
+def parse_pair(text: str | None) -> tuple[str, ...] | None:
+    """Turn ``A,B``, as a user writes a pair, into two names; None stays None."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
     if len(names) != 2 or not all(names):
-        raise UsageError(f"--pair {pair}: give two cells with a comma between them, as in --pair A,B")
-    unknown = [name for name in names if name not in cells]
+        raise UsageError(f"--pair {text}: give two cells with a comma between them, as in --pair A,B")
+    return names
+
+
+def resolve_cells(store: Store, cells: Sequence[str] | None) -> tuple[str, str]:
+    """Cells A and B of the store; None is its two cells, where it has exactly two.
+
+    Those come in the order of the table of changes that they were given, if they were (its sign is the
+    user's), else in the store's.
+    """
+    present = store.cells()
+    if cells is None:
+        if len(present) != 2:
+            names = ", ".join(present) or "none"
+            raise UsageError(f"--pair A,B is needed: {store.path} has {len(present)} cells ({names})")
+        return next((pair for pair in store.labelled_pairs() if set(pair) == set(present)), present)
+    unknown = [name for name in cells if name not in present]
     if unknown:
-        raise StoreError(f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(cells)}")
-    if names[0] == names[1]:
-        raise UsageError(f"--pair {pair}: the two cells are the same")
-    return names[0], names[1]
+        raise StoreError(f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(present)}")
+    first, second = cells
+    if first == second:
+        raise UsageError(f"--pair {first},{second}: the two cells are the same")
+    return first, second
+
+
+def direction(*pairs: Sequence[str]) -> str:
+    """Say what the sign of the log2 fold changes of one pair, or of several, means."""
+    if len({tuple(pair) for pair in pairs}) > 1:
+        return "log2fc: positive = higher in B, the second cell of each pair"
+    first, second = pairs[0]
+    return f"log2fc: positive = higher in {second} (A is {first}, B is {second})"
 
 
 def resolve_split(store: Store, name: str | None) -> str:
@@ -68,7 +86,7 @@ def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
         return store.split(name)
     whole, n = whole_split_name(name)
     stored = whole in store.splits() or not is_fold_name(whole)
-    split = store.split(whole) if stored else fold_split(store.genes, whole, 2 * store.window.flank)
+    split = store.split(whole) if stored else fold_split(store.genes, whole, store.window.width)
     return split if n is None else fewer_training_genes(split, store.genes, n)
 
 

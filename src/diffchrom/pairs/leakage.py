@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes
+from diffchrom.genome.genes import Genes, Rows, Window
+from diffchrom.genome.windows import Mask, Windows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store
-
-Rows = npt.NDArray[np.intp]
-Mask = npt.NDArray[np.bool_]
 
 #: Correlation of standardised log profiles from which two genes count as nearly identical.
 NEARLY = 0.99
@@ -82,21 +80,21 @@ class Leakage:
         )
 
 
-def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], flank: int, split: str) -> Leakage:
+def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], window: Window, split: str) -> Leakage:
     """Find what can be told from coordinates and symbols, which is quick.
 
     Parameters
     ----------
     genes : of the store.
     parts : int8 [n_genes]; 0 train, 1 valid, 2 test.
-    flank : bases on each side of the TSS.
+    window : of the store.
     split : its name.
     """
     test, learnt = _sides(parts)
     examples: list[tuple[str, str, str]] = []
     pairs, overlapping = 0, None
     if genes.located.any():
-        counts, neighbours = _overlaps(genes, test, learnt, flank)
+        counts, neighbours = Windows.around(genes, window).neighbours(test, learnt)
         pairs, overlapping = int(counts.sum()), int((counts > 0).sum())
         hit = np.flatnonzero(counts)[:_EXAMPLES]
         examples += [(str(genes.id[test[i]]), str(genes.id[neighbours[i]]), "window") for i in hit.tolist()]
@@ -114,23 +112,6 @@ def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], flank: int, split: s
 def _sides(parts: npt.NDArray[np.int8]) -> tuple[Rows, Rows]:
     learnt = (parts == SPLIT_PARTS["train"]) | (parts == SPLIT_PARTS["valid"])
     return np.flatnonzero(parts == SPLIT_PARTS["test"]), np.flatnonzero(learnt)
-
-
-def _overlaps(genes: Genes, test: Rows, learnt: Rows, flank: int) -> tuple[npt.NDArray[np.int64], Rows]:
-    """For each test gene the number of `learnt` genes whose windows overlap its own, and one of them."""
-    start = genes.window_starts(flank)
-    counts = np.zeros(len(test), dtype=np.int64)
-    neighbours = np.full(len(test), -1, dtype=np.intp)
-    for chrom in np.unique(genes.chrom[test][genes.located[test]].astype(str)):
-        here = np.flatnonzero(genes.chrom[test] == chrom)
-        others = learnt[genes.chrom[learnt] == chrom]
-        others = others[np.argsort(start[others], kind="stable")]
-        first = np.searchsorted(start[others], start[test[here]] - 2 * flank, side="right")
-        last = np.searchsorted(start[others], start[test[here]] + 2 * flank, side="left")
-        counts[here] = last - first
-        met = last > first
-        neighbours[here[met]] = others[first[met]]
-    return counts, neighbours
 
 
 @dataclass(frozen=True)
@@ -245,9 +226,7 @@ def _with_profiles(
 
 def store_leakage(store: Store, reporter: Reporter = SILENT) -> list[Leakage]:
     """Everything about every stored split."""
-    found = [
-        find_leakage(store.genes, store.split(name), store.window.flank, name) for name in store.splits()
-    ]
+    found = [find_leakage(store.genes, store.split(name), store.window, name) for name in store.splits()]
     return compare_profiles(store, found, reporter) if found else found
 
 

@@ -1,11 +1,12 @@
-"""A pair of cells as arrays: what models and baselines learn from."""
+"""A pair of cells: which of a store's tracks and labels it means, and those as arrays when wanted."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,183 +14,268 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import OutputError, StoreError
-from diffchrom.genome.genes import Genes
+from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.pairs.choices import (
     SPLIT_PARTS,
     check_units,
     read_split,
+    resolve_cells,
     resolve_marks,
     resolve_split,
     resolve_unit,
 )
-from diffchrom.pairs.label_noise import log2fc_se
+from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.transform import PIECE
+from diffchrom.store.format import CHUNK_GENES
 from diffchrom.store.store import Store
+
+#: Signal of chosen genes is read at once up to this size, and batch by batch beyond it.
+SIGNAL_BUDGET = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class PairData:
-    """Signal and labels of one pair of cells.
+class Labels:
+    """What is known of the genes' expression.
 
     Attributes
     ----------
-    pair : (A, B)
-    marks : names, in the order of axis 1 of the signal.
-    genes : the rows.
-    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
-        Binned signal as it stands in the store, neither transformed nor scaled.
     log2fc : float64 [n_genes]
         log2((B + 1) / (A + 1)); NaN where either expression is unknown.
     expr_a, expr_b : float64 [n_genes]
         log2(expression + 1); NaN where unknown.
-    split : int8 [n_genes]
-        0 train, 1 valid, 2 test, -1 unused.
     unit : str
-        Unit of the expression, empty without labels.
+        Unit of the expression, empty without any.
     se : float64 [n_genes] or None
-        Standard error of log2fc, from replicates or from the table of changes; None where there is neither.
+        Standard error of log2fc, for weights: from replicates, with a prior learnt from the training genes,
+        or from the table of changes; None where there is neither.
+    error_variance : float64 [n_genes] or None
+        Variance of log2fc's error, right on average over genes (`label_noise.log2fc_error_variance`).
     labels : dict
         Where log2fc comes from: ``source`` (``expression``, or a path) and ``dialect`` of a table of changes.
     """
 
-    pair: tuple[str, str]
-    marks: tuple[str, ...]
-    genes: Genes
-    signal_a: npt.NDArray[np.float32]
-    signal_b: npt.NDArray[np.float32]
     log2fc: npt.NDArray[np.float64]
     expr_a: npt.NDArray[np.float64]
     expr_b: npt.NDArray[np.float64]
-    split: npt.NDArray[np.int8]
     unit: str = ""
     se: npt.NDArray[np.float64] | None = None
+    error_variance: npt.NDArray[np.float64] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells of a store with nothing left open; `Pair.of` decides what a caller leaves out.
+
+    Arrays are read when they are asked for; genes and labels are kept, signal is not.
+
+    Attributes
+    ----------
+    store : where everything is.
+    cells : (A, B).
+    marks : names, in the order of axis 1 of the signal.
+    split : name; empty where no split is meant, and no gene is of any part.
+    unit : of the expression; None where the cells have none in common.
+    """
+
+    store: Store
+    cells: tuple[str, str]
+    marks: tuple[str, ...]
+    split: str
+    unit: str | None
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        cells: Sequence[str] | None = None,
+        *,
+        marks: Sequence[str] | None = None,
+        split: str | None = None,
+        unit: str | None = None,
+        labelled: bool = True,
+    ) -> Pair:
+        """Find in a store what is asked for.
+
+        Parameters
+        ----------
+        store : where to look.
+        cells : A and B; None is the store's two cells, where it has exactly two.
+        marks : in the order wanted; None is all that the two cells have.
+        split : name; None is the only one, or the default one; "" is none.
+        unit : of the expression; None is the preferred one that both cells have.
+        labelled : refuse a pair without labels, or a store without splits; False lets both be missing.
+
+        Raises
+        ------
+        StoreError
+            Missing cells, marks, splits, labels, or tracks of different units.
+        """
+        pair = resolve_cells(store, cells)
+        chosen_marks = resolve_marks(store, pair, marks)
+        check_units(store, pair, chosen_marks)
+        chosen_unit = resolve_unit(store, pair, unit)
+        if labelled and chosen_unit is None and store.labels(pair) is None:
+            raise StoreError(
+                f"{store.path}: no expression for {' and '.join(pair)}; add it with "
+                "`diffchrom prepare --expression`, or changes with --labels"
+            )
+        splitless = split == "" or (split is None and not labelled and not store.splits())
+        return cls(store, pair, chosen_marks, "" if splitless else resolve_split(store, split), chosen_unit)
+
+    def __len__(self) -> int:
+        return self.store.n_genes
+
+    @property
+    def genes(self) -> Genes:
+        """All genes of the store, row by row."""
+        return self.store.genes
+
+    @property
+    def window(self) -> Window:
+        """How the store's windows are cut into bins."""
+        return self.store.window
+
+    @cached_property
+    def parts(self) -> npt.NDArray[np.int8]:
+        """Part of the split of every gene [n_genes]: 0 train, 1 valid, 2 test, -1 unused."""
+        if not self.split:
+            return np.full(self.store.n_genes, -1, dtype=np.int8)
+        return read_split(self.store, self.split)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Changes, those given for the pair or else those of expression, and expression, of every gene."""
+        given = self.store.labels(self.cells)
+        unknown = np.full(self.store.n_genes, np.nan)
+        expr_a, expr_b = (
+            np.log2(self.store.expression(cell, self.unit) + 1) if self.unit else unknown
+            for cell in self.cells
+        )
+        if given is not None:
+            variance = None if given.se is None else given.se**2
+            return Labels(given.log2fc, expr_a, expr_b, self.unit or "", given.se, variance, given.attrs)
+        first, second = (self.store.replicates(cell, self.unit) if self.unit else None for cell in self.cells)
+        training = self.parts == SPLIT_PARTS["train"]
+        return Labels(
+            expr_b - expr_a,  # log2((B + 1) / (A + 1)), since both are log2(expression + 1) already
+            expr_a,
+            expr_b,
+            self.unit or "",
+            log2fc_se(first, second, training if training.any() else None),
+            log2fc_error_variance(first, second),
+            {"source": "expression"},
+        )
+
+    def rows(self, part: str) -> Rows:
+        """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
+        return _rows_of(part, self.parts, self.labels.log2fc)
+
+    def signal_of(self, cell: str, rows: Rows, marks: Sequence[str] | None = None) -> Signal:
+        """Signal of one cell [len(rows), n_marks, n_bins], in any order; neighbours are read together."""
+        marks = self.marks if marks is None else marks
+        values = np.empty((len(rows), len(marks), self.window.n_bins), dtype=np.float32)
+        order = np.argsort(rows, kind="stable")
+        gaps = np.flatnonzero(np.diff(rows[order]) > CHUNK_GENES) + 1
+        for places in np.split(order, gaps):
+            if len(places):
+                first, last = int(rows[places[0]]), int(rows[places[-1]])
+                values[places] = self.store.signal(cell, marks, slice(first, last + 1))[rows[places] - first]
+        return values
+
+    def signal(self, rows: Rows) -> tuple[Signal, Signal]:
+        """Binned signal of A and of B as it stands in the store, each [len(rows), n_marks, n_bins]."""
+        a, b = (self.signal_of(cell, rows) for cell in self.cells)
+        return a, b
+
+    def signal_batches(self, rows: Rows, batch_size: int) -> Iterator[tuple[Rows, Signal, Signal]]:
+        """Yield the genes `rows` in their order, a batch at a time, with their signal of A and of B.
+
+        What is read at once is bounded by `SIGNAL_BUDGET`, however many genes are asked for.
+        """
+        gene_bytes = 8 * len(self.marks) * self.window.n_bins
+        at_once = max(1, SIGNAL_BUDGET // (gene_bytes * batch_size)) * batch_size
+        for first in range(0, len(rows), at_once):
+            some = rows[first : first + at_once]
+            a, b = self.signal(some)
+            for start in range(0, len(some), batch_size):
+                batch = slice(start, start + batch_size)
+                yield some[batch], a[batch], b[batch]
+
+    def load(self, spill: Path | None = None) -> PairData:
+        """Read everything of every gene.
+
+        Parameters
+        ----------
+        spill : folder on a disk with room for the signal, for stores larger than memory; None reads the
+            signal into memory.
+        """
+        a, b = (self._whole_signal(cell, spill) for cell in self.cells)
+        return PairData(
+            cells=self.cells,
+            marks=self.marks,
+            genes=self.genes,
+            signal_a=a,
+            signal_b=b,
+            parts=self.parts,
+            **vars(self.labels),
+        )
+
+    def _whole_signal(self, cell: str, spill: Path | None) -> Signal:
+        if spill is None:
+            return self.store.signal(cell, self.marks)
+        values = disk_array(spill, (self.store.n_genes, len(self.marks), self.window.n_bins))
+        for first in range(0, self.store.n_genes, PIECE):
+            rows = slice(first, min(first + PIECE, self.store.n_genes))
+            values[rows] = self.store.signal(cell, self.marks, rows)
+        return values
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Signal and labels of one pair of cells, in memory (or mapped into it).
+
+    Attributes
+    ----------
+    cells, marks, genes, parts : as of `Pair`; rows may be fewer than the store's.
+    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
+        Binned signal as it stands in the store, neither transformed nor scaled.
+    log2fc, expr_a, expr_b, unit, se, error_variance, labels : as of `Labels`.
+    """
+
+    cells: tuple[str, str]
+    marks: tuple[str, ...]
+    genes: Genes
+    signal_a: Signal
+    signal_b: Signal
+    parts: npt.NDArray[np.int8]
+    log2fc: npt.NDArray[np.float64]
+    expr_a: npt.NDArray[np.float64]
+    expr_b: npt.NDArray[np.float64]
+    unit: str = ""
+    se: npt.NDArray[np.float64] | None = None
+    error_variance: npt.NDArray[np.float64] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.genes)
 
-    def rows(self, part: str) -> npt.NDArray[np.intp]:
+    def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
-        return np.flatnonzero((self.split == SPLIT_PARTS[part]) & np.isfinite(self.log2fc))
+        return _rows_of(part, self.parts, self.log2fc)
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
-        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "split")
-        taken = {name: getattr(self, name)[index] for name in arrays}
-        se = None if self.se is None else self.se[index]
-        return replace(self, genes=self.genes.take(index), se=se, **taken)
+        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance")
+        taken = {name: values[index] for name in arrays if (values := getattr(self, name)) is not None}
+        return replace(self, genes=self.genes.take(index), **taken)
 
 
-def log2_fold_change(
-    expr_a: npt.NDArray[np.float64], expr_b: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """log2((B + 1) / (A + 1)) from log2(A + 1) and log2(B + 1)."""
-    return expr_b - expr_a
+def _rows_of(part: str, parts: npt.NDArray[np.int8], log2fc: npt.NDArray[np.float64]) -> Rows:
+    return np.flatnonzero((parts == SPLIT_PARTS[part]) & np.isfinite(log2fc))
 
 
-def load_pair(
-    store: Store,
-    pair: tuple[str, str],
-    *,
-    marks: Sequence[str] | None = None,
-    split: str | None = None,
-    unit: str | None = None,
-    labels: str = "required",
-    signal: bool = True,
-    spill: Path | None = None,
-) -> PairData:
-    """Read a pair of cells from a store.
-
-    Parameters
-    ----------
-    store : where from.
-    pair : cells A and B.
-    marks : marks in the order wanted; None is all that the two cells have.
-    split : name of a stored split; None is the only one, or the default one.
-    unit : unit of expression; None is the preferred one that both cells have.
-    labels : ``required`` raises StoreError where expression is missing, ``optional`` gives NaN.
-    signal : False leaves the signal out ([n_genes, n_marks, 0]), for callers that read it piece by piece.
-    spill : folder on a disk with room for the signal, for stores larger than memory; None reads the signal
-        into memory.
-
-    Raises
-    ------
-    StoreError
-        Missing cells, marks, splits, labels, or tracks of different units.
-    """
-    required = labels == "required"
-    chosen_marks = resolve_marks(store, pair, marks)
-    check_units(store, pair, chosen_marks)
-    learnt = _read_labels(store, pair, resolve_unit(store, pair, unit), required)
-    parts = _read_parts(store, split, required)
-    nothing = np.empty((store.n_genes, len(chosen_marks), 0), dtype=np.float32)
-    return PairData(
-        pair=pair,
-        marks=chosen_marks,
-        genes=store.genes,
-        signal_a=_read_signal(store, pair[0], chosen_marks, spill) if signal else nothing,
-        signal_b=_read_signal(store, pair[1], chosen_marks, spill) if signal else nothing,
-        split=parts,
-        **vars(learnt),
-    )
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """What `PairData` says of changes and expression, by the same names."""
-
-    log2fc: npt.NDArray[np.float64]
-    expr_a: npt.NDArray[np.float64]
-    expr_b: npt.NDArray[np.float64]
-    unit: str
-    se: npt.NDArray[np.float64] | None
-    labels: Mapping[str, str]
-
-
-def _read_labels(store: Store, pair: tuple[str, str], unit: str | None, required: bool) -> _Labels:
-    """Read expression in `unit`, and changes: those given for the pair, or else those of expression."""
-    given = store.labels(pair)
-    if unit is None and given is None and required:
-        raise StoreError(
-            f"{store.path}: no expression for {' and '.join(pair)}; add it with "
-            "`diffchrom prepare --expression`, or changes with --labels"
-        )
-    unknown = np.full(store.n_genes, np.nan)
-    expr_a, expr_b = (np.log2(store.expression(cell, unit) + 1) if unit else unknown for cell in pair)
-    if given is not None:
-        return _Labels(given.log2fc, expr_a, expr_b, unit or "", given.se, given.attrs)
-    log2fc, se = log2_fold_change(expr_a, expr_b), _replicates_se(store, pair, unit)
-    return _Labels(log2fc, expr_a, expr_b, unit or "", se, {"source": "expression"})
-
-
-def _read_parts(store: Store, split: str | None, required: bool) -> npt.NDArray[np.int8]:
-    """Read the split to use; without one, where that is allowed, no gene is of any part."""
-    if split is None and not store.splits() and not required:
-        return np.full(store.n_genes, -1, dtype=np.int8)
-    return read_split(store, resolve_split(store, split))
-
-
-def _replicates_se(store: Store, pair: tuple[str, str], unit: str | None) -> npt.NDArray[np.float64] | None:
-    """Standard errors of log2fc where at least one cell has replicates."""
-    if unit is None:
-        return None
-    first, second = (store.replicates(cell, unit) for cell in pair)
-    return log2fc_se(first, second)
-
-
-def _read_signal(
-    store: Store, cell: str, marks: Sequence[str], spill: Path | None
-) -> npt.NDArray[np.float32]:
-    if spill is None:
-        return store.signal(cell, marks)
-    values = disk_array(spill, (store.n_genes, len(marks), store.window.n_bins))
-    for first in range(0, store.n_genes, PIECE):
-        rows = slice(first, min(first + PIECE, store.n_genes))
-        values[rows] = store.signal(cell, marks, rows)
-    return values
-
-
-def disk_array(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def disk_array(folder: Path, shape: tuple[int, ...]) -> Signal:
     """Make a float32 array that lies on disk and is paged in where it is used.
 
     Its file has no name any more when this returns, so nothing is left of it when the process ends, however
@@ -210,6 +296,6 @@ def disk_array(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
-def signal_bytes(store: Store, n_marks: int, n_genes: int | None = None) -> int:
+def signal_bytes(pair: Pair) -> int:
     """Bytes of a pair's signal in memory."""
-    return 2 * 4 * n_marks * store.window.n_bins * (store.n_genes if n_genes is None else n_genes)
+    return 2 * 4 * len(pair.marks) * pair.window.n_bins * pair.store.n_genes

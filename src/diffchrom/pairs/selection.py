@@ -1,77 +1,123 @@
-"""Which genes a command shows: those of one part of the split, those of a list."""
+"""Which genes a command shows, or a store keeps: those of one part of the split, those of a list."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError, RunError
-from diffchrom.files.whole import open_text
+from diffchrom.expression.dialects import ID_NAMES, NAME_COLUMNS
+from diffchrom.files.text import numbered_lines
 from diffchrom.genome.genes import Genes
+from diffchrom.genome.ids import examples, unversioned
 from diffchrom.pairs.choices import SPLIT_PARTS
-from diffchrom.pairs.pair import PairData
 from diffchrom.progress import SILENT, Reporter
 
 _SHOWN = 5
+#: What the column of genes is called where a list has a header.
+_HEADERS = ID_NAMES.union(NAME_COLUMNS)
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
-def read_gene_list(path: Path) -> list[str]:
-    """Read the first column of a text file (tab, comma or space), without comments."""
-    with open_text(path, "gene list") as stream:
-        first = (line.replace(",", "\t").split() for line in stream if line.strip() and line[0] != "#")
-        names = [fields[0].strip('"') for fields in first if fields]
-    if not names:
-        raise InputError(f"{path}: no genes in it; give one gene id or name a line")
-    return names
+def read_gene_list(path: str | Path) -> tuple[str, ...]:
+    """Read gene ids or names: the first column (tab, comma or blank) of a text file, gzipped or not.
 
-
-def match_genes(genes: Genes, wanted: list[str]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Rows of the genes whose id (with or without version) or name is wanted, and what met no gene."""
-    rows: dict[str, list[int]] = {}
-    for row, (gene_id, name) in enumerate(zip(genes.id, genes.name, strict=True)):
-        for key in {gene_id, gene_id.split(".")[0], name}:
-            rows.setdefault(key, []).append(row)
-    found: set[int] = set()
-    missing = []
-    for key in dict.fromkeys(wanted):
-        hits = rows.get(key) or rows.get(key.split(".")[0])
-        if hits:
-            found.update(hits)
-        else:
-            missing.append(key)
-    return np.array(sorted(found), dtype=np.intp), missing
-
-
-def select_rows(
-    data: PairData, *, part: str = "all", genes: Path | None = None, reporter: Reporter = SILENT
-) -> npt.NDArray[np.intp]:
-    """Rows of `data` in `part` (train, valid, test or all) and, where given, in a file of genes.
+    A ``#`` at a line's start or after a blank starts a comment; a header may stand.
 
     Raises
     ------
     InputError
-        When none of the file's genes is in the store.
+        When it lists no genes.
+    """
+    lines = (_COMMENT.sub("", line) for _, line in numbered_lines(path, "gene list"))
+    names = [fields[0].strip('"') for line in lines if (fields := line.replace(",", "\t").split())]
+    if names and names[0].lower() in _HEADERS:
+        del names[0]
+    if not names:
+        raise InputError(f"{path}: lists no genes; give one gene id or name a line")
+    return tuple(dict.fromkeys(names))
+
+
+def match_genes(genes: Genes, wanted: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """Find genes by id, else by id without version (`ids.unversioned`), else by name.
+
+    Returns
+    -------
+    (rows, missing)
+        Rows of all genes that were met, ascending, and what met none.
+    """
+    keys: tuple[dict[str, list[int]], ...] = ({}, {}, {})
+    for row, (gene_id, name) in enumerate(zip(genes.id, genes.name, strict=True)):
+        for index, key in zip(keys, (gene_id, unversioned(gene_id), name), strict=True):
+            index.setdefault(key, []).append(row)
+    by_id, by_unversioned, by_name = keys
+    met: set[int] = set()
+    missing = []
+    for key in dict.fromkeys(wanted):
+        if rows := by_id.get(key) or by_unversioned.get(unversioned(key)) or by_name.get(key):
+            met.update(rows)
+        else:
+            missing.append(key)
+    return np.array(sorted(met), dtype=np.intp), missing
+
+
+def listed_rows(
+    genes: Genes, gene_list: Path, where: str, tell: Callable[[str], None]
+) -> npt.NDArray[np.intp]:
+    """Rows of the genes that a file lists; `tell` hears of those that are not there.
+
+    Parameters
+    ----------
+    where : what `genes` are of, for messages.
+
+    Raises
+    ------
+    InputError
+        When none of the file's genes is there.
+    """
+    rows, missing = match_genes(genes, read_gene_list(gene_list))
+    shown = examples(missing, _SHOWN)
+    if not len(rows):
+        raise InputError(f"{gene_list}: none of its {len(missing)} genes ({shown}) is in {where}")
+    if missing:
+        tell(f"{gene_list}: {len(missing)} genes are not in {where}: {shown}")
+    return rows
+
+
+def chosen_rows(
+    genes: Genes,
+    split: npt.NDArray[np.int8],
+    *,
+    part: str = "all",
+    gene_list: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> npt.NDArray[np.intp]:
+    """Rows of the genes in `part` (train, valid, test or all) and, where given, in a file of genes.
+
+    Parameters
+    ----------
+    split : int8 [n_genes]; 0 train, 1 valid, 2 test, -1 unused.
+
+    Raises
+    ------
+    InputError
+        When none of the file's genes is in the store, or in the part.
     RunError
         When the part of the split is empty.
     """
-    chosen = np.ones(len(data), dtype=bool)
+    chosen = np.ones(len(genes), dtype=bool)
     if part != "all":
-        chosen = data.split == SPLIT_PARTS[part]
+        chosen = split == SPLIT_PARTS[part]
         if not chosen.any():
             raise RunError(f"no {part} genes in this store's split; use --split all")
-    if genes is not None:
-        rows, missing = match_genes(data.genes, read_gene_list(genes))
-        if not len(rows):
-            raise InputError(
-                f"{genes}: none of its {len(missing)} genes ({', '.join(missing[:_SHOWN])}) is in the store"
-            )
-        if missing:
-            more = ", ..." if len(missing) > _SHOWN else ""
-            shown = ", ".join(missing[:_SHOWN])
-            reporter.warn(f"{genes}: {len(missing)} genes are not in the store: {shown}{more}")
-        listed = np.zeros(len(data), dtype=bool)
-        listed[rows] = True
-        chosen &= listed
-    return np.flatnonzero(chosen)
+    if gene_list is None:
+        return np.flatnonzero(chosen)
+    rows = listed_rows(genes, gene_list, "the store", reporter.warn)
+    rows = rows[chosen[rows]]
+    if not len(rows):
+        raise InputError(f"{gene_list}: none of its genes is among the {part} genes; use --split all")
+    return rows

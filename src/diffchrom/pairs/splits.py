@@ -17,6 +17,7 @@ import numpy.typing as npt
 from diffchrom.errors import UsageError
 from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import unversioned
+from diffchrom.genome.windows import runs_of_neighbours
 
 Split = npt.NDArray[np.int8]
 
@@ -252,12 +253,7 @@ def _gene_folds(genes: Genes, k: int, seed: int, reach: int) -> tuple[Split, boo
     -------
     (fold, divided) : as of `Folds`.
     """
-    order = np.lexsort((genes.id.astype(str), genes.tss, genes.chrom.astype(str)))
-    tss, chrom = genes.tss[order], genes.chrom[order]
-    # A window's start is the TSS, or the TSS and one base on the minus strand: reach + 1 is safe on both.
-    apart = np.concatenate([[True], (chrom[1:] != chrom[:-1]) | (np.diff(tss) > reach)])
-    apart |= ~genes.located[order]
-    block = np.cumsum(apart) - 1
+    order, block = runs_of_neighbours(genes, reach)
     divided = bool(block[-1] + 1 < k)
     if divided:  # too much overlaps: there are not enough runs that could be kept apart
         block = np.arange(len(genes))

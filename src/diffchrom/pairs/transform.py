@@ -10,18 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import UsageError
-
-Signal = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
+from diffchrom.genome.genes import Rows, Signal
 
 #: Genes transformed at a time.
 PIECE = 2048
 
 
-def pieces(rows: Rows) -> Iterator[Rows]:
-    """Cut rows into pieces of at most `PIECE`."""
-    for first in range(0, len(rows), PIECE):
-        yield rows[first : first + PIECE]
+def pieces(rows: Rows, size: int = PIECE) -> Iterator[Rows]:
+    """Cut rows into pieces of at most `size`."""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
 
 
 #: Functions of the signal, by name. Negative signal (a log ratio to input) keeps its sign under log1p.
@@ -46,6 +44,13 @@ class Transform:
     function: str
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what no fit gives, with ValueError: a file may say anything."""
+        if self.function not in FUNCTIONS:
+            raise ValueError(f"unknown transform {self.function!r}")
+        if len(self.mean) != len(self.scale):
+            raise ValueError("a transform has as many means as scales")
 
     @classmethod
     def fit(cls, function: str, standardise: bool, rows: Rows, *signals: Signal) -> Transform:
@@ -87,8 +92,5 @@ class Transform:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transform:
         """Inverse of `to_dict`."""
-        function = str(values["function"])
-        if function not in FUNCTIONS:
-            raise ValueError(f"unknown transform {function!r}")
         mean, scale = (tuple(float(value) for value in values[key]) for key in ("mean", "scale"))
-        return cls(function, mean, scale)
+        return cls(str(values["function"]), mean, scale)

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.annotation.chromosomes import read_chrom_sizes
-from diffchrom.config import PREPARE
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
 from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
+from diffchrom.pairs.choices import direction, resolve_cells
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
+from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
 from diffchrom.prepare.genes import assayed_genes, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
@@ -31,10 +33,10 @@ from diffchrom.prepare.request import PrepareRequest, check_request
 from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import Windows
 from diffchrom.prepare.tracks import Plan
-from diffchrom.processes.executors import ItemPool, item_pool
+from diffchrom.processes.cluster import dask_pool
 from diffchrom.processes.machine import available_threads
+from diffchrom.processes.pool import LocalPool, Pool
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.store import Store
 from diffchrom.store.writer import StoreEditor, creating
@@ -91,18 +93,17 @@ def _remove_orphans(store: Path) -> None:
 
 def _readers(
     request: PrepareRequest, plans: Sequence[Plan], summary: Summary
-) -> AbstractContextManager[ItemPool]:
-    """Workers for these tracks; where there are none to read no cluster is asked, and no process started."""
-    threads = request.threads or available_threads()
-    return item_pool(threads, request.dask if plans else None, summary.reporter)
+) -> AbstractContextManager[Pool]:
+    """Where tracks are read; where there are none to read no cluster is asked, and no process started."""
+    if request.dask is not None and plans:
+        return dask_pool(request.dask, reporter=summary.reporter)
+    return Pool() if request.threads == 1 else LocalPool(request.threads or available_threads())
 
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
-    window = Window(
-        request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size, request.orient or PREPARE.orient
-    )
+    window = request.window
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(
@@ -116,9 +117,10 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
     known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
     changes = read_all_labels(request.labels, genes, known, summary)
+    unchecked = check_directions(changes, expression_levels(joined), force=request.force, summary=summary)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, window, request.around)
-    mask = bin_mask(request, genes, window, summary)
+    mask = bin_mask(request, windows, summary)
     with _readers(request, plans, summary) as pool:
         parts = prepare_tracks.read_parts(
             folder, plans, windows, options, pool, summary, mask=mask, draft=True
@@ -129,12 +131,27 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     prepare_tracks.tell_found(parts, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
+    unchecked = [one.take(kept) for one in unchecked]
+    _check_by_marks(request, unchecked, parts, window, summary)
     splits = new_splits(request.splits, genes, request.seed, summary)
     attrs = {**row_attrs(request), "assembly": genome.assembly}
     with creating(request.store, genes, window, chrom_sizes=genome.sizes, attrs=attrs) as editor:
         _fill(editor, request, parts, joined, changes, splits, summary.lines)
     prepare_tracks.remove_parts(folder)
     return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
+
+
+def _check_by_marks(
+    request: PrepareRequest,
+    changes: Sequence[JoinedLabels],
+    parts: Sequence[prepare_tracks.Part],
+    window: Window,
+    summary: Summary,
+    store: Store | None = None,
+) -> None:
+    """Hold the changes of pairs without expression against the marks of active genes."""
+    levels = mark_levels(parts if request.around == "tss" else (), window, store)
+    check_directions(changes, levels, force=request.force, summary=summary)
 
 
 def _given_sizes(request: PrepareRequest) -> dict[str, dict[str, int]]:
@@ -169,6 +186,8 @@ def _result(
     store = Store(request.store)
     cells = ", ".join(store.cells()) or "none"
     summary.reporter.note(f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}")
+    if len(store.cells()) == 2:
+        summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
@@ -208,23 +227,38 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     changes = new_labels(
         store, read_all_labels(request.labels, genes, known, summary), replace=request.replace
     )
+    levels = expression_levels(expression, store)
+    unchecked = check_directions(changes, levels, force=request.force, summary=summary)
+    renewed = [one.pair for one in changes]
+    stored = stored_labels(store, [one.cell for one in expression], renewed)
+    check_directions(stored, levels, force=request.force, summary=summary)
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
     windows = Windows.around(genes, store.window, request.around)
-    mask = bin_mask(request, genes, store.window, summary) if new else None
+    mask = bin_mask(request, windows, summary) if new else None
     with _readers(request, new, summary) as pool:
         parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
     prepare_tracks.tell_found(parts, summary)
     tell_unassayed(parts, request.min_coverage, summary)
+    _check_by_marks(request, unchecked, parts, store.window, summary, store)
     if parts or expression or changes or splits or sizes != store.chrom_sizes:
-        earlier = json.loads(str(store.attrs.get("notes", "[]")))
+        notes = [*_earlier_notes(store, summary), *summary.lines]
         with store.edit() as editor:
             if sizes != store.chrom_sizes:
                 editor.set_chrom_sizes(sizes)
-            _fill(editor, request, parts, expression, changes, splits, [*earlier, *summary.lines])
+            _fill(editor, request, parts, expression, changes, splits, notes)
     prepare_tracks.remove_parts(folder)
     added = [(part.plan.cell, part.plan.mark) for part in parts]
     return _result(request, added, [(plan.cell, plan.mark) for plan in unchanged], summary)
+
+
+def _earlier_notes(store: Store, summary: Summary) -> tuple[str, ...]:
+    """What was said of the store before; damaged notes are told and given up."""
+    try:
+        return store.notes
+    except StoreError as error:
+        summary.warn(f"{error}")
+        return ()
 
 
 def _sort_out(request: PrepareRequest, store: Store, plans: list[Plan]) -> tuple[list[Plan], list[Plan]]:

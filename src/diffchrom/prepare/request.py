@@ -37,7 +37,7 @@ class PrepareRequest:
     splits : names of splits to store.
     replace : renew what the store has already.
     force : go on where the inputs seem to contradict each other.
-    threads : cores to read tracks with; None is all.
+    threads : cores to read tracks with; None is all. With 1 tracks are read in this process, unguarded.
     dask : address of the Dask scheduler whose workers read the tracks; None reads them here.
     """
 
@@ -69,6 +69,19 @@ class PrepareRequest:
     track_options: TrackOptions = field(default_factory=TrackOptions)
     expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
 
+    @property
+    def window(self) -> Window:
+        """The window of a new store."""
+        asked = {name: getattr(self, name) for name in ("flank", "bin_size", "orient")}
+        return Window(
+            **{name: getattr(PREPARE, name) if value is None else value for name, value in asked.items()}
+        )
+
+    @property
+    def biotypes(self) -> str:
+        """Biotypes that a new store keeps, with commas between them."""
+        return PREPARE.biotype if self.biotype is None else self.biotype
+
 
 def check_request(request: PrepareRequest) -> None:
     """Refuse options that make no sense, alone or together, before any file is read.
@@ -85,7 +98,7 @@ def check_request(request: PrepareRequest) -> None:
         raise UsageError(
             "nothing to prepare; give --bigwigs, --reads, --samples, --expression, --labels or --deepdiff"
         )
-    window = Window(request.flank or PREPARE.flank, request.bin_size or PREPARE.bin_size)
+    window = request.window
     if window.flank < 1 or window.bin_size < 1 or 2 * window.flank % window.bin_size:
         raise UsageError(
             f"--flank {window.flank} --bin-size {window.bin_size}: two flanks must be a whole number of bins"
@@ -95,7 +108,7 @@ def check_request(request: PrepareRequest) -> None:
             raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
     settings = request.track_options.settings
     for option, value, choices in (
-        ("--orient", request.orient or PREPARE.orient, ORIENTATIONS),
+        ("--orient", window.orient, ORIENTATIONS),
         ("--around", request.around, tuple(SIGNAL_GROUPS)),
         ("--control", settings.control, CONTROL_MODES),
         ("--count", settings.count, COUNT_MODES),

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.annotation.reading import blacklisted_bins, read_annotation, read_gene_list
-from diffchrom.config import PREPARE
+from diffchrom.annotation.reading import blacklisted_bins, read_annotation
 from diffchrom.errors import InputError, UsageError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.windows import Windows
+from diffchrom.pairs.selection import listed_rows
 from diffchrom.prepare.request import PrepareRequest
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import TrackOptions
@@ -38,21 +39,20 @@ def annotated_genes(
     (genes, assembly)
         The assembly that the annotation's header names, or empty.
     """
-    biotype = request.biotype or PREPARE.biotype
-    annotation = read_annotation(
-        gtf,
-        biotype=biotype,
-        genes=read_gene_list(request.genes) if request.genes else None,
-        exclude_chroms=request.exclude_chroms,
-    )
+    biotype = request.biotypes
+    annotation = read_annotation(gtf, biotype=biotype, exclude_chroms=request.exclude_chroms)
     genes = annotation.genes
     summary.note(f"{gtf.name}: {annotation.format}, {len(genes)} genes ({biotype})")
     for reason, count in annotation.dropped.items():
         summary.note(f"{gtf.name}: {count} genes left out: {reason}")
     for note in annotation.notes:
         summary.note(note)
+    if request.genes is not None:
+        rows = listed_rows(genes, request.genes, gtf.name, summary.note)
+        summary.note(f"{gtf.name}: {len(genes) - len(rows)} genes left out: not in {request.genes.name}")
+        genes = genes.take(rows)
     if request.blacklist is not None and request.blacklist_mode == "drop":
-        bins = blacklisted_bins(genes, window, request.blacklist, around=request.around)
+        bins = blacklisted_bins(Windows.around(genes, window, request.around), request.blacklist)
         listed = np.asarray(bins.any(axis=1))
         if listed.all():
             raise InputError(f"{request.blacklist}: leaves no gene; mask bins with --blacklist-mode mask")
@@ -61,13 +61,11 @@ def annotated_genes(
     return genes, annotation.assembly
 
 
-def bin_mask(
-    request: PrepareRequest, genes: Genes, window: Window, summary: Summary
-) -> npt.NDArray[np.bool_] | None:
+def bin_mask(request: PrepareRequest, windows: Windows, summary: Summary) -> npt.NDArray[np.bool_] | None:
     """Bins to set to 0; bool [n_genes, n_bins] in the store's order, or None."""
     if request.blacklist is None or request.blacklist_mode != "mask":
         return None
-    mask = blacklisted_bins(genes, window, request.blacklist, around=request.around)
+    mask = blacklisted_bins(windows, request.blacklist)
     n_genes = int(mask.any(axis=1).sum())
     summary.note(f"{request.blacklist.name}: {int(mask.sum())} bins of {n_genes} genes are set to 0")
     return mask
@@ -84,7 +82,7 @@ def row_attrs(request: PrepareRequest) -> dict[str, Any]:
     """Root attributes of a new store: what fixed its rows and masks."""
     assert request.gtf is not None
     selection = {
-        "biotype": request.biotype or PREPARE.biotype,
+        "biotype": request.biotypes,
         "genes_sha256": sha256(request.genes) if request.genes else "",
         "exclude_chroms": list(request.exclude_chroms),
         "min_coverage": request.min_coverage,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from diffchrom.errors import for_shell
 from diffchrom.progress import Reporter
 
 
@@ -23,7 +24,7 @@ class Summary:
 
     def note(self, message: str) -> None:
         """Tell and keep what was understood, dropped, renamed or guessed."""
-        self.lines.append(message)
+        self.lines.append(for_shell(message))
         self.reporter.note(message)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -36,5 +37,5 @@ class Summary:
 
     def warn(self, message: str) -> None:
         """Tell and keep what the user should look at."""
-        self.lines.append(f"warning: {message}")
+        self.lines.append(for_shell(f"warning: {message}"))
         self.reporter.warn(message)

@@ -14,45 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError
-from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.genes import Window
+from diffchrom.genome.windows import Windows
 
 #: Raised when the same files would give other values than before: what stores hold is then read again.
 READER_VERSION = 1
 CONTROL_MODES = ("subtract", "log-ratio")
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Windows as a worker needs them.
-
-    Attributes
-    ----------
-    chrom : object array [n_genes]
-        As the annotation names them.
-    start : int64 array [n_genes]
-        First base, 0-based; may be negative.
-    flip : bool array [n_genes]
-        True where the bins stand in reverse genome order.
-    n_bins, bin_size : int
-    """
-
-    chrom: npt.NDArray[Any]
-    start: npt.NDArray[np.int64]
-    flip: npt.NDArray[np.bool_]
-    n_bins: int
-    bin_size: int
-
-    @classmethod
-    def around(cls, genes: Genes, window: Window, anchor: str) -> Windows:
-        """Return the windows of `genes` around their TSS or TES."""
-        flip = genes.minus if window.orient == "transcription" else np.zeros(len(genes), dtype=bool)
-        start = genes.window_starts(window.flank, around=anchor)
-        return cls(genes.chrom, start, flip, window.n_bins, window.bin_size)
-
-    def digest(self) -> str:
-        """Sha256 of everything."""
-        text = "\n".join(map(str, self.chrom)) + f"\n{self.n_bins} {self.bin_size}\n"
-        return hashlib.sha256(text.encode() + self.start.tobytes() + self.flip.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,18 @@ from diffchrom.errors import DiffchromError, InputError, OutputError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.ids import examples
+from diffchrom.genome.windows import Windows
 from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.prepare.summary import Summary
-from diffchrom.prepare.track_reading import ReadSettings, Source, Windows, file_facts, settings_digest
-from diffchrom.processes.executors import ItemPool
-from diffchrom.processes.workers import WorkItem
+from diffchrom.prepare.track_reading import (
+    ReadSettings,
+    Source,
+    file_facts,
+    read_track,
+    settings_digest,
+    take_part_rows,
+)
+from diffchrom.processes.pool import Call, Pool
 from diffchrom.signal.bins import track_chroms
 from diffchrom.signal.reads import bam_chroms, reads_kind
 from diffchrom.store.parts import is_part, read_part
@@ -225,7 +232,7 @@ def read_parts(
     plans: Sequence[Plan],
     windows: Windows,
     options: TrackOptions,
-    pool: ItemPool,
+    pool: Pool,
     summary: Summary,
     *,
     mask: npt.NDArray[np.bool_] | None = None,
@@ -272,13 +279,14 @@ def _part(folder: Path, plan: Plan, windows_digest: str, draft: bool) -> Part:
 
 
 def _read_waiting(
-    waiting: Sequence[Part], shared: Mapping[str, Any], pool: ItemPool, time_limit: float, summary: Summary
+    waiting: Sequence[Part], shared: Mapping[str, Any], pool: Pool, time_limit: float, summary: Summary
 ) -> list[DiffchromError]:
     """Read tracks into their parts, and return the errors of those that failed; `shared` goes to all."""
-    items = [
-        WorkItem(
+    failures: list[DiffchromError] = []
+    calls = [
+        Call(
             part.plan.label,
-            "diffchrom.prepare.track_reading:read_track",
+            read_track,
             {
                 "part": part.path.absolute(),
                 "sources": part.plan.sources,
@@ -288,12 +296,11 @@ def _read_waiting(
         )
         for part in waiting
     ]
-    failures: list[DiffchromError] = []
-    with summary.reporter.task("reading tracks", len(items)) as task:
-        for outcome in pool.run(items, time_limit=time_limit):
-            part = waiting[outcome.index]
+    with summary.reporter.task("reading tracks", len(calls)) as task:
+        for reply in pool.run(calls, time_limit=time_limit):
+            part = waiting[reply.index]
             task.advance(1, f"{part.plan.cell} {part.plan.mark}")
-            error = outcome.error or _unseen(part.path)
+            error = reply.error or _unseen(part.path)
             if error is not None:
                 failures.append(error)
     return failures
@@ -326,21 +333,21 @@ def tell_found(parts: Sequence[Part], summary: Summary) -> None:
 
 
 def take_rows(
-    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: ItemPool, summary: Summary
+    folder: Path, parts: Sequence[Part], kept: npt.NDArray[np.bool_], pool: Pool, summary: Summary
 ) -> list[Part]:
     """Reduce drafts to the kept genes, compressed as they will stand in the store."""
     chosen = [Part(part.plan, part.path.with_suffix(".kept.h5")) for part in parts]
-    items = [
-        WorkItem(
+    calls = [
+        Call(
             part.plan.label,
-            "diffchrom.prepare.track_reading:take_part_rows",
+            take_part_rows,
             {"source": part.path.absolute(), "target": target.path.absolute(), "kept": kept},
         )
         for part, target in zip(parts, chosen, strict=True)
     ]
-    with summary.reporter.task("compressing", len(items)) as task:
-        for outcome in pool.run(items):
-            if outcome.error is not None:
-                raise outcome.error
+    with summary.reporter.task("compressing", len(calls)) as task:
+        for reply in pool.run(calls):
+            if reply.error is not None:
+                raise reply.error
             task.advance()
     return chosen

@@ -1,1 +1,1 @@
-"""Work in other processes, here or on a cluster, and what this machine has."""
+"""Work in other processes, here or on a cluster; what this machine has: cores, memory, compiled code."""

@@ -6,6 +6,20 @@ import contextlib
 import os
 from pathlib import Path
 
+from diffchrom.errors import UsageError
+
+
+def share_cores(cores: int, n_jobs: int, workers: int | None = None) -> tuple[int, int]:
+    """Divide cores among jobs so that each core is used once: how many workers, and threads of each.
+
+    One thread a job wastes nothing, so there are as many workers as cores; with fewer jobs than cores each
+    gets more threads.
+    """
+    if workers is not None and workers > cores:
+        raise UsageError(f"--workers {workers}: more than the {cores} cores to use (see --threads)")
+    count = max(1, min(workers or cores, n_jobs))
+    return count, max(1, cores // count)
+
 
 def available_threads() -> int:
     """Cores this process may use (fewer than the machine has under taskset, cgroups or SLURM)."""

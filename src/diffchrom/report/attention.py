@@ -10,13 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
-from diffchrom.attention.weights import AttentionSource, Rows, open_attention
+from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.errors import InputError, RunError
 from diffchrom.files.figures import COLOURS
-from diffchrom.genome.orientation import from_upstream
+from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.report.results import run_name
+from diffchrom.report.verdicts import (
+    BIN_RATIO,
+    CHANGED,
+    CLOSE,
+    FAR,
+    MARK_RATIO,
+    NOTHING,
+    gene_verdict,
+    outstanding,
+    predicts,
+)
 from diffchrom.runs.cross_validation import fold_folder
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
@@ -50,7 +61,7 @@ class Attended:
     """
 
     result: Result
-    source: AttentionSource
+    opened: OpenedModel
     rows: Rows
     part: str
     groups: GroupAttention
@@ -78,31 +89,31 @@ def attended_runs(
         if not known or result.pair in found or len(found) == MAX_RUNS:
             continue
         try:
-            source, fold = _open(result.run, stores[result.pair], reporter)
+            opened, fold = _open(result.run, stores[result.pair], reporter)
         except RunError as error:
             if not result.run.config.folds:
                 raise
             reporter.warn(f"{result.run.path}: no attention in the report: {error}")
             continue
-        rows, part = _rows(source)
+        rows, part = _rows(opened)
         try:
-            groups = collect(source, rows, GroupRule(quantile=QUANTILE), reporter)
+            groups = collect(opened, rows, GroupRule(quantile=QUANTILE), reporter)
         except InputError as error:
             reporter.warn(f"{result.run.path}: no attention in the report: {error}")
             continue
-        found[result.pair] = Attended(result, source, rows, part, groups, fold)
+        found[result.pair] = Attended(result, opened, rows, part, groups, fold)
     return list(found.values())
 
 
-def _open(run: Run, store: Store, reporter: Reporter) -> tuple[AttentionSource, int]:
+def _open(run: Run, store: Store, reporter: Reporter) -> tuple[OpenedModel, int]:
     """Open a run's model; a cross-validation's is that of its first fold that is there, and that fold."""
     if not run.config.folds:
-        return open_attention(run, store, device="cpu"), 0
+        return open_model(run, store, device="cpu"), 0
     missing: list[str] = []
     for number in range(1, run.config.folds + 1):
         folder = fold_folder(run.path, number)
         try:
-            source = open_attention(Run.open(folder), store, device="cpu")
+            opened = open_model(Run.open(folder), store, device="cpu")
         except RunError:
             missing.append(folder.name)
             continue
@@ -111,14 +122,14 @@ def _open(run: Run, store: Store, reporter: Reporter) -> tuple[AttentionSource, 
                 f"{run.path}: {', '.join(missing)} missing or broken; the attention in the report is of "
                 f"{folder.name} (give the cross-validation's command again to make what is missing)"
             )
-        return source, number
+        return opened, number
     raise RunError("none of its folds can be opened; give the cross-validation's command again to make them")
 
 
-def _rows(source: AttentionSource) -> tuple[Rows, str]:
-    rows, part = source.data.rows("test"), "test genes"
+def _rows(opened: OpenedModel) -> tuple[Rows, str]:
+    rows, part = opened.pair.rows("test"), "test genes"
     if len(rows) < MIN_TEST_GENES:
-        rows, part = np.flatnonzero(np.isfinite(source.data.log2fc)), "genes of all parts of the split"
+        rows, part = np.flatnonzero(np.isfinite(opened.pair.labels.log2fc)), "genes of all parts of the split"
     return rows[:: -(-len(rows) // MAX_GENES)], part
 
 
@@ -150,11 +161,9 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
             }
             for group, colour, pattern in (("up", _UP, ""), ("down", _DOWN, "/"))
         ]  # fmt: skip
-        top = int(shown[np.argmax(table["beta_up"][shown])])
-        n = int(table["n_up"][0])
         alt = (
-            f"Bars of mean attention to each mark in {n} up- and {int(table['n_down'][0])} down-regulated "
-            f"genes; up-regulated genes attend most to {names[top]}."
+            f"Bars of mean attention to each mark in {int(table['n_up'][0])} up- and "
+            f"{int(table['n_down'][0])} down-regulated genes; {_mark_verdict(one, table, shown, names)}."
         )
         layout = {"barmode": "group", "xaxis": axis(""), "yaxis": axis("mean attention β"), "legend": _LEGEND}
         views.append(View(one.name, alt, traces, layout))
@@ -175,17 +184,24 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
     return Chart("figure5", "Attention to marks", caption, views, 460, 60 + 14 * most, Table(header, rows))
 
 
-def positions(source: AttentionSource) -> Array:
-    """Middle of every bin, in bases from the TSS, upstream negative."""
-    n_bins = source.window.n_bins
-    return np.asarray((np.arange(n_bins) - n_bins / 2 + 0.5) * source.window.bin_size, dtype=np.float64)
+def _mark_verdict(
+    one: Attended, table: dict[str, npt.NDArray[Any]], shown: npt.NDArray[np.intp], names: Sequence[str]
+) -> str:
+    """Say what up-regulated genes attend to, where the model predicts anything and a mark stands out."""
+    if not predicts(one.result):
+        return f"{NOTHING}: the run's r on the test genes cannot be told from 0"
+    values, low = table["beta_up"][shown], table["beta_up_low"][shown]
+    top = outstanding(values, low, 1 / len(shown), MARK_RATIO)
+    if top is None:
+        return f"{NOTHING}: attention in up-regulated genes is {values.min():.3f} to {values.max():.3f}"
+    return f"up-regulated genes attend most to {names[int(shown[top])]}"
 
 
 def attention_around_tss(attended: Sequence[Attended]) -> Chart:
     """Mean bin attention by distance from the TSS, as a heat map a run, up beside down."""
     views = []
     for one in attended:
-        x = positions(one.source)
+        x = one.opened.window.middles
         names = [f"{s.mark}, {s.block}" for s in one.groups.sequences]
         top = max(float(alpha.max()) for alpha in one.groups.alpha.values())
         traces = [
@@ -205,14 +221,14 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
             }
             for number, group in ((1, "up"), (2, "down"))
         ]
-        where = {
-            name: float(x[int(alpha.argmax())])
+        least = BIN_RATIO.value / one.opened.window.n_bins
+        peaks = [
+            f"{name} at {float(x[int(alpha.argmax())]):.0f} bp"
             for name, alpha in zip(names, one.groups.alpha["up"], strict=True)
-        }
-        peaks = ", ".join(f"{name} at {at:.0f} bp" for name, at in list(where.items())[:8])
-        alt = (
-            f"Heat maps of mean attention by distance from the TSS; in up-regulated genes it peaks: {peaks}."
-        )
+            if predicts(one.result) and alpha.max() >= least
+        ]
+        seen = f"in up-regulated genes it peaks: {', '.join(peaks[:8])}" if peaks else NOTHING
+        alt = f"Heat maps of mean attention by distance from the TSS; {seen}."
         layout = {
             "xaxis": axis("up-regulated: distance from the TSS (bp)", domain=[0, 0.48]),
             "xaxis2": axis("down-regulated", domain=[0.52, 1]),
@@ -221,14 +237,14 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
         views.append(View(one.name, alt, traces, layout))
     caption = (
         f"Mean bin attention {ALPHA} of the same genes, in the direction of transcription (upstream is "
-        f"negative); uniform attention would be {1 / attended[0].source.window.n_bins:.4f} everywhere."
+        f"negative); uniform attention would be {1 / attended[0].opened.window.n_bins:.4f} everywhere."
     )
     n_rows = max(len(one.groups.sequences) for one in attended)
     return Chart("tss", "Attention around the TSS", caption, views, 200 + 16 * n_rows, 640)
 
 
 def choose_genes(truth: Array, predicted: Array) -> list[tuple[int, str]]:
-    """Positions of the genes predicted best, among those that change most, and of those predicted worst."""
+    """Genes predicted best among those that change most, and those predicted worst: position and verdict."""
     error = np.abs(predicted - truth)
     known = np.flatnonzero(np.isfinite(error))
     if not len(known):
@@ -236,7 +252,7 @@ def choose_genes(truth: Array, predicted: Array) -> list[tuple[int, str]]:
     changed = known[np.abs(truth[known]) >= np.quantile(np.abs(truth[known]), 0.75)]
     best = changed[np.argsort(error[changed], kind="stable")][: min(N_GENES, max(1, len(changed) // 2))]
     worst = [i for i in known[np.argsort(-error[known], kind="stable")] if i not in best][:N_GENES]
-    return [(int(i), "predicted well") for i in best] + [(int(i), "predicted badly") for i in worst]
+    return [(int(i), gene_verdict(float(truth[i]), float(predicted[i]))) for i in (*best, *worst)]
 
 
 def genes(attended: Sequence[Attended]) -> Chart:
@@ -244,49 +260,53 @@ def genes(attended: Sequence[Attended]) -> Chart:
     views = []
     rows = []
     for one in attended:
-        source, pair = one.source, one.result.pair
-        predicted = np.concatenate([batch.log2fc_pred for batch in source.batches(one.rows)]).astype(
-            np.float64
-        )
-        truth = source.data.log2fc[one.rows]
+        opened, pair = one.opened, one.result.pair
+        test = opened.pair.rows("test")
+        predicted = opened.attention_of(test).log2fc_pred.astype(np.float64)
+        truth = opened.pair.labels.log2fc[test]
         for position, verdict in choose_genes(truth, predicted):
-            row = one.rows[position]
-            gene = str(source.genes.name[row]) or str(source.genes.id[row])
-            name = f"{', '.join(pair)}: {gene} ({verdict})"
+            row = test[position]
+            gene = str(opened.genes.name[row]) or str(opened.genes.id[row])
+            verdict = verdict if predicts(one.result) else ""
+            name = f"{', '.join(pair)}: {gene}" + (f" ({verdict})" if verdict else "")
             figures = f"measured {truth[position]:.2f}, predicted {predicted[position]:.2f}"
             alt = (
-                f"Signal of {len(source.marks)} marks in {pair[0]} and {pair[1]} around the TSS of {gene}, "
+                f"Signal of {len(opened.marks)} marks in {pair[0]} and {pair[1]} around the TSS of {gene}, "
                 f"and the model's attention; log2 fold change {figures}."
             )
             views.append(View(name, alt, *_gene_panels(one, int(row))))
             rows.append([", ".join(pair), gene, verdict, truth[position], predicted[position]])
     caption = (
         f"Lines are the signal as stored; the grey area is attention {ALPHA} of the run with the highest "
-        f"validation r, mean over its blocks, scaled to the panel. Of the {attended[0].part}: the best "
-        "predicted among the quarter that changes most, and the worst predicted of all."
+        "validation r, mean over its blocks, scaled to the panel. Of the test genes: those with the smallest "
+        "error among the quarter that changes most, and those with the largest of all. Predicted well: "
+        f"|log2fc| at least {CHANGED.value:g} ({CHANGED.reason}) and an error of at most "
+        f"{CLOSE.value:g} of it; "
+        f"badly: an error of at least {FAR.value:g} ({FAR.reason}). No verdict where the run's r cannot be "
+        "told from 0."
     )
-    n_marks = max(len(one.source.marks) for one in attended)
+    n_marks = max(len(one.opened.marks) for one in attended)
     header = ("pair", "gene", "", "measured", "predicted")
     return Chart("genes", "Genes", caption, views, 160 + 110 * n_marks, 0, Table(header, rows))
 
 
 def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces and layout of one gene: a panel a mark, signal on the left axis, attention on the right."""
-    source, pair = one.source, one.result.pair
+    opened, pair = one.opened, one.result.pair
     at = np.array([row])
-    signals = source.signal(at)
-    (batch,) = list(source.batches(at))
-    alpha = from_upstream(batch.alpha, source.genes, source.window, at)[0]
-    x = positions(source)
+    signals = opened.pair.signal(at)
+    (batch,) = list(opened.attend_batches(at))
+    alpha = opened.windows.from_upstream(batch.alpha, at)[0]
+    x = opened.window.middles
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
         "legend": {"orientation": "h", "y": -0.08},
         "xaxis": axis("distance from the TSS (bp)"),
     }
-    n_marks = len(source.marks)
-    for j, mark in enumerate(source.marks):
+    n_marks = len(opened.marks)
+    for j, mark in enumerate(opened.marks):
         left, right = f"y{2 * j + 1}", f"y{2 * j + 2}"
-        own = [k for k, sequence in enumerate(source.sequences) if sequence.mark == mark]
+        own = [k for k, sequence in enumerate(opened.sequences) if sequence.mark == mark]
         traces.append(
             {
                 "type": "scatter", "mode": "lines", "name": f"attention {ALPHA}", "x": x,
@@ -300,7 +320,7 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
             traces.append(
                 {
                     "type": "scatter", "mode": "lines", "name": cell, "x": x, "legendgroup": cell,
-                    "y": from_upstream(signal, source.genes, source.window, at)[0, j], "yaxis": left,
+                    "y": opened.windows.from_upstream(signal, at)[0, j], "yaxis": left,
                     "line": {"color": COLOURS[(0, 5)[k]], "dash": ("solid", "dot")[k], "width": 1.5},
                     "showlegend": j == 0, "hovertemplate": f"{mark} in {cell}: %{{y:.3g}}<extra></extra>",
                 }

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffchrom.errors import StoreError
+from diffchrom.pairs.choices import direction
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.report import comparison as methods
 from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
+from diffchrom.report.verdicts import best_method, predicts
 from diffchrom.runs.tables import describe_labels
 from diffchrom.store.store import Store
-from diffchrom.sweeps.comparison import Comparison, compare
+from diffchrom.sweeps.comparison import Comparison, compare_groups
 from diffchrom.sweeps.plan import DEEPDIFF
 from diffchrom.sweeps.results import Result, load_results
 
@@ -37,18 +39,19 @@ def build_report(
     store : where the runs' store is now; None is where it was when they were made. Without it, what needs
         signal (quality of the data, attention) is left out with a warning.
     title : of the page.
-    force : see `compare.load_results`.
+    force : see `results.load_results`.
     reporter : where progress and warnings go.
     """
     found = load_results(paths, force=force, reporter=reporter)
     stores = open_stores(found, store, reporter)
-    comparison = compare(found, reporter=reporter)
-    palette = Palette(comparison.labels)
+    comparisons = compare_groups(found, reporter=reporter)
+    labels = list(dict.fromkeys(label for comparison in comparisons for label in comparison.labels))
+    palette = Palette(labels)
     shown = results.shown_results(found)
     sections = [
-        _summary(found, comparison),
+        _summary(found, comparisons),
         _data(found, stores, reporter),
-        _accuracy(found, comparison, palette),
+        _accuracy(found, comparisons, palette),
         _predictions(shown, palette),
         _training(found, palette),
         *_attention(shown, stores, reporter),
@@ -58,7 +61,7 @@ def build_report(
     heading = title or f"Expression changes from histone marks: {'; '.join(pairs[:3])}"
     if title is None and len(pairs) > 3:
         heading += f" and {len(pairs) - 3} more pairs"
-    subtitle = f"{count(len(found), 'run')} of {count(len(comparison.labels), 'method')}"
+    subtitle = f"{count(len(found), 'run')} of {count(len(labels), 'method')}"
     subtitle += f" on {count(len(pairs), 'pair')} of cells"
     return render(heading, subtitle, [section for section in sections if section])
 
@@ -95,28 +98,44 @@ def open_stores(
     return stores
 
 
-def _summary(found: Sequence[Result], comparison: Comparison) -> Section:
-    sentences = []
-    if len(comparison.labels) > 1:
-        wins = comparison.wins()
-        most = int(wins.argmax())
+def _summary(found: Sequence[Result], comparisons: Sequence[Comparison]) -> Section:
+    sentences, parts = [f"{direction(*(result.pair for result in found))}."], []
+    if len(comparisons) > 1:
         sentences.append(
-            f"Highest mean Pearson r on the test genes: {comparison.labels[0]}, "
-            f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}. "
-            f"Most pairs won: {comparison.labels[most]}, {int(wins[most])} of {len(comparison.pairs)}."
+            f"These runs are of {len(comparisons)} groups that cannot be compared with one another, as they "
+            "were not tested on the same genes and data."
         )
-    for result in found if len(found) == 1 else []:
-        row = result.row()
-        sentences.append(
-            f"{result.label} on {', '.join(result.pair)}: Pearson r {row['pearson']:.3f} "
-            f"(95% interval {row['pearson_low']:.3f} to {row['pearson_high']:.3f}) on {row['n']} test genes."
-            if row["pearson"] is not None
-            else f"{result.label} on {', '.join(result.pair)} predicts one value for all genes."
-        )
-    parts = []
-    if len(comparison.labels) > 1:
-        parts.append(Part("table", "Methods (Table 1 of the paper)", table=methods.table_1(comparison)))
+    for comparison in comparisons:
+        if len(comparison.labels) < 2:
+            continue
+        sentences.append(_ranking(comparison))
+        title = "Methods (Table 1 of the paper)" + (f": {comparison.group}" if comparison.group else "")
+        parts.append(Part("table", title, table=methods.table_1(comparison)))
+    sentences += [_accuracy_of(result) for result in (found if len(found) == 1 else [])]
     return Section("summary", "Summary", parts, sentences)
+
+
+def _ranking(comparison: Comparison) -> str:
+    predicts, verdict = best_method(comparison)
+    group = f"{comparison.group}: " if comparison.group else ""
+    if not predicts:
+        said = f"{group}{verdict}."
+        return said[0].upper() + said[1:]
+    where = f"{group}highest" if group else "Highest"
+    return (
+        f"{where} mean Pearson r on the test genes: {comparison.labels[0]}, "
+        f"{methods.shown_mean(comparison.r[0])} over {count(len(comparison.pairs), 'pair')}; {verdict}."
+    )
+
+
+def _accuracy_of(result: Result) -> str:
+    row = result.row()
+    name = f"{result.label} on {', '.join(result.pair)}"
+    if row["pearson"] is None:
+        why = "r is undefined on one test gene" if row["n"] == 1 else "predicts one value for all genes"
+        return f"{name}: {why}." if row["n"] == 1 else f"{name} {why}."
+    doubt = "" if predicts(result) else ", not distinguishable from 0"
+    return f"{name}: Pearson r {results.with_interval(row, 'pearson')} on {row['n']} test genes{doubt}."
 
 
 def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter) -> Section:
@@ -130,7 +149,7 @@ def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter
         named = f" of {Path(path).name}" if len(paths) > 1 else ""
         parts += [
             Part("table", f"Tracks{named}: coverage and quality", table=data.tracks_table(summary)),
-            Part("chart", chart=data.profiles(summary, held.window.bin_size, f"profiles{number or ''}")),
+            Part("chart", chart=data.profiles(summary, held.window, f"profiles{number or ''}")),
             Part("table", f"Expression{named}", table=data.expression_table(summary)),
             Part("table", f"Splits{named}", table=data.splits_table(summary)),
         ]
@@ -140,15 +159,15 @@ def _data(found: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter
     return Section("data", "Data", parts, notes)
 
 
-def _accuracy(found: Sequence[Result], comparison: Comparison, palette: Palette) -> Section:
+def _accuracy(found: Sequence[Result], comparisons: Sequence[Comparison], palette: Palette) -> Section:
     parts = []
     if len(found) > 1:
-        parts.append(Part("chart", chart=methods.figure_4(comparison, palette)))
-    if len(comparison.labels) > 1:
-        parts.append(Part("chart", chart=methods.contrast_matrix(comparison)))
+        parts.append(Part("chart", chart=methods.methods_chart(comparisons, palette)))
+    parts += [Part("chart", chart=chart) for chart in methods.contrast_charts(comparisons)]
     parts.append(Part("table", "All runs, test genes, with 95% intervals", table=results.runs_table(found)))
     known = {result.pair: describe_labels(result.run.config.details) for result in found}
-    notes = [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]
+    notes = [results.metrics_legend()]
+    notes += [f"{', '.join(pair)}: {said}." for pair, said in known.items() if said]
     return Section("accuracy", "Accuracy", parts, notes)
 
 

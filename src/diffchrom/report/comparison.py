@@ -2,92 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.files.figures import COLOURS
+from diffchrom.metrics import METRICS
 from diffchrom.report.charts import Chart, Palette, Table, View, axis, count
-from diffchrom.sweeps.comparison import REFERENCES, Comparison, contrasts, summary_table
-from diffchrom.sweeps.plots import PANELS
+from diffchrom.sweeps.comparison import Comparison, contrasts
+from diffchrom.sweeps.figure4 import AXIS, Figure4, figure_4
+from diffchrom.sweeps.summary import REFERENCES, summary_rows
 
 Array = npt.NDArray[np.float64]
 
+#: Columns of `summary.SUMMARY_COLUMNS` in Table 1, and what they are called there.
+_TABLE_1 = {
+    "label": "method",
+    "averaged": "mean over",
+    "n_pairs": "pairs",
+    "mean_pearson": "mean r",
+    "median_pearson": "median r",
+    **{
+        f"{average}_vs_{reference}": f"{average} r / {reference}"
+        for reference in REFERENCES
+        for average in ("mean", "median")
+    },
+    "wins": "pairs won",
+    "difference": "less the best",
+    "difference_low": "low",
+    "difference_high": "high",
+    "p_holm": "p (Holm)",
+    **{f"mean_{name}": name.replace("_", " ") for name in METRICS if name != "pearson"},
+}
+
 
 def table_1(comparison: Comparison) -> Table:
-    """The paper's Table 1 and the number of pairs won, without the matrix of tests."""
-    header, rows = summary_table(comparison)
-    end = header.index("wins") + 1
-    kept = [
-        i
-        for i, name in enumerate(header[:end])
-        if "_vs_" not in name or any(row[i] is not None for row in rows)
-    ]
-    return Table(tuple(_spoken(header[i]) for i in kept), [[row[i] for i in kept] for row in rows])
+    """The paper's Table 1, pairs won and the difference to the best; columns of NA alone are left out."""
+    rows = summary_rows(comparison)
+    kept = [name for name in _TABLE_1 if any(row[name] not in (None, "") for row in rows)]
+    return Table(tuple(_TABLE_1[name] for name in kept), [[row[name] for name in kept] for row in rows])
 
 
-def _spoken(column: str) -> str:
-    names = {"n_pairs": "pairs", "mean_pearson": "mean r", "median_pearson": "median r", "wins": "pairs won"}
-    for reference in REFERENCES:
-        for average in ("mean", "median"):
-            names[f"{average}_vs_{reference}"] = f"{average} r / {reference}"
-    return names.get(column, column)
-
-
-def figure_4(comparison: Comparison, palette: Palette) -> Chart:
-    """Pearson's r by pair and method: a line a method where pairs are few, else bars grouped by pair."""
-    n_methods, n_pairs = comparison.r.shape
-    best = comparison.labels[0]
-    alt = (
-        f"Pearson's r of {count(n_methods, 'method')} on {count(n_pairs, 'pair')} of cells. "
-        f"Highest on average: {best}, {shown_mean(comparison.r[0])}."
-    )
+def methods_chart(comparisons: Sequence[Comparison], palette: Palette) -> Chart:
+    """Figure 4, a view a group: a line a method where pairs are few, else bars grouped by pair."""
+    figures = [figure_4(comparison) for comparison in comparisons]
+    views = []
+    for figure in figures:
+        n_methods, n_pairs = figure.r.shape
+        means = [f"{name} {shown_mean(r)}" for name, r in zip(figure.methods, figure.r, strict=True)]
+        alt = (
+            f"Pearson's r of {count(n_methods, 'method')} on {count(n_pairs, 'pair')} of cells. "
+            f"Means: {', '.join(means[:8])}."
+        )
+        draw = _lines_by_method(figure) if figure.lines else _bars_by_pair(figure, palette)
+        views.append(View(figure.title or "all", alt, *draw))
     caption = (
         "Pearson's r of predicted and measured log2 fold change on the test genes (Figure 4 of the paper), "
-        "mean over seeds and folds; whiskers are 95% gene-bootstrap intervals."
+        "mean over seeds and folds; whiskers are 95% bootstrap intervals."
     )
-    if few := n_pairs <= PANELS:
-        height, width = 140 + 22 * n_methods, 0
-        view = View("all", alt, *_lines_by_method(comparison))
-    else:
-        height, width = 460, 90 + 7 * comparison.r.size
-        view = View("all", alt, *_bars_by_pair(comparison, palette))
-    return Chart("figure4", "Methods" if few else "Methods by pair", caption, [view], height, width)
+    few = all(figure.lines for figure in figures)
+    height = 140 + 22 * max(len(figure.methods) for figure in figures) if few else 460
+    width = 0 if few else 90 + 7 * max(figure.r.size for figure in figures)
+    return Chart("figure4", "Methods" if few else "Methods by pair", caption, views, height, width)
 
 
-def _whiskers(r: Array, ends: Array, colour: str = "#222") -> dict[str, Any]:
-    """Error bars of r [n] with intervals [n, 2]."""
+def _whiskers(above: Array, below: Array, colour: str = "#222") -> dict[str, Any]:
+    """Error bars of these lengths [n]."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": ends[:, 1] - r,
-        "arrayminus": r - ends[:, 0],
+        "array": above,
+        "arrayminus": below,
         "thickness": 1,
         "width": 2,
         "color": colour,
     }
 
 
-def _lines_by_method(comparison: Comparison) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _lines_by_method(figure: Figure4) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces, one a pair, and layout: methods below one another, the best on top."""
-    traces = []
-    for j, pair in enumerate(comparison.pairs):
-        ends, r = comparison.intervals_on(j), comparison.r[:, j]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": ", ".join(pair),
-                "x": r,
-                "y": comparison.labels,
-                "marker": {"color": COLOURS[j], "size": 9, "symbol": Palette.SYMBOLS[j]},
-                "error_x": _whiskers(r, ends, COLOURS[j]),
-                "hovertemplate": "%{y}<br>r = %{x:.3f}",
-            }
-        )
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": pair,
+            "x": figure.r[:, j],
+            "y": figure.methods,
+            "marker": {"color": COLOURS[j], "size": 9, "symbol": Palette.SYMBOLS[j]},
+            "error_x": _whiskers(figure.above[:, j], figure.below[:, j], COLOURS[j]),
+            "hovertemplate": "%{y}<br>r = %{x:.3f}",
+        }
+        for j, pair in enumerate(figure.pairs)
+    ]
     layout = {
-        "xaxis": axis("Pearson r, test genes"),
+        "xaxis": axis(AXIS),
         "yaxis": {"type": "category", "automargin": True, "autorange": "reversed"},
         "showlegend": len(traces) > 1,
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
@@ -95,28 +105,24 @@ def _lines_by_method(comparison: Comparison) -> tuple[list[dict[str, Any]], dict
     return traces, layout
 
 
-def _bars_by_pair(comparison: Comparison, palette: Palette) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _bars_by_pair(figure: Figure4, palette: Palette) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces, one a method, and layout: as in the paper."""
-    names = [", ".join(pair) for pair in comparison.pairs]
-    traces = []
-    for i, label in enumerate(comparison.labels):
-        ends = np.array([comparison.interval(i, j) for j in range(len(names))])
-        r = comparison.r[i]
-        traces.append(
-            {
-                "type": "bar",
-                "name": label,
-                "x": names,
-                "y": r,
-                "marker": {"color": palette.colour(label), "line": {"color": "#222", "width": 0.5}},
-                "error_y": _whiskers(r, ends),
-                "hovertemplate": "%{x}<br>r = %{y:.3f}",
-            }
-        )
+    traces = [
+        {
+            "type": "bar",
+            "name": label,
+            "x": figure.pairs,
+            "y": figure.r[i],
+            "marker": {"color": palette.colour(label), "line": {"color": "#222", "width": 0.5}},
+            "error_y": _whiskers(figure.above[i], figure.below[i]),
+            "hovertemplate": "%{x}<br>r = %{y:.3f}",
+        }
+        for i, label in enumerate(figure.methods)
+    ]
     layout = {
         "barmode": "group",
         "xaxis": axis("pair (A, B)", type="category"),
-        "yaxis": axis("Pearson r, test genes"),
+        "yaxis": axis(AXIS),
         "legend": {"orientation": "h", "y": -0.25},
     }
     return traces, layout
@@ -128,7 +134,13 @@ def shown_mean(values: Array) -> str:
     return f"{known.mean():.3f}" if len(known) else "undefined"
 
 
-def contrast_matrix(comparison: Comparison) -> Chart:
+def contrast_charts(comparisons: Sequence[Comparison]) -> list[Chart]:
+    """`contrast_matrix` of every group that has several methods."""
+    several = [comparison for comparison in comparisons if len(comparison.labels) > 1]
+    return [contrast_matrix(one, f"contrasts{number or ''}") for number, one in enumerate(several)]
+
+
+def contrast_matrix(comparison: Comparison, chart_id: str = "contrasts") -> Chart:
     """Heat map of mean differences in r, with Holm-corrected p-values on hovering."""
     labels = list(comparison.labels)
     size = len(labels)
@@ -164,10 +176,11 @@ def contrast_matrix(comparison: Comparison) -> Chart:
     header = ("first", "second", "pairs", "first less second", "low", "high", "p", "p (Holm)")
     caption = (
         "Row less column: mean difference in r over the pairs both have. * marks p < 0.05 in a bootstrap "
-        "paired over genes, after Holm's correction for all comparisons."
+        "that draws the same genes for both, after Holm's correction for all comparisons."
     )
+    title = f"Which methods differ{f' ({comparison.group})' if comparison.group else ''}"
     chart_height = 200 + 26 * size
     return Chart(
-        "contrasts", "Which methods differ", caption, [View("all", alt, [trace], layout)], chart_height,
+        chart_id, title, caption, [View(comparison.group or "all", alt, [trace], layout)], chart_height,
         260 + 22 * size, Table(header, rows),
     )  # fmt: skip

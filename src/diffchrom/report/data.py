@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffchrom.files.figures import COLOURS
+from diffchrom.genome.genes import Window
 from diffchrom.inspection.summary import StoreSummary
+from diffchrom.pairs.splits import split_family
 from diffchrom.report.charts import Chart, Table, View, axis
 from diffchrom.sweeps.results import Result
 
@@ -55,7 +57,7 @@ def splits_table(summary: StoreSummary) -> Table:
     )
 
 
-def profiles(summary: StoreSummary, bin_size: int, chart_id: str = "profiles") -> Chart:
+def profiles(summary: StoreSummary, window: Window, chart_id: str = "profiles") -> Chart:
     """Mean signal around the TSS, cell by cell."""
     cells = list(dict.fromkeys(track.cell for track in summary.tracks))
     marks = list(dict.fromkeys(track.mark for track in summary.tracks))
@@ -64,13 +66,12 @@ def profiles(summary: StoreSummary, bin_size: int, chart_id: str = "profiles") -
         tracks = [track for track in summary.tracks if track.cell == cell and track.around == "tss"]
         traces = []
         for track in tracks:
-            n_bins = len(track.profile)
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "lines",
                     "name": track.mark,
-                    "x": (np.arange(n_bins) - n_bins / 2 + 0.5) * bin_size,
+                    "x": window.middles,
                     "y": track.profile,
                     "line": {"color": COLOURS[marks.index(track.mark) % len(COLOURS)], "width": 1.5},
                     "hovertemplate": "%{x} bp: %{y:.3f}",
@@ -89,19 +90,17 @@ def profiles(summary: StoreSummary, bin_size: int, chart_id: str = "profiles") -
 
 
 def provenance_table(results: Sequence[Result]) -> Table:
-    """A row a pair: what the runs were made from."""
-    rows: dict[tuple[str, str], list[object]] = {}
+    """A row a pair, or several where its runs differ: what the runs were made from."""
+    rows: dict[tuple[object, ...], None] = {}
     for result in results:
         config = result.run.config
         window = config.window
-        rows.setdefault(
-            result.pair,
-            [
-                ", ".join(config.pair), ", ".join(config.marks), config.split, config.unit,
-                config.store.get("n_genes"),
-                f"±{window.flank} bp, {window.n_bins} bins of {window.bin_size} bp, {window.orient}",
-                str(config.store.get("fingerprint", ""))[:12],
-            ],
+        row = (
+            ", ".join(config.pair), ", ".join(config.marks), split_family(config.split), config.unit,
+            config.store.get("n_genes"),
+            f"±{window.flank} bp, {window.n_bins} bins of {window.bin_size} bp, {window.orient}",
+            str(config.store.get("fingerprint", ""))[:12],
         )  # fmt: skip
+        rows[row] = None
     header = ("pair (A, B)", "marks", "split", "expression", "genes", "window", "store")
-    return Table(header, list(rows.values()))
+    return Table(header, list(rows))

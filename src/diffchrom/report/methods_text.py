@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields
 
 from diffchrom._version import __version__
 from diffchrom.baselines.methods import METHODS
+from diffchrom.config import DEFAULT_VARIANT, Hyperparameters
+from diffchrom.errors import RunError
 from diffchrom.report.charts import count
-from diffchrom.runs.folder import RunConfig
+from diffchrom.report.results import epochs_of, read_history
+from diffchrom.runs.cross_validation import fold_folder
+from diffchrom.runs.folder import Run, RunConfig
 from diffchrom.sweeps.plan import BASELINE, DEEPDIFF
 from diffchrom.sweeps.results import Result
 from diffchrom.variants import VARIANTS
@@ -21,7 +26,14 @@ CITATIONS = {
         "Sekhon A, Singh R, Qi Y. DeepDiff: DEEP-learning for predicting DIFFerential gene expression from "
         "histone modifications. Bioinformatics 34(17):i891-i900, 2018. doi:10.1093/bioinformatics/bty612"
     ),
-    "bootstrap": "Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall, 1993.",
+    "bootstrap": (
+        "Künsch HR. The jackknife and the bootstrap for general stationary observations. Annals of "
+        "Statistics 17:1217-1241, 1989."
+    ),
+    "intervals": (
+        "Hesterberg TC. What teachers should know about the bootstrap. The American Statistician "
+        "69:371-386, 2015."
+    ),
     "Holm": (
         "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
         "6:65-70, 1979."
@@ -29,11 +41,13 @@ CITATIONS = {
     "Adam": "Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.",
 }
 
+_SETTINGS = {item.name for item in fields(Hyperparameters)}
+
 
 def methods_text(results: Sequence[Result]) -> list[str]:
     """Paragraphs of the methods section."""
     configs = [result.run.config for result in results]
-    models = [config for config in configs if config.kind == DEEPDIFF]
+    models = [result for result in results if result.run.config.kind == DEEPDIFF]
     baselines = sorted({config.variant for config in configs if config.kind == BASELINE})
     paragraphs = [_data(configs)]
     if models:
@@ -41,11 +55,7 @@ def methods_text(results: Sequence[Result]) -> list[str]:
     if baselines:
         described = "; ".join(map(_described, baselines))
         paragraphs.append(f"They were compared with {described}." if models else f"Methods: {described}.")
-    paragraphs.append(
-        "Accuracy is reported on the test genes, with percentile intervals from a bootstrap over genes "
-        "(Efron and Tibshirani 1993). Methods were compared by paired bootstrap of the mean difference in "
-        "Pearson's r, with p-values corrected after Holm (1979)."
-    )
+    paragraphs.append(_accuracy(results))
     versions = sorted(
         {f"{name} {version}" for config in configs for name, version in config.versions.items()}
     )
@@ -54,6 +64,28 @@ def methods_text(results: Sequence[Result]) -> list[str]:
         f"{platform.python_version()}."
     )
     return paragraphs
+
+
+def _accuracy(results: Sequence[Result]) -> str:
+    """How intervals were made, and methods compared where there are several."""
+    blocks = {result.resampled["blocks"] > 0 for result in results}
+    drawn = "blocks of 5 Mb (Künsch 1989)" if all(blocks) else "genes"
+    if len(blocks) > 1:
+        drawn = "blocks of 5 Mb (Künsch 1989), or over genes where coordinates are not known"
+    said = (
+        "Accuracy is reported on the test genes, with expanded percentile intervals (Hesterberg 2015) from a "
+        f"bootstrap over {drawn}."
+    )
+    labels: dict[tuple[str, tuple[str, str]], set[str]] = {}
+    for result in results:
+        labels.setdefault((result.group, result.pair), set()).add(result.label)
+    if (most := max(map(len, labels.values()))) > 1:
+        said += (
+            " Methods were compared by the mean difference in Pearson's r, with its standard deviation over "
+            "resamples drawn for both and Student's t"
+            + (", and p-values corrected after Holm (1979)." if most > 2 else ".")
+        )
+    return said
 
 
 def _data(configs: Sequence[RunConfig]) -> str:
@@ -96,25 +128,53 @@ def _target(configs: Sequence[RunConfig]) -> str:
     return " or ".join(named)
 
 
-def _models(models: Sequence[RunConfig]) -> str:
-    used = {config.variant for config in models}
-    presets = {config.preset: config.hyperparameters for config in models}
-    seeds = {config.seed for config in models}
-    recipes = "; ".join(f"{preset}: {_recipe(values)}" for preset, values in sorted(presets.items()))
+def _models(results: Sequence[Result]) -> str:
+    """What was trained, from the configurations and histories of the runs, or of their folds."""
+    trained = [made for result in results for made in _trained(result)]
+    used = {result.run.config.variant for result in results}
+    seeds = {result.run.config.seed for result in results}
     names = ", ".join(name for name in VARIANTS if name in used)
+    ours = "; antisymmetric is diffchrom's own" if DEFAULT_VARIANT in used else ""
+    recipes = "; ".join(dict.fromkeys(filter(None, map(_recipe, trained))))
+    counts = [n for made in trained for n in epochs_of(read_history(made))[0]]
+    epochs = f"of the {_from_to(counts)} epochs that were made of each" if counts else "of the epochs"
+    how = f"{count(len(seeds), 'seed')}{f' ({recipes})' if recipes else ''}"
     return (
-        f"DeepDiff models (Sekhon et al. 2018; variants {names}) were trained with Adam (Kingma and Ba 2015) "
-        f"and {count(len(seeds), 'seed')} ({recipes}); the weights of the epoch with the highest validation "
-        "Pearson correlation were kept."
+        f"Models of the DeepDiff family (Sekhon et al. 2018; variants {names}{ours}) were trained with Adam "
+        f"(Kingma and Ba 2015) and {how}; {epochs}, "
+        "the weights of the one with the highest validation Pearson correlation were kept."
     )
 
 
-def _recipe(values: Mapping[str, Any]) -> str:
-    scaled = ", standardised by mark on the training genes" if values.get("standardise") else ""
+def _trained(result: Result) -> list[Result]:
+    """The run itself, or the runs of its folds that can be opened."""
+    config = result.run.config
+    folds = []
+    for number in range(1, config.folds + 1):
+        with suppress(RunError):
+            folds.append(Result(Run.open(fold_folder(result.run.path, number))))
+    return folds if config.folds else [result]
+
+
+def _recipe(made: Result) -> str:
+    """Hyper-parameters as they were with that run's number of training genes."""
+    config = made.run.config
+    values, n_train = config.hyperparameters, config.metrics.get("train", {}).get("n")
+    if not values or n_train is None:
+        return ""
+    settings = Hyperparameters(**{name: values[name] for name in values if name in _SETTINGS})
+    members = settings.ensemble or VARIANTS[config.variant].members if config.variant in VARIANTS else 1
+    scaled = ", standardised by mark on the training genes" if settings.standardise else ""
+    averaged = f", mean of {members} models" if members > 1 else ""
     return (
-        f"learning rate {values.get('lr')}, batches of {values.get('batch_size')}, at most "
-        f"{values.get('epochs')} epochs, {values.get('transform')} signal{scaled}"
+        f"{config.preset}: learning rate {settings.lr:g}, {settings.schedule}, batches of "
+        f"{settings.batch_of(int(n_train))}, {settings.transform} signal{scaled}{averaged}"
     )
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _described(baseline: str) -> str:

@@ -88,7 +88,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     )
 
 
-def write_page(path: str | Path | None, html: str) -> None:
+def write_page(path: str | Path, html: str) -> None:
     """Write the page, whole or not at all."""
     with output_text(path) as stream:
         stream.write(html)

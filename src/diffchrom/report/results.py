@@ -29,15 +29,22 @@ _LEGEND = {"orientation": "h", "y": -0.25}
 
 def runs_table(results: Sequence[Result]) -> Table:
     """A row a run, with every metric and its interval."""
-    keys = ("pair", "method", "preset", "seed", "split", "n")
+    keys = ("pair", "label", "seed", "split", "n")
     rows = []
     for result in results:
         row = result.row()
-        rows.append([row[key] for key in keys] + [_with_interval(row, name) for name in METRICS])
-    return Table((*keys, *(name.replace("_", " ") for name in METRICS)), rows)
+        rows.append([row[key] for key in keys] + [with_interval(row, name) for name in METRICS])
+    header = ("pair", "method", *keys[2:], *(name.replace("_", " ") for name in METRICS))
+    return Table(header, rows)
 
 
-def _with_interval(row: dict[str, Any], name: str) -> str | None:
+def metrics_legend() -> str:
+    """What the columns of `runs_table` are."""
+    return "; ".join(f"{name.replace('_', ' ')}: {metric.summary}" for name, metric in METRICS.items()) + "."
+
+
+def with_interval(row: dict[str, Any], name: str) -> str | None:
+    """A metric of a row with the ends of its interval, as text; None where it is undefined."""
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if value is None:
         return None
@@ -69,12 +76,13 @@ def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
     return {name: table[:, i] for i, name in enumerate(header)}
 
 
-def _epochs(history: dict[str, npt.NDArray[np.float64]]) -> tuple[str, str]:
-    """Epochs of every model of a run, and those with the highest validation r."""
+def epochs_of(history: dict[str, npt.NDArray[np.float64]]) -> tuple[list[int], list[int]]:
+    """Epochs of every model of a run, and of each the one with the highest validation r."""
+    if not history:
+        return [], []
     models = np.split(history["valid_pearson"], np.flatnonzero(np.isnan(history["epoch"])))
     scores = [np.nan_to_num(scores[i > 0 :], nan=-np.inf) for i, scores in enumerate(models)]
-    best = [int(one.argmax()) + 1 if len(one) else 0 for one in scores]
-    return ", ".join(str(len(one)) for one in scores), ", ".join(map(str, best))
+    return [len(one) for one in scores], [int(one.argmax()) + 1 if len(one) else 0 for one in scores]
 
 
 def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None:
@@ -114,7 +122,8 @@ def training_curves(results: Sequence[Result], palette: Palette) -> Chart | None
     for result, history in histories:
         config = result.run.config
         rows.append(
-            [", ".join(config.pair), result.label, config.seed, *_epochs(history),
+            [", ".join(config.pair), result.label, config.seed,
+             *(", ".join(map(str, numbers)) for numbers in epochs_of(history)),
              config.metrics.get("valid", {}).get("pearson")]
         )  # fmt: skip
     caption = (
@@ -132,9 +141,9 @@ def shown_results(results: Sequence[Result]) -> list[Result]:
         value = result.run.config.metrics.get("valid", {}).get("pearson")
         return -math.inf if value is None else value
 
-    best: dict[tuple[tuple[str, str], str], Result] = {}
+    best: dict[tuple[tuple[str, str], str, str], Result] = {}
     for result in results:
-        key = (result.pair, result.label)
+        key = (result.pair, result.label, result.group)
         if key not in best or score(result) > score(best[key]):
             best[key] = result
     by_pair: dict[tuple[str, str], list[Result]] = {}
@@ -147,7 +156,8 @@ def shown_results(results: Sequence[Result]) -> list[Result]:
 
 def run_name(result: Result) -> str:
     """Name of a run for people."""
-    return f"{', '.join(result.pair)}: {result.label}, seed {result.run.config.seed}"
+    group = f", {result.group}" if result.group else ""
+    return f"{', '.join(result.pair)}: {result.label}, seed {result.run.config.seed}{group}"
 
 
 def scatter(results: Sequence[Result], palette: Palette) -> Chart:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from diffchrom.errors import OutputError, RunError
 from diffchrom.files.whole import open_text, output_text, remove_folder
-from diffchrom.metrics import METRICS, bootstrap, evaluate
-from diffchrom.pairs.choices import SPLIT_PARTS, resolve_pair
-from diffchrom.pairs.pair import load_pair
+from diffchrom.metrics import METRICS
+from diffchrom.pairs.coverage import coverage_by_stratum
+from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import (
@@ -26,21 +26,16 @@ from diffchrom.runs.folder import (
     PREDICTIONS,
     TRAINING,
     Run,
-    RunConfig,
     is_broken,
     is_finished,
     new_run_folder,
     run_name,
 )
-from diffchrom.runs.tables import SUMMARY_COLUMNS, label_details
-from diffchrom.store.store import Store
+from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.tables import SUMMARY_COLUMNS, intervals_of, label_details, metrics_of
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
 COLUMNS = (*SUMMARY_COLUMNS, "pearson_low", "pearson_high", "pearson_fold_mean", "pearson_fold_sd")
-
-#: Makes the run of one fold: ``(split, folder, replace what is there)``.
-MakeRun = Callable[[str, Path, bool], Run]
-
 
 _FOLDER = re.compile(r"fold-[1-9]\d*")
 
@@ -51,15 +46,11 @@ def fold_folder(path: Path, number: int) -> Path:
 
 
 def cross_validate(
-    make_run: MakeRun,
-    store: str | Path,
+    recipe: Recipe,
+    pair: Pair,
     k: int,
-    *,
-    pair: str | None = None,
-    method: str,
-    preset: str = "",
-    seed: int = 0,
     out: str | Path | None = None,
+    *,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> Run:
@@ -70,11 +61,9 @@ def cross_validate(
 
     Parameters
     ----------
-    make_run : trains or fits on a split, going on with what is in the folder.
-    store : path of the store.
+    recipe : what to fit. Its seed also deals genes that cannot be dealt by chromosome.
+    pair : what to fit it on, of whatever split.
     k : number of folds.
-    pair, method, preset, seed : of the runs; they name the folder. The seed also deals genes that cannot be
-        dealt by chromosome.
     out : folder; None is ``runs/`` and a name made of the above.
     force : replace the run that is in `out`.
     reporter : where notes go.
@@ -92,32 +81,32 @@ def cross_validate(
     OutputError
         When `out` holds something else.
     """
-    opened = Store(store)
-    folds = _deal(opened, k, seed, reporter)
-    name = f"{run_name(resolve_pair(opened, pair), method, preset, seed)}.{k}folds"
+    folds = _deal(pair, k, recipe.seed, reporter)
+    name = f"{run_name(pair.cells, recipe.name, recipe.preset, recipe.seed)}.{k}folds"
     path = _folder(Path(out) if out is not None else Path("runs") / name, force)
-    return _finish(path, _run_folds(path, make_run, folds, reporter), folds, opened)
+    return _finish(path, _run_folds(path, recipe, pair, folds, reporter), folds, pair)
 
 
-def _deal(store: Store, k: int, seed: int, reporter: Reporter) -> Folds:
+def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
     """Deal the genes, and say so where it could not be done by chromosome."""
-    folds = make_folds(store.genes, k, seed, 2 * store.window.flank)
+    folds = make_folds(pair.genes, k, seed, pair.window.width)
     if folds.reason:
         how = "are divided, since too many overlap" if folds.divided else "stay together"
-        windows = f"; overlapping windows {how}" if store.genes.located.any() else ""
+        windows = f"; overlapping windows {how}" if pair.genes.located.any() else ""
         reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
     return folds
 
 
-def _run_folds(path: Path, make_run: MakeRun, folds: Folds, reporter: Reporter) -> list[Run]:
+def _run_folds(path: Path, recipe: Recipe, pair: Pair, folds: Folds, reporter: Reporter) -> list[Run]:
     """Make or keep the run of every fold; `path` shows how it stands while some are missing."""
     runs: list[Run] = []
     for number, split in enumerate(folds.names, 1):
         folder = fold_folder(path, number)
         broken = is_broken(folder)
         kept = not broken and is_finished(folder)
+        of_fold = replace(pair, split=split)
         try:
-            runs.append(make_run(split, folder, broken))
+            runs.append(make(recipe, of_fold, folder, resume=not broken, force=broken, reporter=reporter))
         except BaseException:
             with contextlib.suppress(OSError):
                 path.rmdir()  # nothing was begun
@@ -163,22 +152,24 @@ def _start(path: Path, first: Run, folds: Folds) -> Run:
     return Run(path, config)
 
 
-def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
-    table = _OutOfFold.read(path, runs, store.genes.id)
+def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
+    table = _OutOfFold.read(path, runs, pair.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
-    known = np.isfinite(table.truth)
-    intervals = bootstrap(table.truth, table.prediction)
+    labels = replace(pair.labels, log2fc=table.truth)
+    tested = np.flatnonzero(np.isfinite(table.truth))  # each gene is a test gene of one fold
     by_fold = [{"fold": number, **run.config.metrics.get("test", {})} for number, run in enumerate(runs, 1)]
     details: dict[str, Any] = {
         "folds": by_fold,
         "fold_mean": _over_folds(by_fold, np.mean),
         "fold_sd": _over_folds(by_fold, lambda values: np.std(values, ddof=1)),
-        "test_intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
-        "test_coverage": table.coverage(),
-        **_label_details(store, runs[0].config),
+        "test_intervals": intervals_of(labels, pair.genes, tested, table.prediction),
+        "coverage": coverage_by_stratum(
+            labels, tested, table.prediction, table.low, table.high, table.larger_expression
+        ),
+        **label_details(labels, pair.genes, tested),
     }
-    metrics = {"test": {"n": int(known.sum()), **evaluate(table.truth, table.prediction)}}
+    metrics = {"test": metrics_of(labels, tested, table.prediction)}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
     if found:
         counts, values = np.array(found, dtype=np.float64).T
@@ -187,19 +178,6 @@ def _finish(path: Path, runs: list[Run], folds: Folds, store: Store) -> Run:
     run = Run(path, replace(started.config, status=FINISHED, metrics=metrics, details=details))
     run.save_config()
     return run
-
-
-def _label_details(store: Store, config: RunConfig) -> dict[str, Any]:
-    """What `label_details` says of a run, of all genes: each is a test gene of one fold."""
-    data = load_pair(
-        store,
-        config.pair,
-        marks=config.marks,
-        split=config.split,
-        unit=config.unit or None,
-        signal=False,
-    )
-    return label_details(replace(data, split=np.full(len(data), SPLIT_PARTS["test"], dtype=np.int8)))
 
 
 def _over_folds(
@@ -235,6 +213,10 @@ def _interval(run: Run) -> tuple[float | None, float | None]:
     return low, high
 
 
+#: Columns of predictions that are looked at, in the order of `_OutOfFold`.
+_READ = ("log2fc", "log2fc_pred", "lo90", "hi90", "expr_a_pred", "expr_b_pred")
+
+
 @dataclass(frozen=True)
 class _OutOfFold:
     """Each gene's line of the predictions table of the fold in which it was tested.
@@ -242,7 +224,8 @@ class _OutOfFold:
     Attributes
     ----------
     header, lines : text, without line ends.
-    truth, prediction, low, high : float64 [n_genes]; NaN where unknown.
+    truth, prediction, low, high, expression_a, expression_b : float64 [n_genes]
+        Measured change, what is predicted, and both predicted expressions; NaN where unknown.
     """
 
     header: str
@@ -251,6 +234,8 @@ class _OutOfFold:
     prediction: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
+    expression_a: npt.NDArray[np.float64]
+    expression_b: npt.NDArray[np.float64]
 
     @classmethod
     def read(cls, path: Path, runs: list[Run], ids: npt.NDArray[np.object_]) -> _OutOfFold:
@@ -269,20 +254,18 @@ class _OutOfFold:
         whole = {number: row for rows in tested.values() for number, row in rows.items()}
         table = [whole[number] for number in sorted(whole)]
         try:
-            columns = {
-                name: _numbers(header, table, name) for name in ("log2fc", "log2fc_pred", "lo90", "hi90")
-            }
+            columns = [_numbers(header, table, name) for name in _READ]
         except ValueError as error:
             raise RunError(
                 f"{path}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
             ) from error
-        return cls("\t".join(header), ["\t".join(row) for row in table], *columns.values())
+        return cls("\t".join(header), ["\t".join(row) for row in table], *columns)
 
-    def coverage(self) -> float:
-        """Share of the genes with known truth inside their interval; NaN where there are no intervals."""
-        known = np.isfinite(self.truth) & np.isfinite(self.low)
-        inside = (self.truth >= self.low) & (self.truth <= self.high)
-        return float(inside[known].mean()) if known.any() else float("nan")
+    @property
+    def larger_expression(self) -> npt.NDArray[np.float64] | None:
+        """The larger of the two predicted expressions [n_genes]; None where none is predicted."""
+        larger = np.maximum(self.expression_a, self.expression_b)
+        return None if np.isnan(larger).all() else larger
 
 
 def _read_tested(folder: Path, ids: npt.NDArray[np.object_]) -> tuple[list[str], dict[int, list[str]]]:

@@ -25,7 +25,6 @@ from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
 from diffchrom.runs.tables import SUMMARY_COLUMNS
-from diffchrom.store.store import Store
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -129,15 +128,6 @@ def library_versions(*modules: str) -> dict[str, str]:
     return {"diffchrom": __version__, "python": platform.python_version()} | named
 
 
-def describe_store(store: Store, pair: Sequence[str]) -> dict[str, Any]:
-    """The part of ``config.json`` that says which store a run came from."""
-    return {
-        "path": str(store.path.resolve()),
-        "fingerprint": store.fingerprint(pair),
-        "n_genes": store.n_genes,
-    }
-
-
 @dataclass(frozen=True)
 class Run:
     """A run folder; `Run.open` reads an existing one."""
@@ -208,8 +198,13 @@ class Run:
 def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = False) -> Path:
     """Choose and make the folder of a new run.
 
-    Without `out` it is ``runs/NAME``, numbered (``NAME-2``, ...) where that is taken; a folder that was named
-    explicitly is never overwritten unless `force`.
+    Without `out` it is ``runs/NAME``, numbered (``NAME-2``, ...) where that is taken. A folder that was named
+    explicitly is replaced where it holds a run and `force` is given; anything else in it never is.
+
+    Raises
+    ------
+    OutputError
+        When `out` is taken, or cannot be made.
     """
     if out is None:
         name = default_name.replace(":", "-").replace("/", "-")
@@ -219,14 +214,18 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
             path = Path("runs") / f"{name}-{number}"
     else:
         path = Path(out)
-        if path.exists() and force and ((path / CONFIG).is_file() or not any(path.iterdir())):
-            shutil.rmtree(path)
-        elif path.is_dir() and not any(path.iterdir()):
-            pass
-        elif path.exists():
-            raise OutputError(f"{path}: exists already; choose another --out, or --force to replace that run")
     try:
+        if (path / CONFIG).is_file():
+            if not force:
+                raise OutputError(
+                    f"{path}: exists already; choose another --out, or --force to replace that run"
+                )
+            shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise OutputError(f"{path}: holds something else than a run; choose another --out")
+    except FileExistsError as error:
+        raise OutputError(f"{path}: is a file, no folder; choose another --out") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
     return path
@@ -259,48 +258,3 @@ def run_name(pair: Sequence[str], method: str, preset: str, seed: int) -> str:
     """Name of a run that was given none; a colon, which paths should not have, becomes a dash."""
     parts = ("-".join(pair), method.replace(":", "-"), preset, f"seed{seed}")
     return ".".join(part for part in parts if part)
-
-
-#: What must agree for an interrupted run to go on.
-_RESUMED = ("kind", "variant", "pair", "marks", "split", "seed", "hyperparameters")
-
-
-def open_run_folder(
-    config: RunConfig, out: str | Path | None, *, resume: bool = False, force: bool = False
-) -> Run:
-    """Make the folder of a new run, or find the one to go on with.
-
-    Parameters
-    ----------
-    config : of the run that is to be made.
-    out : the folder; None is ``runs/`` and `run_name`.
-    resume : take an existing run of the same configuration as it is, finished or not.
-    force : replace a run that is already in `out`.
-
-    Raises
-    ------
-    RunError
-        When the run to resume was made with other options or another store.
-    OutputError
-        When `out` is taken.
-    """
-    name = run_name(config.pair, config.variant, config.preset, config.seed)
-    path = Path(out) if out else Path("runs") / name.replace(":", "-")
-    if resume and (path / CONFIG).exists():
-        run = Run.open(path, unfinished=True)
-        # The new configuration takes a trip through JSON, so that tuples and numbers compare equal.
-        wanted = RunConfig.from_json(config.to_json())
-        differing = [name for name in _RESUMED if getattr(run.config, name) != getattr(wanted, name)]
-        if run.config.store.get("fingerprint") != wanted.store.get("fingerprint"):  # it may have moved
-            differing.append("store")
-        if differing:
-            raise RunError(
-                f"{path}: was made with other {', '.join(differing)}; give the same options to go on, "
-                "or choose another --out"
-            )
-        return run
-    if not (resume and path.is_dir()):
-        path = new_run_folder(out, name, force=force)
-    run = Run(path, config)
-    run.save_config()
-    return run

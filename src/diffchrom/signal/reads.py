@@ -22,6 +22,7 @@ from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import open_text, require_file
 from diffchrom.genome.assemblies import canonical
+from diffchrom.genome.windows import on_chromosome
 
 IntArray = npt.NDArray[np.int64]
 
@@ -343,8 +344,9 @@ def count_reads(
     absent = np.array([name not in seen for name in names.tolist()], dtype=bool)[inverse]
     counts = np.empty((len(start), n_bins), dtype=np.float32)
     counts[order] = counter.counts
-    clipped = ~absent & ((start < 0) | (start + n_bins * bin_size > length))
+    clipped = on_chromosome(start, start + n_bins * bin_size, length)[2] & ~absent
     # An extended read may reach over an end of its chromosome; nothing is counted there.
     bins = start[:, None] + np.arange(n_bins) * bin_size
-    counts[(bins + bin_size <= 0) | (bins >= length[:, None])] = 0
+    low, high, _ = on_chromosome(bins, bins + bin_size, length[:, None])
+    counts[high <= low] = 0
     return CountedReads(counts, depth, absent, clipped)

@@ -42,8 +42,6 @@ COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "f
 # deflate cannot shrink data more than about 1030 times; a dataset that claims more is no honest one.
 _MAX_DEFLATE_RATIO = 1100
 
-Signal = npt.NDArray[np.float32]
-
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:

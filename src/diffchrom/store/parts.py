@@ -11,13 +11,8 @@ import numpy.typing as npt
 
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.store.format import (
-    CHUNK_GENES,
-    COMPRESSION,
-    Signal,
-    digest,
-    reading,
-)
+from diffchrom.genome.genes import Signal
+from diffchrom.store.format import CHUNK_GENES, COMPRESSION, digest, reading
 from diffchrom.store.soundness import read_attrs, write_attrs
 
 

@@ -1,6 +1,6 @@
 """Opening HDF5 files that may be damaged: what HDF5 does not check itself is tried in another process first.
 
-HDF5's own checksums refuse damage in the metadata that `store_writer` writes (superblock 3, version 2 object
+HDF5's own checksums refuse damage in the metadata that `writer` writes (superblock 3, version 2 object
 headers, fixed-length attributes). Older metadata and the heap of variable-length strings have none: a damaged
 byte there sends HDF5 round an endless loop or past the end of a buffer, which no exception handler sees.
 """
@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from diffchrom.errors import DiffchromError, StoreError
-from diffchrom.processes.workers import WorkerPool, WorkItem
+from diffchrom.processes.pool import Call, LocalPool
 
 #: Seconds that walking through a file without checksums may take.
 WALK_SECONDS = 30.0
@@ -69,11 +69,10 @@ def require_walked(path: Path) -> None:
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if state in _walked:
         return
-    item = WorkItem(str(path), "diffchrom.store.soundness:walk", {"path": str(path)})
-    with WorkerPool(1) as pool:
-        for outcome in pool.run([item], time_limit=WALK_SECONDS):
-            if outcome.error is not None:
-                raise unreadable(path, str(outcome.error).removeprefix(f"{path}: ")) from outcome.error
+    with LocalPool(1) as pool:
+        (reply,) = pool.run([Call(str(path), walk, {"path": str(path)})], time_limit=WALK_SECONDS)
+    if reply.error is not None:
+        raise unreadable(path, str(reply.error).removeprefix(f"{path}: ")) from reply.error
     _walked.add(state)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.genome.genes import ORIENTATIONS, Genes, Window
+from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
 from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
@@ -33,7 +34,6 @@ from diffchrom.store.format import (
     MAX_GENES,
     REPLICATES,
     SIGNAL_GROUPS,
-    Signal,
     check_size,
     datasets_in,
     digest,
@@ -53,7 +53,7 @@ def create(
     chrom_sizes: Mapping[str, int] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Make a store without tracks, replacing nothing; parameters as in `store_writer.creating`."""
+    """Make a store without tracks, replacing nothing; parameters as in `writer.creating`."""
     with creating(path, genes, window, chrom_sizes=chrom_sizes, attrs=attrs):
         pass
     return Store(path)
@@ -130,6 +130,17 @@ class Store:
                 return {}
             names, lengths = read_column(group, "name"), read_column(group, "length")
             return {str(name): int(length) for name, length in zip(names, lengths, strict=True)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What `prepare` said when it made and extended the store; StoreError where that is damaged."""
+        try:
+            notes = json.loads(str(self.attrs.get("notes", "[]")))
+            if not isinstance(notes, list):
+                raise TypeError("no list")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError(f"{self.path}: its notes are damaged ({error}); all else can be used") from error
+        return tuple(map(str, notes))
 
     def cells(self) -> tuple[str, ...]:
         """Names of the cells, in the order in which they were added."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from diffchrom._version import __version__
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
-from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.genes import Genes, Signal, Window
 from diffchrom.store.format import (
     COMPRESSION,
     FORMAT,
@@ -23,7 +23,6 @@ from diffchrom.store.format import (
     LABELS,
     REPLICATES,
     SIGNAL_GROUPS,
-    Signal,
     digest,
     reading,
 )

@@ -1,76 +1,81 @@
 """What many runs say together: the paper's Table 1, wins, and which differences are more than chance.
 
-All figures come from one gene bootstrap of Pearson's r, drawn once for all runs of a test set. Where pairs
-share their test genes, the same genes are drawn for all pairs, so that what pairs have in common is not
-counted as evidence ten times.
+All figures come from one bootstrap of Pearson's r over blocks of neighbouring genes, drawn once for all runs
+of a split. Where pairs share their test genes, the same genes are drawn for all pairs, so that what pairs
+have in common is not counted as evidence ten times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.config import RESAMPLES
 from diffchrom.errors import RunError
-from diffchrom.metrics import pearson_of_many, resample_weights
+from diffchrom.metrics import (
+    Resamples,
+    block_numbers,
+    pearson_of_many,
+    percentile_interval,
+    student_interval,
+)
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.sweeps.results import Result
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
-#: Methods against which the paper's Table 1 gives every other one.
-REFERENCES = ("svr-two-layer", "attentivechrome")
-LEVEL = 0.95
-MIN_RESAMPLES = 1000
-MAX_RESAMPLES = 20_000
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pearson's r of methods on pairs, averaged over seeds and folds.
+    """Pearson's r of methods on pairs, averaged over seeds and folds, of one group of runs.
 
     Attributes
     ----------
-    labels : the methods (with preset), the best mean r first.
-    methods : (method, preset) of each label.
+    labels : the methods, the best mean r first.
+    results : the runs of each method.
     pairs : the pairs of cells.
     r : float64 [n_methods, n_pairs]
         NaN where a method was not run or r is undefined.
     resampled : float64 [n_resamples, n_methods, n_pairs]
-        The same under each gene resample.
+        The same under each resample.
+    n_blocks : blocks of genes that were drawn, split by split.
+    group : name of the group; empty where all runs are of one.
     """
 
     labels: tuple[str, ...]
-    methods: tuple[tuple[str, str], ...]
+    results: tuple[tuple[Result, ...], ...]
     pairs: tuple[Pair, ...]
     r: Array
     resampled: Array
+    n_blocks: tuple[int, ...]
+    group: str = ""
 
     def interval(self, method: int, pair: int) -> tuple[float, float]:
-        """Percentile interval of one r."""
-        return _percentiles(self.resampled[:, method, pair])
+        """95% interval of one r."""
+        return percentile_interval(self.resampled[:, method, pair], self.n_blocks)
 
-    def intervals_on(self, pair: int) -> Array:
-        """Percentile intervals of every method's r on a pair, [n_methods, 2]."""
-        return np.array([self.interval(method, pair) for method in range(len(self.labels))])
+    def mean(self, method: int) -> tuple[float, float, float]:
+        """Mean r of a method over the pairs it was run on, with its 95% interval."""
+        known = np.isfinite(self.r[method])
+        if not known.any():
+            return (float("nan"),) * 3
+        drawn = self.resampled[:, method, known].mean(axis=1)
+        return float(self.r[method, known].mean()), *percentile_interval(drawn, self.n_blocks)
 
     def relative(self, reference: str) -> Array:
-        """Share r / r of the method `reference` [n_methods, n_pairs]; NaN where it has no positive r.
+        """Share r / r of the method `reference` [n_methods, n_pairs].
 
-        Where the method was fitted at several presets it is its default one.
+        NaN where the reference was not run, in several ways, or has no positive r.
         """
-        rows = [i for i, (method, _) in enumerate(self.methods) if method == reference]
-        row = (
-            rows[0] if len(rows) == 1 else self.labels.index(reference) if reference in self.labels else None
-        )
-        if row is None:
+        rows = [i for i, its in enumerate(self.results) if its and its[0].run.config.variant == reference]
+        if len(rows) != 1:
             return np.full(self.r.shape, np.nan)
-        base = self.r[row]
+        base = self.r[rows[0]]
         return self.r / np.where(base > 0, base, np.nan)
 
     def wins(self) -> npt.NDArray[np.int64]:
@@ -88,8 +93,7 @@ class Contrast:
     ----------
     first, second : labels.
     n_pairs : pairs that count.
-    value, low, high : difference and its percentile interval.
-    p_value : two-sided, paired over genes.
+    value, low, high, p_value : difference, 95% interval and two-sided p-value (`metrics.student_interval`).
     p_adjusted : after Holm's correction for all contrasts.
     """
 
@@ -100,60 +104,80 @@ class Contrast:
     low: float
     high: float
     p_value: float
-    p_adjusted: float
+    p_adjusted: float = float("nan")
 
 
-def compare(
-    results: Sequence[Result], *, resamples: int | None = None, seed: int = 0, reporter: Reporter = SILENT
-) -> Comparison:
-    """Compute r of every method and pair, with a joint gene bootstrap.
+def compare_groups(
+    results: Sequence[Result], *, resamples: int = RESAMPLES, seed: int = 0, reporter: Reporter = SILENT
+) -> list[Comparison]:
+    """Compare the runs of each group, see `compare`."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.group, []).append(result)
+    with reporter.task("bootstrap", len(groups)) as task:
+        compared = []
+        for group, members in groups.items():
+            compared.append(compare(members, resamples=resamples, seed=seed))
+            task.advance(1, group)
+    return compared
+
+
+def compare(results: Sequence[Result], *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+    """Compute r of every method and pair, with a joint bootstrap.
 
     Parameters
     ----------
-    results : from `compare.load_results`.
-    resamples : how often genes are drawn; None is as often as Holm's correction needs to be able to find
-        anything (a bootstrap p-value is at least 2 / (resamples + 1)).
+    results : of one group, from `results.load_results`.
+    resamples : how often the genes are drawn.
     seed : of the draws.
     """
-    methods = sorted(
-        {(result.label, result.run.config.variant, result.run.config.preset) for result in results}
-    )
+    labels = sorted({result.label for result in results})
     pairs = tuple(dict.fromkeys(result.pair for result in results))
-    n_contrasts = len(methods) * (len(methods) - 1) // 2
-    draws = resamples or min(MAX_RESAMPLES, max(MIN_RESAMPLES, 40 * n_contrasts))
-    splits = sorted({result.run.config.split for result in results})
-    row = {label: i for i, (label, _, _) in enumerate(methods)}
+    row = {label: i for i, label in enumerate(labels)}
     column = {pair: j for j, pair in enumerate(pairs)}
-    shape = (len(methods), len(pairs))
-    total, drawn, count = np.zeros(shape), np.zeros((draws, *shape)), np.zeros(shape)
-    groups: dict[tuple[Pair, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.pair, result.run.config.split), []).append(result)
-    with reporter.task("bootstrap", len(groups)) as task:
-        for (pair, split), members in groups.items():
-            truth, predictions = _aligned(members)
-            value, sample = _resample(truth, predictions, draws, seed + splits.index(split))
-            for k, result in enumerate(members):
+    shape = (len(labels), len(pairs))
+    total, drawn, count = np.zeros(shape), np.zeros((resamples, *shape)), np.zeros(shape)
+    n_blocks = []
+    for number, split in enumerate(sorted({result.run.config.split for result in results})):
+        of_split = [result for result in results if result.run.config.split == split]
+        tested = {pair: _aligned(its) for pair in pairs if (its := [r for r in of_split if r.pair == pair])}
+        draws, n, position = _draw(list(tested.values()), resamples, seed + number)
+        n_blocks.append(n)
+        for pair, genes in tested.items():
+            of_pair = replace(draws, block=draws.block[[position[gene] for gene in genes.ids]])
+            value = pearson_of_many(genes.truth, genes.predictions, Resamples.once(len(genes.ids)))[0]
+            sample = pearson_of_many(genes.truth, genes.predictions, of_pair)
+            for k, result in enumerate(result for result in of_split if result.pair == pair):
                 at = row[result.label], column[pair]
                 total[at] += value[k]
                 drawn[:, at[0], at[1]] += sample[:, k]
                 count[at] += 1
-            task.advance(1, ",".join(pair))
     with np.errstate(invalid="ignore"):
         r, resampled = total / count, drawn / count
-    means = _mean(r, axis=1)
-    order = sorted(range(len(methods)), key=lambda i: (-np.nan_to_num(means[i], nan=-np.inf), methods[i][0]))
+    means = [known.mean() if len(known := of_method[np.isfinite(of_method)]) else -np.inf for of_method in r]
+    order = sorted(range(len(labels)), key=lambda i: (-means[i], labels[i]))
     return Comparison(
-        tuple(methods[i][0] for i in order),
-        tuple((methods[i][1], methods[i][2]) for i in order),
+        tuple(labels[i] for i in order),
+        tuple(tuple(result for result in results if result.label == labels[i]) for i in order),
         pairs,
         r[order],
         resampled[:, order],
+        tuple(n_blocks),
+        results[0].group,
     )
 
 
-def _aligned(results: Sequence[Result]) -> tuple[Array, Array]:
-    """Measured log2fc [n] and predictions [n_results, n] of the test genes that all runs have."""
+@dataclass(frozen=True)
+class _Tested:
+    """Test genes that all runs of a pair and split have: ids, blocks, truth [n], predictions [n_runs, n]."""
+
+    ids: list[str]
+    blocks: npt.NDArray[np.object_]
+    truth: Array
+    predictions: Array
+
+
+def _aligned(results: Sequence[Result]) -> _Tested:
     first = results[0].test
     common = set(first.gene_id[np.isfinite(first.truth)])
     for result in results:
@@ -166,30 +190,15 @@ def _aligned(results: Sequence[Result]) -> tuple[Array, Array]:
         position = {gene: i for i, gene in enumerate(result.test.gene_id)}
         rows.append([position[gene] for gene in ids])
     predictions = np.stack([result.test.prediction[at] for result, at in zip(results, rows, strict=True)])
-    return first.truth[rows[0]], predictions
+    return _Tested(ids, first.block[rows[0]], first.truth[rows[0]], predictions)
 
 
-def _resample(truth: Array, predictions: Array, draws: int, seed: int) -> tuple[Array, Array]:
-    whole = pearson_of_many(truth, predictions, np.ones((1, len(truth))))[0]
-    blocks = [
-        pearson_of_many(truth, predictions, weights) for weights in resample_weights(len(truth), draws, seed)
-    ]
-    return whole, np.concatenate(blocks)
-
-
-def _mean(values: Array, axis: int) -> Array:
-    """Mean of what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0).sum(axis=axis) / known.sum(axis=axis))
-
-
-def _percentiles(values: Array) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def _draw(tested: Sequence[_Tested], resamples: int, seed: int) -> tuple[Resamples, int, dict[str, int]]:
+    """Draw all genes of a split, in whichever pair they are known; also how many blocks, and positions."""
+    blocks = {gene: block for genes in tested for gene, block in zip(genes.ids, genes.blocks, strict=True)}
+    ids = sorted(blocks)
+    block, n_blocks = block_numbers([blocks[gene] for gene in ids], len(ids))
+    return Resamples.draw(block, n_blocks, resamples, seed), n_blocks, {gene: i for i, gene in enumerate(ids)}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -203,68 +212,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def contrasts(comparison: Comparison) -> list[Contrast]:
-    """Compare every two methods over the pairs that both have, with p-values corrected for all of them."""
-    found = []
-    for i, j in combinations(range(len(comparison.labels)), 2):
-        both = np.isfinite(comparison.r[i]) & np.isfinite(comparison.r[j])
-        n_pairs = int(both.sum())
-        value, low, high, p_value = (float("nan"),) * 4
-        if n_pairs:
-            value = float((comparison.r[i] - comparison.r[j])[both].mean())
-            drawn = (comparison.resampled[:, i, both] - comparison.resampled[:, j, both]).mean(axis=1)
-            drawn = drawn[np.isfinite(drawn)]
-            low, high = _percentiles(drawn)
-            if len(drawn):
-                tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-                p_value = float(min(1.0, 2 * (tail + 1) / (len(drawn) + 1)))
-        found.append((comparison.labels[i], comparison.labels[j], n_pairs, value, low, high, p_value))
-    adjusted = holm([row[-1] for row in found])
-    return [Contrast(*row, p_adjusted=p) for row, p in zip(found, adjusted, strict=True)]
+def contrasts(comparison: Comparison, against: str | None = None) -> list[Contrast]:
+    """Compare every two methods, or all others with `against`, with p-values corrected for all of these."""
+    labels = comparison.labels
+    if against is None:
+        two = list(combinations(range(len(labels)), 2))
+    else:
+        two = [(i, labels.index(against)) for i in range(len(labels)) if labels[i] != against]
+    found = [_contrast(comparison, i, j) for i, j in two]
+    adjusted = holm([contrast.p_value for contrast in found])
+    return [replace(contrast, p_adjusted=p) for contrast, p in zip(found, adjusted, strict=True)]
 
 
-def summary_table(
-    comparison: Comparison, *, percent: bool = False
-) -> tuple[tuple[str, ...], list[list[Any]]]:
-    """Header and rows of ``compare --summary``: a method a row, the best mean r first.
-
-    After the paper's Table 1 (shares of a reference's r, or `percent` of it) and the wins come, for every
-    method M, ``minus:M`` (mean difference in r, this row less M) and ``p:M`` (its p-value after Holm's
-    correction).
-    """
-    unit, name = (100.0, "percent_of") if percent else (1.0, "vs")
-    relative = {reference: unit * comparison.relative(reference) for reference in REFERENCES}
-    header = ["method", "preset", "n_pairs", "mean_pearson", "median_pearson"]
-    for reference in REFERENCES:
-        header += [f"mean_{name}_{reference}", f"median_{name}_{reference}"]
-    header.append("wins")
-    for label in comparison.labels:
-        header += [f"minus:{label}", f"p:{label}"]
-    by_labels = {(c.first, c.second): c for c in contrasts(comparison)}
-    wins = comparison.wins()
-    rows = []
-    for i, label in enumerate(comparison.labels):
-        row: list[Any] = [*comparison.methods[i], int(np.isfinite(comparison.r[i]).sum())]
-        row += [_known(np.mean, comparison.r[i]), _known(np.median, comparison.r[i])]
-        for reference in REFERENCES:
-            row += [_known(np.mean, relative[reference][i]), _known(np.median, relative[reference][i])]
-        row.append(int(wins[i]))
-        for other in comparison.labels:
-            row += _cells(by_labels, label, other)
-        rows.append(row)
-    return tuple(header), rows
-
-
-def _known(function: Any, values: Array) -> float | None:
-    values = values[np.isfinite(values)]
-    return float(function(values)) if len(values) else None
-
-
-def _cells(by_labels: dict[tuple[str, str], Contrast], label: str, other: str) -> list[float | None]:
-    if (label, other) in by_labels:
-        contrast = by_labels[label, other]
-        return [contrast.value, contrast.p_adjusted]
-    if (other, label) in by_labels:
-        contrast = by_labels[other, label]
-        return [-contrast.value, contrast.p_adjusted]
-    return [None, None]
+def _contrast(comparison: Comparison, i: int, j: int) -> Contrast:
+    both = np.isfinite(comparison.r[i]) & np.isfinite(comparison.r[j])
+    names = comparison.labels[i], comparison.labels[j]
+    if not both.any():
+        return Contrast(*names, 0, *(float("nan"),) * 4)
+    value = float((comparison.r[i] - comparison.r[j])[both].mean())
+    drawn = (comparison.resampled[:, i, both] - comparison.resampled[:, j, both]).mean(axis=1)
+    return Contrast(*names, int(both.sum()), value, *student_interval(value, drawn, comparison.n_blocks))

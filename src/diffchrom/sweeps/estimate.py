@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from diffchrom.config import Hyperparameters
 from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_unit
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Job
@@ -48,7 +45,6 @@ BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
 _PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}
 #: Seconds until a DeepDiff job trains, and after: loading torch, intervals, calibration, writing.
 _FIXED_SECONDS = 3.0
-_CALIBRATION_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
     Parameters
     ----------
     jobs : of one sweep.
-    past : rows of the sweep's ``jobs.tsv`` (`sweep_folder.read_jobs`).
+    past : rows of the sweep's ``jobs.tsv`` (`folder.read_jobs`).
     """
     return [
         _from_past(job, past) or _from_size(job, shape)
@@ -163,10 +159,11 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
         size = shape.n_marks * shape.n_bins / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
     from diffchrom.deepdiff.building import INFERENCE_BATCH
+    from diffchrom.deepdiff.timing import step_seconds
 
     settings = job.settings
     batch = settings.batch_of(shape.n_train)
-    step = _step_seconds(job.method, settings, shape.n_marks, shape.n_bins, batch)
+    step = step_seconds(job.method, settings, shape.n_marks, shape.n_bins, batch)
     steps = settings.epochs_of(shape.n_train) * math.ceil(shape.n_train / batch)
     # Predicting the validation genes after every epoch and all genes at the end costs about a tenth more.
     # Patience may end it sooner; an estimate may not promise too little.
@@ -178,37 +175,3 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
     n_sequences = sequences(job.method, shape.n_marks)
     activations = genes * n_sequences * shape.n_bins * 2 * settings.hidden * 4
     return Estimate(seconds, _PROCESS_MB["deepdiff"] + 3 * signal_mb + activations / 2**20, "calibration")
-
-
-@cache
-def _step_seconds(
-    variant: str, settings: Hyperparameters, n_marks: int, n_bins: int, batch_size: int
-) -> float:
-    """Seconds of one core for a training step of a variant on made-up signal."""
-    import torch
-
-    from diffchrom.deepdiff.building import build_model
-    from diffchrom.deepdiff.examples import Examples
-    from diffchrom.deepdiff.fitting import training_step
-    from diffchrom.deepdiff.loss import Targets
-    from diffchrom.deepdiff.lstm import threads_for_lstm
-    from diffchrom.deepdiff.model import CELL_A, CELL_B
-    from diffchrom.deepdiff.optimiser import Adam
-
-    generator = torch.Generator().manual_seed(0)
-    signal = torch.rand(2, batch_size, n_marks, n_bins, generator=generator)
-    labels = torch.randn(3, batch_size, generator=generator)
-    expression = {CELL_A: labels[1], CELL_B: labels[2]}
-    if settings.aux_task == "classification":
-        expression = {cell: (values > 0).long() for cell, values in expression.items()}
-    targets = Targets(labels[0], expression)
-    batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
-    model = build_model(variant, n_marks, settings)
-    optimiser = Adam(model.parameters(), settings.lr)
-    times = []
-    for _ in range(_CALIBRATION_STEPS):
-        started = time.process_time()  # what else the machine does is no matter
-        with threads_for_lstm():
-            training_step(model, optimiser, batch, settings)
-        times.append(time.process_time() - started)
-    return min(times[1:])

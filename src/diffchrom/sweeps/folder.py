@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from diffchrom.errors import RunError
 from diffchrom.files.tables import format_row
 from diffchrom.files.whole import output_text
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
 from diffchrom.sweeps.plan import Job
 
@@ -50,22 +51,20 @@ class Outcome:
 
 def differences(config: RunConfig, job: Job) -> list[str]:
     """Say in what a run differs from what a job would make; empty when it is that job's run."""
-    expected = {
-        "kind": job.kind,
-        "variant": job.method,
-        "preset": job.preset,
-        "pair": job.pair,
-        "split": job.split,
-        "seed": job.seed,
-        "unit": job.unit or config.unit,
-        "marks": job.marks or config.marks,
-    }
-    differing = [name for name, value in expected.items() if getattr(config, name) != value]
-    if dict(config.hyperparameters) != job.hyperparameters:
-        differing.append("hyperparameters")
-    if config.store.get("fingerprint") != job.fingerprint:
-        differing.append("store")
-    return differing
+    expected = replace(
+        config,
+        kind=job.kind,
+        variant=job.method,
+        preset=job.preset,
+        pair=job.pair,
+        split=job.split,
+        seed=job.seed,
+        unit=job.unit or config.unit,
+        marks=job.marks or config.marks,
+        hyperparameters=job.hyperparameters,
+        store={"fingerprint": job.fingerprint},
+    )
+    return differing(config, expected)
 
 
 def status_of(job: Job, out: Path) -> str:

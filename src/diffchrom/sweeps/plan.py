@@ -23,7 +23,7 @@ from diffchrom.config import (
 )
 from diffchrom.errors import InputError, StoreError, UsageError
 from diffchrom.files.whole import open_text
-from diffchrom.pairs.choices import resolve_pair, resolve_split
+from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
@@ -54,7 +54,7 @@ class Plan:
     variants, baselines, presets : names, or ``all``.
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
-    split, unit, marks, device : as in `training.TrainingJob`.
+    split, unit, marks, device : as in `pairs.pair.Pair` and the recipes.
     settings : changes to every preset's hyper-parameters; of those, baselines take the number of epochs.
     preset_settings : further changes, by preset.
     """
@@ -88,7 +88,7 @@ class Job:
     method : variant or baseline.
     preset : empty for baselines at their default one.
     settings : hyper-parameters; None for baselines.
-    pair, split, unit, marks, seed, device : as in `training.TrainingJob`.
+    pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
     epochs : most epochs of a baseline that has any; None is its preset's.
     """
 
@@ -287,7 +287,7 @@ def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
 def resolve_pairs(store: Store, pairs: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of cells of the store; ``all`` is every two cells with expression, in the store's order."""
     if ALL not in pairs:
-        return [resolve_pair(store, pair) for pair in pairs]
+        return [resolve_cells(store, parse_pair(pair)) for pair in pairs]
     cells = [cell for cell in _expressed(store) if store.marks(cell)]
     if len(cells) < 2:
         raise StoreError(f"{store.path}: fewer than two cells have both tracks and expression; add some")
@@ -303,7 +303,7 @@ def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
     if not plan.folds:
         split = resolve_split(store, plan.split)
         return {seed: [split] for seed in plan.seeds}
-    reach = 2 * store.window.flank
+    reach = store.window.width
     return {seed: make_folds(store.genes, plan.folds, seed, reach).names for seed in plan.seeds}
 
 
@@ -321,7 +321,7 @@ def jobs_of(plan: Plan) -> list[Job]:
     store = Store(plan.store)
     if ALL in plan.baselines and len(_expressed(store)) < 3:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
-        baselines = tuple(name for name in baselines if "other cells" not in METHODS[name].needs)
+        baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
     splits = _splits_of(store, plan)
     settings = {
         preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})

@@ -1,8 +1,9 @@
-"""Runs side by side: which can be compared, and their metrics with intervals (docs/sweep.md)."""
+"""Runs side by side: their labels and groups, and their metrics with intervals (docs/sweep.md)."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,19 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import RunError
+from diffchrom.files.tables import NA
 from diffchrom.files.whole import open_text
+from diffchrom.genome.blocks import genome_blocks
+from diffchrom.genome.genes import UNKNOWN_CHROM
 from diffchrom.metrics import METRICS, bootstrap
-from diffchrom.pairs.splits import fold_number, split_family
+from diffchrom.pairs.splits import fold_number
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.cross_validation import fold_folder
 from diffchrom.runs.folder import CONFIG, FINISHED, PREDICTIONS, Run
+from diffchrom.runs.tables import resampled
+from diffchrom.sweeps.groups import fold_by_fold, group_runs
+from diffchrom.sweeps.labels import label_runs
 
 #: How deep below a folder runs are looked for.
 _DEPTH = 3
 #: What identifies a run in tables; the metrics follow, each with the ends of its 95% interval.
-KEY_COLUMNS = ("run", "kind", "pair", "method", "preset", "seed", "split", "unit", "store", "n")
+KEY_COLUMNS = (
+    "run", "kind", "pair", "method", "preset", "seed", "split", "unit", "store", "n",
+    "label", "group", "blocks",
+)  # fmt: skip
 COLUMNS = (*KEY_COLUMNS, *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")))
-MAX_GENES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,10 @@ class TestGenes:
     gene_id : object [n]
     truth, prediction : float64 [n]
         Measured and predicted log2fc.
+    block : object [n]
+        Of the genome, for bootstraps (`genome.blocks.genome_blocks`).
+    located : bool [n]
+        Whether the gene's coordinates are known.
     """
 
     __test__ = False  # pytest takes the name for a test
@@ -44,24 +56,29 @@ class TestGenes:
     gene_id: npt.NDArray[Any]
     truth: npt.NDArray[np.float64]
     prediction: npt.NDArray[np.float64]
+    block: npt.NDArray[Any]
+    located: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run with what it predicts."""
+    """A finished run with what it predicts.
+
+    Attributes
+    ----------
+    run : the run.
+    label : of its method, see `labels.label_runs`.
+    group : of runs that can be compared, see `groups.group_runs`; empty where there is one.
+    """
 
     run: Run
+    label: str = ""
+    group: str = ""
 
     @property
     def pair(self) -> tuple[str, str]:
         """Cells A and B."""
         return self.run.config.pair
-
-    @property
-    def label(self) -> str:
-        """Method, and the preset of a model in brackets."""
-        config = self.run.config
-        return f"{config.variant} ({config.preset})" if config.preset else config.variant
 
     @cached_property
     def test(self) -> TestGenes:
@@ -71,6 +88,7 @@ class Result:
     def row(self) -> dict[str, Any]:
         """Values of `COLUMNS`."""
         config = self.run.config
+        n = config.metrics.get("test", {}).get("n")
         values: dict[str, Any] = {
             "run": str(self.run.path),
             "kind": config.kind,
@@ -81,28 +99,41 @@ class Result:
             "split": config.split,
             "unit": config.unit,
             "store": str(config.store.get("fingerprint", ""))[:12],
-            "n": _whole(self._metrics.get("n")),
+            "n": None if n is None else int(n),
+            "label": self.label,
+            "group": self.group,
+            "blocks": self.resampled["blocks"],
         }
-        for name in METRICS:
-            low, high = self._intervals.get(name, (None, None))
-            values |= {name: self._metrics.get(name), f"{name}_low": low, f"{name}_high": high}
+        for name, measured in self.measured.items():
+            values |= dict(zip((name, f"{name}_low", f"{name}_high"), measured, strict=True))
         return values
 
-    @property
-    def _metrics(self) -> Mapping[str, float | None]:
-        return self.run.config.metrics.get("test", {})
+    @cached_property
+    def resampled(self) -> Mapping[str, int]:
+        """Numbers of blocks and of single genes that the intervals draw (`tables.resampled`)."""
+        recorded = self.run.config.details.get("resampled")
+        return recorded or resampled(self.test.block, self.test.located)
 
     @cached_property
-    def _intervals(self) -> Mapping[str, Sequence[float | None]]:
-        recorded = self.run.config.details.get("test_intervals")
-        if recorded:
-            return dict(recorded)
-        intervals = bootstrap(self.test.truth, self.test.prediction)
-        return {name: (interval.low, interval.high) for name, interval in intervals.items()}
+    def measured(self) -> Mapping[str, tuple[float | None, float | None, float | None]]:
+        """Value and ends of the 95% interval of every metric; None where undefined or not known.
+
+        A run that did not record how its intervals were drawn is measured again, from its predictions.
+        """
+        recorded = self.run.config.metrics.get("test", {})
+        details = self.run.config.details
+        if "resampled" in details:
+            ends = {name: details.get("test_intervals", {}).get(name, (None, None)) for name in METRICS}
+            return {name: (recorded.get(name), *ends[name]) for name in METRICS}
+        again = bootstrap(self.test.truth, self.test.prediction, self.test.block)
+        return {
+            name: (recorded.get(name, _known(one.value)), _known(one.low), _known(one.high))
+            for name, one in again.items()
+        }
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def read_test_genes(run: Run) -> TestGenes:
@@ -114,28 +145,37 @@ def read_test_genes(run: Run) -> TestGenes:
         When the file is missing or is not such a table.
     """
     path = run.path / PREDICTIONS
-    wanted = ("gene_id", "split", "log2fc_pred", "log2fc")
+    wanted = ("split", "log2fc", "log2fc_pred", "gene_id", "chrom", "start", "end", "strand")
     if not path.is_file():
         raise RunError(f"{path}: missing; make the run again")
-    ids: list[str] = []
-    values: list[tuple[float, float]] = []
+    genes: list[tuple[float, float, str, str, int]] = []
     with open_text(path, "predictions table") as stream:
         rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = next(rows, [])
         if any(name not in header for name in wanted):
             raise RunError(f"{path}: has no columns {', '.join(wanted)}; make the run again")
-        gene, part, predicted, measured = (header.index(name) for name in wanted)
+        part, measured, predicted, gene, *place = (header.index(name) for name in wanted)
         for row in rows:
             try:
-                if row[part] == "test" and row[measured] != "NA":
-                    values.append((float(row[measured]), float(row[predicted].replace("NA", "nan"))))
-                    ids.append(row[gene])
+                if row[part] == "test" and row[measured] != NA:
+                    values = float(row[measured]), float(row[predicted].replace(NA, "nan"))
+                    genes.append((*values, row[gene], *_place(*(row[column] for column in place))))
             except (IndexError, ValueError) as error:
                 raise RunError(
                     f"{path}: line {rows.line_num} is broken ({error}); make the run again"
                 ) from error
-    table = np.array(values, dtype=np.float64).reshape(-1, 2)
-    return TestGenes(np.array(ids, dtype=object), table[:, 0], table[:, 1])
+    columns: Sequence[Sequence[Any]] = list(zip(*genes, strict=True)) or [()] * 5
+    truth, prediction = (np.array(column, dtype=np.float64) for column in columns[:2])
+    ids, chroms = (np.array(column, dtype=object) for column in columns[2:4])
+    blocks = genome_blocks(ids, chroms, np.array(columns[4], dtype=np.int64))
+    return TestGenes(ids, truth, prediction, blocks, np.asarray(chroms != UNKNOWN_CHROM, dtype=bool))
+
+
+def _place(chrom: str, start: str, end: str, strand: str) -> tuple[str, int]:
+    """Chromosome and TSS of a gene, whose start is 0-based and end exclusive."""
+    if UNKNOWN_CHROM in (chrom, start, end):
+        return UNKNOWN_CHROM, -1
+    return chrom, int(end) - 1 if strand == "-" else int(start)
 
 
 def find_runs(paths: Iterable[str | Path], reporter: Reporter = SILENT) -> list[Run]:
@@ -180,31 +220,51 @@ def _run_folders(folder: Path) -> list[Path]:
 def load_results(
     paths: Sequence[str | Path], *, force: bool = False, reporter: Reporter = SILENT
 ) -> list[Result]:
-    """Find the runs of `paths` and see that they can be compared.
+    """Find the runs of `paths`, label them by their methods and group those that can be compared.
+
+    Parameters
+    ----------
+    force : put all runs in one group, whatever differs.
 
     Raises
     ------
     RunError
-        See `find_runs`, `check_comparable`, `check_folds_dealt_alike` and `check_same_folds`.
+        See `find_runs` and `groups.fold_by_fold`.
     """
     runs = find_runs(paths, reporter)
-    for check, serious in (
-        (check_comparable, True),
-        (check_folds_dealt_alike, True),
-        # Where a sweep lacks a fold, what it has can be shown; a cross-validation has an r of all genes.
-        (check_same_folds, any(run.config.folds for run in runs)),
-    ):
-        try:
-            check(runs)
-        except RunError as error:
-            if serious and not force:
-                raise RunError(f"{error}; compare them apart, or --force to do it all the same") from error
-            reporter.warn(str(error))
-    results = [Result(run) for run in _fold_by_fold(runs, reporter)]
-    results.sort(
-        key=lambda result: (result.pair, result.run.config.kind, result.label, result.run.config.seed)
-    )
-    return results
+    labels, notes = label_runs(runs)
+    groups = group_runs(runs, labels, reporter)
+    for note in notes:
+        reporter.note(note)
+    if force:
+        groups = [""] * len(runs)
+    results: dict[Path, Result] = {}
+    for run, label, group in zip(runs, labels, groups, strict=True):
+        of_group = [other for other, its in zip(runs, groups, strict=True) if its == group]
+        for part in fold_by_fold(run, of_group, reporter):
+            results[part.path.resolve()] = Result(part, label, group)
+    order = list(dict.fromkeys(groups))
+    return sorted(
+        results.values(),
+        key=lambda result: (
+            order.index(result.group), result.pair, result.run.config.kind, result.label,
+            result.run.config.seed, fold_number(result.run.config.split) or 0,
+        ),
+    )  # fmt: skip
+
+
+def averaged(results: Iterable[Result]) -> str:
+    """Say over what the runs of one method are averaged on a pair; empty where there is one run a pair."""
+    configs = [result.run.config for result in results]
+    seeds = sorted({config.seed for config in configs})
+    folds = {number for config in configs if (number := fold_number(config.split)) is not None}
+    alike = Counter((config.pair, config.seed, config.split) for config in configs)
+    said = [
+        f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else "",
+        f"{len(folds)} folds" if len(folds) > 1 else "",
+        f"{max(alike.values())} runs alike" if max(alike.values()) > 1 else "",
+    ]
+    return "; ".join(filter(None, said))
 
 
 def of_pairs(results: Sequence[Result], pairs: Sequence[str]) -> list[Result]:
@@ -224,123 +284,3 @@ def of_pairs(results: Sequence[Result], pairs: Sequence[str]) -> list[Result]:
     if lacking:
         raise RunError(f"no run of {'; '.join(lacking)} is among those given; leave it out of --pairs")
     return [result for its in by_pair.values() for result in its]
-
-
-def check_comparable(runs: Sequence[Run]) -> None:
-    """See that runs differ in method, preset, seed and fold only, pair by pair.
-
-    Raises
-    ------
-    RunError
-        Naming two runs and what differs: the content of the store, the split, the window, the unit of
-        expression.
-    """
-    first: dict[tuple[str, ...], Run] = {}
-    for run in runs:
-        everywhere = first.setdefault((), run)
-        of_pair = first.setdefault(run.config.pair, run)
-        for other, facts in ((everywhere, _shared_facts), (of_pair, _pair_facts)):
-            mine, theirs = facts(run), facts(other)
-            for name, value in mine.items():
-                if value != theirs[name]:
-                    raise RunError(
-                        f"{other.path} and {run.path} are not comparable: {name} {theirs[name]} and {value}"
-                    )
-
-
-def _shared_facts(run: Run) -> dict[str, str]:
-    config = run.config
-    window = config.window
-    return {
-        "split": split_family(config.split),
-        "unit of expression": config.unit,
-        "window": f"+/-{window.flank} bp, {window.bin_size} bp bins, {window.orient} orientation",
-    }
-
-
-def _pair_facts(run: Run) -> dict[str, str]:
-    return {"store content": str(run.config.store.get("fingerprint", ""))[:12]}
-
-
-def check_folds_dealt_alike(runs: Sequence[Run]) -> None:
-    """See that runs of the same fold, pair and seed have the same genes in it.
-
-    Runs of other seeds may have other folds of genes, which their seed deals.
-
-    Raises
-    ------
-    RunError
-        Naming two runs and their splits.
-    """
-    first: dict[tuple[Any, ...], Run] = {}
-    for run in runs:
-        config = run.config
-        if (number := fold_number(config.split)) is None:
-            continue
-        other = first.setdefault((config.pair, split_family(config.split), number, config.seed), run)
-        if other.config.split != config.split:
-            raise RunError(
-                f"{other.path} and {run.path} are not comparable: folds of other genes "
-                f"({other.config.split} and {config.split})"
-            )
-
-
-def check_same_folds(runs: Sequence[Run]) -> None:
-    """See that what is compared on a pair was tested on the same folds.
-
-    Raises
-    ------
-    RunError
-        Naming two runs and their folds, as where one fold stands against a whole cross-validation.
-    """
-    first: dict[tuple[Any, ...], Run] = {}
-    folds: dict[tuple[Any, ...], set[int]] = {}
-    for run in runs:
-        config = run.config
-        number = fold_number(config.split)
-        if config.folds or number is not None:
-            whole = str(run.path) if config.folds else ""
-            key = (config.pair, split_family(config.split), config.variant, config.preset, config.seed, whole)
-            first.setdefault(key, run)
-            tested = {number} if number is not None else set(range(1, config.folds + 1))
-            folds[key] = folds.get(key, set()) | tested
-    of_pair: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for key, tested in folds.items():
-        other = of_pair.setdefault(key[:2], key)
-        if folds[other] != tested:
-            raise RunError(
-                f"{first[other].path} and {first[key].path} are not comparable: of {key[1]}, they have "
-                f"{_folds(folds[other])} and {_folds(tested)}"
-            )
-
-
-def _folds(numbers: set[int]) -> str:
-    return f"fold{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
-
-
-def _fold_by_fold(runs: Sequence[Run], reporter: Reporter) -> list[Run]:
-    """Take cross-validations apart where other runs are single folds of the same kind.
-
-    r of all genes also pays for what differs between the folds' models, the mean of the folds' r does not:
-    only folds can be compared with folds.
-    """
-    single = {split_family(run.config.split) for run in runs if fold_number(run.config.split) is not None}
-    found: dict[Path, Run] = {}
-    for run in runs:
-        parts = [run]
-        if run.config.folds and run.config.split in single:
-            reporter.note(f"{run.path}: taken fold by fold, as other runs are single folds")
-            parts = [_open_fold(run, number) for number in range(1, run.config.folds + 1)]
-        found |= {part.path.resolve(): part for part in parts}
-    return list(found.values())
-
-
-def _open_fold(run: Run, number: int) -> Run:
-    folder = fold_folder(run.path, number)
-    try:
-        return Run.open(folder)
-    except RunError as error:
-        raise RunError(
-            f"{folder}: missing or broken, and {run.path} can be compared with single folds only fold by "
-            "fold; give its command again to make the fold, or compare it with whole cross-validations"
-        ) from error

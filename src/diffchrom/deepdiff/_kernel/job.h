@@ -1,4 +1,4 @@
-/* What Python hands over: sizes and addresses. Mirrored field by field by `Job` in __init__.py.
+/* What Python hands over: sizes and addresses. Mirrored field by field by `KernelJob` in __init__.py.
  *
  * All arrays are contiguous float32 in row-major order; N sequences, B genes, T steps, I inputs, H hidden units,
  * directions 0 (forward) and 1 (backward), gates in torch's order i, f, g, o. NULL where not asked for.

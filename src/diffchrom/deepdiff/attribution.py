@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from diffchrom.attention.weights import AttentionSource, Rows, Signal
-from diffchrom.deepdiff.model import DeepDiff, Output
+from diffchrom.deepdiff.model import Output, PairModel
+from diffchrom.deepdiff.opened import OpenedModel
+from diffchrom.genome.genes import Rows, Signal
 from diffchrom.progress import SILENT, Reporter
 
 #: Points on the line from the average gene's signal to the gene's own.
@@ -29,18 +30,18 @@ STEPS = 32
 _GENES = 16
 
 #: (model, (a, b), (a0, b0)) to contributions of a and of b, each [n, n_marks, n_bins].
-Method = Callable[[DeepDiff, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
+Method = Callable[[PairModel, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 def _gradient_x_input(
-    model: DeepDiff, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+    model: PairModel, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     gradients = torch.autograd.grad(model(*inputs).log2fc.sum(), inputs)
     return tuple(gradient * (x - x0) for gradient, x, x0 in zip(gradients, inputs, baselines, strict=True))
 
 
 def _integrated_gradients(
-    model: DeepDiff, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+    model: PairModel, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     from captum.attr import IntegratedGradients
 
@@ -61,13 +62,13 @@ METHODS: dict[str, Method] = {
 
 
 def attribute(
-    source: AttentionSource, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT
+    opened: OpenedModel, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT
 ) -> npt.NDArray[np.float32]:
     """Contributions of the signal of A and of B to the predicted log2fc.
 
     Parameters
     ----------
-    source : the model and the store.
+    opened : the model and the store.
     rows : genes, as rows of the store.
     method : a key of `METHODS`.
 
@@ -76,25 +77,25 @@ def attribute(
     float32 [len(rows), 2, n_marks, n_bins]
         Axis 1 is the cell (A, B); bins in the order of the store.
     """
-    contributions = np.empty((len(rows), 2, len(source.marks), source.window.n_bins), dtype=np.float32)
+    contributions = np.empty((len(rows), 2, len(opened.marks), opened.window.n_bins), dtype=np.float32)
     first = 0
     with reporter.task(method.replace("_", " "), len(rows)) as task:
-        for batch, a, b in source.signal_batches(rows, _GENES):
-            contributions[first : first + len(batch)] = attribute_signal(source, a, b, method)
+        for batch, a, b in opened.pair.signal_batches(rows, _GENES):
+            contributions[first : first + len(batch)] = attribute_signal(opened, a, b, method)
             first += len(batch)
             task.advance(len(batch))
     return contributions
 
 
 def attribute_signal(
-    source: AttentionSource, a: Signal, b: Signal, method: str = "integrated_gradients"
+    opened: OpenedModel, a: Signal, b: Signal, method: str = "integrated_gradients"
 ) -> npt.NDArray[np.float32]:
     """Contributions [n, 2, n_marks, n_bins] of raw signal, all genes at once; see `attribute`."""
-    inputs = tuple(tensor.requires_grad_() for tensor in source.inputs(a, b))
-    average = np.broadcast_to(source.average_signal, a.shape)
-    baselines = source.inputs(average, average)
+    inputs = tuple(tensor.requires_grad_() for tensor in opened.inputs(a, b))
+    average = np.broadcast_to(opened.average_signal, a.shape)
+    baselines = opened.inputs(average, average)
     with torch.enable_grad():
-        parts = METHODS[method](source.model, inputs, baselines)
+        parts = METHODS[method](opened.model, inputs, baselines)
     return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
 
 
@@ -111,19 +112,19 @@ def of_marks(contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(np.abs(contributions.sum(axis=(1, 3))))
 
 
-def of_sequences(source: AttentionSource, contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def of_sequences(opened: OpenedModel, contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Size of the contribution of what each sequence reads, comparable with its alpha.
 
     |A's| for a sequence of A, |B's| for one of B, and |A's + B's| for one of A - B, whose bins carry both.
 
     Returns
     -------
-    float32 [n, n_sequences, n_bins], sequences in the order of `AttentionSource.sequences`.
+    float32 [n, n_sequences, n_bins], sequences in the order of `OpenedModel.sequences`.
     """
     by_source = {
         "A": np.abs(contributions[:, 0]),
         "B": np.abs(contributions[:, 1]),
         "A-B": np.abs(contributions.sum(axis=1)),
     }
-    mark = {name: j for j, name in enumerate(source.marks)}
-    return np.stack([by_source[one.source][:, mark[one.mark]] for one in source.sequences], axis=1)
+    mark = {name: j for j, name in enumerate(opened.marks)}
+    return np.stack([by_source[one.source][:, mark[one.mark]] for one in opened.sequences], axis=1)

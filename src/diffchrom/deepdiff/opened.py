@@ -1,0 +1,388 @@
+"""A trained run opened on a pair of cells: the model, what it reads and what it says of each gene.
+
+Every sequence of Level I is named by block and mark. The blocks are ``main:A``, ``main:B`` and ``main:A-B``
+(the main task's encoder reading A, B and A - B) and ``aux:A`` and ``aux:B`` (the auxiliary encoders; one and
+the same in siamese variants, still reading A and B). Level II has one attention a task: ``main``, and ``A``
+and ``B`` for the auxiliary tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
+from diffchrom.deepdiff.checkpoint import load_weights
+from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.inference import Predictions, predict_tensors
+from diffchrom.deepdiff.model import MAIN, PairModel, initialise
+from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
+from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
+from diffchrom.errors import RunError, StoreError
+from diffchrom.genome.genes import Genes, Rows, Signal, Window
+from diffchrom.genome.windows import Windows
+from diffchrom.pairs.choices import SPLIT_PARTS, has_split
+from diffchrom.pairs.coverage import larger_expression
+from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.transform import Transform
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.tables import prediction_columns
+from diffchrom.store.store import Store
+
+#: Genes whose attention is computed together; bounds memory, together with the number of sequences and bins.
+ATTENTION_BATCH = 64
+#: Genes whose signal is read together for predictions, a whole number of batches.
+READ_BATCH = 16 * INFERENCE_BATCH
+
+
+@dataclass(frozen=True)
+class LevelOneSequence:
+    """One sequence of Level I.
+
+    Attributes
+    ----------
+    block : str
+        ``main:A``, ``main:B``, ``main:A-B``, ``aux:A`` or ``aux:B``.
+    mark : str
+    """
+
+    block: str
+    mark: str
+
+    @property
+    def source(self) -> str:
+        """What the sequence is made of: ``A``, ``B`` or ``A-B``."""
+        return self.block.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class AttentionBatch:
+    """Attention of some genes.
+
+    Attributes
+    ----------
+    rows : intp [n]
+        The genes, as rows of the store.
+    alpha : float32 [n, n_sequences, n_bins]
+        Bin attention, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
+    beta : dict of task (main, A, B) to float32 [n, J]
+        Mark attention, sequences in the order of `OpenedModel.tasks`; every row sums to 1.
+    log2fc_pred : float32 [n]
+    """
+
+    rows: Rows
+    alpha: npt.NDArray[np.float32]
+    beta: dict[str, npt.NDArray[np.float32]]
+    log2fc_pred: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GenePredictions:
+    """What a model says of some genes of a pair.
+
+    Attributes
+    ----------
+    pair, rows : the genes, as rows of the pair's store.
+    log2fc, expression, spread : as of `Predictions`.
+    low, high : float64 [n]
+        Ends of the prediction intervals; NaN where there is no calibration.
+    """
+
+    pair: Pair
+    rows: Rows
+    log2fc: npt.NDArray[np.float32]
+    expression: dict[str, npt.NDArray[np.float32]]
+    spread: npt.NDArray[np.float32]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, pair: Pair, rows: Rows, predicted: Predictions, calibration: Calibration | None
+    ) -> GenePredictions:
+        """Give predictions their intervals."""
+        unknown = np.full(len(rows), np.nan)
+        low, high = unknown, unknown
+        if calibration:
+            larger = larger_expression(predicted.expression)
+            low, high = calibration.interval(predicted.log2fc, larger, predicted.spread)
+        return cls(pair, rows, **vars(predicted), low=low, high=high)
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of a predictions table, with the spread of the members and the interval at the end."""
+        columns = prediction_columns(
+            self.pair.genes.take(self.rows),
+            self.pair.parts[self.rows],
+            self.log2fc,
+            self.pair.labels.log2fc[self.rows],
+            self.expression,
+        )
+        return columns | dict(zip(UNCERTAINTY_COLUMNS, (self.spread, self.low, self.high), strict=True))
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model and the pair of cells that it reads, a batch of genes at a time.
+
+    Attributes
+    ----------
+    model : in evaluation mode.
+    pair : the genes and their labels; its signal is read as it is needed.
+    transform : from the store's signal to the model's input.
+    settings : hyper-parameters of the run.
+    calibration : of its intervals; None where there is none.
+    has_expression : whether the auxiliary heads have learnt anything.
+    """
+
+    model: PairModel
+    pair: Pair
+    transform: Transform
+    settings: Hyperparameters
+    calibration: Calibration | None = None
+    has_expression: bool = True
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """In the model's order."""
+        return self.pair.marks
+
+    @property
+    def genes(self) -> Genes:
+        """All genes of the store."""
+        return self.pair.genes
+
+    @property
+    def window(self) -> Window:
+        """How the store's windows are cut, which is the run's way."""
+        return self.pair.window
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Where the genes' bins lie."""
+        return Windows.around(self.genes, self.window)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def blocks(self) -> dict[str, tuple[LevelOneSequence, ...]]:
+        """Sequences of each Level I block (main, A, B), in the order of the model's alpha."""
+        return {
+            block: tuple(
+                LevelOneSequence(f"{MAIN}:{source}" if block == MAIN else f"aux:{source}", mark)
+                for source in sources
+                for mark in self.marks
+            )
+            for block, sources in self.model.sequences().items()
+        }
+
+    @cached_property
+    def sequences(self) -> tuple[LevelOneSequence, ...]:
+        """All Level I sequences, in the order of `AttentionBatch.alpha`."""
+        return tuple(sequence for block in self.blocks.values() for sequence in block)
+
+    @cached_property
+    def tasks(self) -> dict[str, tuple[LevelOneSequence, ...]]:
+        """Sequences that each task's Level II (main, A, B) attends to, in the order of `AttentionBatch.beta`.
+
+        The main task's Level II reads its own block and, where there are any, the auxiliary blocks after it.
+        """
+        return {
+            task: self.sequences if task == MAIN else sequences for task, sequences in self.blocks.items()
+        }
+
+    @cached_property
+    def average_signal(self) -> Signal:
+        """Raw signal of the average training gene, over both cells; float32 [n_marks, n_bins].
+
+        Of the average gene of the store where none of its genes were trained on.
+        """
+        rows = np.flatnonzero(self.pair.parts == SPLIT_PARTS["train"])
+        rows = rows if len(rows) else np.arange(len(self.genes))
+        total = np.zeros((len(self.marks), self.window.n_bins))
+        for _, a, b in self.pair.signal_batches(rows, ATTENTION_BATCH):
+            total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
+        return np.asarray(total / (2 * len(rows)), dtype=np.float32)
+
+    def calibrated(self, run: Run) -> tuple[OpenedModel, str]:
+        """The same with intervals that hold for its cells, and what is to be said of them.
+
+        Those of cells that `run` was not trained on are calibrated on their own validation genes, or missing.
+        """
+        own_cells = set(self.pair.cells) == set(run.config.pair)
+        own_split = self.pair.split == run.config.split  # else validation genes may have been trained on
+        rows = self.pair.rows("valid") if own_split and not own_cells else np.empty(0, dtype=np.intp)
+        predicted = replace(self, calibration=None).predict(rows) if len(rows) else None
+        none = np.empty(0)
+        calibration, note = calibration_for(
+            self.calibration,
+            own_cells,
+            self.pair.labels.log2fc[rows],
+            none if predicted is None else predicted.log2fc,
+            larger_expression(predicted.expression) if predicted else None,
+        )
+        return replace(self, calibration=calibration), note
+
+    def untrained(self, seed: int) -> OpenedModel:
+        """The same architecture with random weights, drawn as training draws its first ones."""
+        with seeded(seed):
+            model = build_model(self.model.variant, len(self.marks), self.settings)
+            if self.settings.init_range is not None:
+                initialise(model, self.settings.init_range)
+        return replace(self, model=model.to(self.device).eval())
+
+    def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn raw signal of A and of B into the model's inputs."""
+        x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
+        return x, y
+
+    def predict_signal(self, a: Signal, b: Signal) -> Predictions:
+        """Predict from raw signal of A and of B, each [n, n_marks, n_bins]."""
+        predicted = predict_tensors(self.model, *self.inputs(a, b))
+        return predicted if self.has_expression else replace(predicted, expression={})
+
+    def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[GenePredictions]:
+        """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
+        with reporter.task("predicting", len(rows)) as task:
+            for batch, a, b in self.pair.signal_batches(rows, READ_BATCH):
+                yield GenePredictions.of(self.pair, batch, self.predict_signal(a, b), self.calibration)
+                task.advance(len(batch))
+
+    def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
+        """Predict the genes `rows` of the store."""
+        pieces = [
+            Predictions(piece.log2fc, piece.expression, piece.spread)
+            for piece in self.predict_batches(rows, reporter)
+        ]
+        return GenePredictions.of(self.pair, rows, Predictions.concatenate(pieces), self.calibration)
+
+    def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
+        """Compute the attention of genes whose raw signal is `a` and `b`."""
+        with torch.inference_mode():
+            output = self.model(*self.inputs(a, b))
+        blocks = self.model.sequences()
+        return AttentionBatch(
+            rows=rows,
+            alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
+            beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
+            log2fc_pred=output.log2fc.float().cpu().numpy(),
+        )
+
+    def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:
+        """Yield the attention of the genes `rows`, in that order, never holding more than a batch."""
+        with reporter.task("attention", len(rows)) as task:
+            for batch, a, b in self.pair.signal_batches(rows, ATTENTION_BATCH):
+                yield self.attend_signal(batch, a, b)
+                task.advance(len(batch))
+
+    def attention_of(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
+        """Attention of the genes `rows` of the store."""
+        batches = list(self.attend_batches(rows, reporter))
+        return AttentionBatch(
+            rows,
+            np.concatenate([batch.alpha for batch in batches]),
+            {task: np.concatenate([batch.beta[task] for batch in batches]) for task in self.tasks},
+            np.concatenate([batch.log2fc_pred for batch in batches]),
+        )
+
+
+def open_model(
+    run: Run,
+    store: Store,
+    cells: Sequence[str] | None = None,
+    *,
+    module: nn.Module | None = None,
+    device: str = "auto",
+) -> OpenedModel:
+    """Open a run on a store, for its own pair of cells unless others are named.
+
+    A run of somebody's own module needs that `module`, whose weights are overwritten with the trained ones.
+
+    Raises
+    ------
+    RunError, StoreError
+        The run is a baseline or a cross-validation, its windows are not the store's, its model is damaged, or
+        the store lacks a cell or mark.
+    """
+    pair = pair_of_run(run, store, cells)
+    model = load_model(run, resolve_device(device), pair.cells, module)
+    return OpenedModel(
+        model,
+        pair,
+        Transform.from_dict(dict(run.config.transform)),
+        Hyperparameters(**run.config.hyperparameters),
+        calibration_of(run),
+        has_expression=bool(run.config.unit),
+    )
+
+
+def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> Pair:
+    """What `run` reads of `store`: its marks in its order, its split and unit where the store has them."""
+    config = run.config
+    if store.window != config.window:
+        raise RunError(
+            f"{run.path}: was trained on windows {config.window.described()}, "
+            f"{store.path} has {store.window.described()}; prepare a store with the run's settings"
+        )
+    cells = cells or config.pair
+    units = [store.expression_units(cell) for cell in cells if cell in store.cells()]
+    shared = config.unit and all(config.unit in names for names in units)
+    try:
+        return Pair.of(
+            store,
+            cells,
+            marks=config.marks,
+            split=config.split if has_split(store, config.split) else None,
+            unit=config.unit if shared else None,
+            labelled=False,
+        )
+    except StoreError as error:
+        raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
+
+
+def load_model(
+    run: Run,
+    device: torch.device | None = None,
+    cells: Sequence[str] | None = None,
+    module: nn.Module | None = None,
+) -> PairModel:
+    """Read a run's model, in evaluation mode, for a pair of cells; None is the pair it was trained on."""
+    if run.config.kind == "module" and module is None:
+        raise RunError(
+            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
+            "open it in Python, with open(store, module=...)"
+        )
+    if run.config.kind == "baseline":
+        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
+    if run.config.folds:
+        raise RunError(
+            f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
+            f"{run.path}/fold-1"
+        )
+    n_marks = len(run.config.marks)
+    model = build_run_model(run) if module is None else Custom(module, n_marks)
+    load_weights(run.path / MODEL, model)
+    model.set_order(run.config.pair, tuple(cells or run.config.pair))
+    return model.to(device or torch.device("cpu")).eval()
+
+
+def calibration_of(run: Run) -> Calibration | None:
+    """The run's calibration; None for a run that was made before there was one."""
+    values = run.config.details.get("calibration")
+    try:
+        return None if values is None else Calibration.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path}: config.json has a broken calibration ({error}); train it again"
+        ) from error

@@ -1,0 +1,44 @@
+"""How long a training step takes on this machine."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+import torch
+
+from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.building import build_model, seeded
+from diffchrom.deepdiff.examples import Examples
+from diffchrom.deepdiff.fitting import training_step
+from diffchrom.deepdiff.loss import Targets
+from diffchrom.deepdiff.lstm import threads_for_lstm
+from diffchrom.deepdiff.model import CELL_A, CELL_B
+from diffchrom.deepdiff.optimiser import Adam
+from diffchrom.variants import get_variant
+
+_CALIBRATION_STEPS = 3
+
+
+@cache
+def step_seconds(
+    variant: str, settings: Hyperparameters, n_marks: int, n_bins: int, batch_size: int
+) -> float:
+    """Seconds of one core for a training step of a variant on made-up signal."""
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.rand(2, batch_size, n_marks, n_bins, generator=generator)
+    labels = torch.randn(3, batch_size, generator=generator)
+    expression = {CELL_A: labels[1], CELL_B: labels[2]}
+    if settings.aux_task == "classification":
+        expression = {cell: (values > 0).long() for cell, values in expression.items()}
+    targets = Targets(labels[0], expression)
+    batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
+    times = []
+    with seeded(0), threads_for_lstm():
+        model = build_model(get_variant(variant), n_marks, settings)
+        optimiser = Adam(model.parameters(), settings.lr)
+        for _ in range(_CALIBRATION_STEPS):
+            started = time.process_time()  # what else the machine does is no matter
+            training_step(model, optimiser, batch, settings)
+            times.append(time.process_time() - started)
+    return min(times[1:])
