@@ -13,7 +13,7 @@ from diffchrom.attention.formats import BinChoice, bed_table, bin_table, mark_ta
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import RunError, StoreError
-from diffchrom.files.bulk import integer_field, join_fields, text_field, weight_field
+from diffchrom.files.bulk import Names, bulk_lines
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs import pair as pairs
@@ -238,16 +238,23 @@ def test_a_trained_run_is_opened_on_the_store_it_fits(toy_store: Store, tmp_path
 
 @given(st.lists(st.integers(-1, 10**12 - 1), min_size=1, max_size=20))
 def test_integers_are_written_as_python_writes_them(numbers: list[int]) -> None:
-    text = join_fields((len(numbers),), (integer_field(np.array(numbers)), b"\n")).decode().split()
+    text = bulk_lines((len(numbers),), (np.array(numbers),)).decode().split()
     assert text == ["NA" if number < 0 else str(number) for number in numbers]
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_weights_are_written_to_eight_decimals(weights: list[float]) -> None:
-    text = join_fields((len(weights),), (weight_field(np.array(weights, np.float32)), b"\n")).decode().split()
+    text = bulk_lines((len(weights),), (np.array(weights, np.float32),)).decode().split()
     assert text == [f"{weight:.8f}" for weight in weights]
 
 
 def test_text_keeps_what_is_not_ascii_and_na_for_nothing() -> None:
     names = np.array(["café", "", "x"], dtype=object)
-    assert join_fields((3,), (text_field(names), b"\n")).decode() == "café\nNA\nx\n"
+    assert bulk_lines((3,), (Names(names, np.arange(3)),)).decode() == "café\nNA\nx\n"
+
+
+def test_columns_are_broadcast_to_the_rows() -> None:
+    columns = (Names(["a", "b"], np.array([[1], [0]])), np.array([7, -1, 8]), np.array(0.5))
+    assert bulk_lines((2, 3), columns).decode().splitlines() == [
+        f"{name}\t{number}\t0.50000000" for name in "ba" for number in (7, "NA", 8)
+    ]

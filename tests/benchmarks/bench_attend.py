@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import train, training
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.store.store import Store, create

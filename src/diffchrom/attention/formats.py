@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import InputError
-from diffchrom.files.bulk import Field, integer_field, join_fields, text_field, weight_field
+from diffchrom.files.bulk import Names, bulk_lines
 from diffchrom.files.tables import joined_lines
 from diffchrom.genome.genes import Genes, Rows
 from diffchrom.runs.tables import split_gene_columns
@@ -28,7 +28,6 @@ BED_COLUMNS = (
     "gene_id", "block", "mark", "weight", "peak",
 )  # fmt: skip
 DEFAULT_TOP = 10
-_TAB = b"\t"
 
 
 def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
@@ -53,25 +52,28 @@ def bin_table(
     """
     yield "\t".join(BIN_COLUMNS).encode() + b"\n"
     genes = opened.genes
-    labels = _labels(opened, keep)[None, :, None]
-    numbers = integer_field(np.arange(1, opened.window.n_bins + 1))
+    labels = _labels(opened, keep, axes=2)
+    numbers = np.arange(1, opened.window.n_bins + 1)
     for batch in batches:
+        gene = np.arange(len(batch.rows))[:, None, None]
         start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
-        fields = (
-            text_field(genes.id[batch.rows])[:, None, None], _TAB,
-            labels, _TAB,
-            numbers, _TAB,
-            text_field(genes.chrom[batch.rows])[:, None, None], _TAB,
-            integer_field(start)[:, None], _TAB,
-            integer_field(end)[:, None], _TAB,
-            weight_field(batch.alpha[:, keep]), b"\n",
-        )  # fmt: skip
-        yield join_fields((len(batch.rows), len(keep), opened.window.n_bins), fields)
+        columns = (
+            Names(genes.id[batch.rows], gene),
+            *labels,
+            numbers,
+            Names(genes.chrom[batch.rows], gene),
+            start[:, None],
+            end[:, None],
+            batch.alpha[:, keep],
+        )
+        yield bulk_lines((len(batch.rows), len(keep), opened.window.n_bins), columns)
 
 
-def _labels(opened: OpenedModel, keep: npt.NDArray[np.intp]) -> Field:
-    chosen = [opened.sequences[index] for index in keep.tolist()]
-    return text_field([f"{sequence.block}\t{sequence.mark}" for sequence in chosen])
+def _labels(opened: OpenedModel, keep: npt.NDArray[np.intp], axes: int = 1) -> tuple[Names, Names]:
+    """Block and mark of the sequences `keep`, along the first of so many axes."""
+    chosen = keep.reshape(-1, *[1] * (axes - 1))
+    blocks, marks = zip(*((sequence.block, sequence.mark) for sequence in opened.sequences), strict=True)
+    return Names(blocks, chosen), Names(marks, chosen)
 
 
 def wide_table(
@@ -86,19 +88,17 @@ def wide_table(
         start, end = opened.windows.intervals(batch.rows, opened.pair.store.chrom_sizes)
         inside = end >= 0
         first = np.where(inside, start, np.iinfo(np.int64).max).min(axis=1)
-        columns: tuple[npt.NDArray[Any] | bytes, ...] = (
-            text_field(genes.id[batch.rows])[:, None], _TAB,
-            labels, _TAB,
-            text_field(genes.chrom[batch.rows])[:, None], _TAB,
-            integer_field(np.where(inside.any(axis=1), first, -1))[:, None], _TAB,
-            integer_field(end.max(axis=1))[:, None], _TAB,
-            text_field(genes.strand[batch.rows])[:, None],
-        )  # fmt: skip
-        weights = weight_field(batch.alpha[:, keep])
-        cells = np.empty(weights.shape, dtype=[("tab", "V1"), ("weight", weights.dtype)])
-        cells["tab"], cells["weight"] = np.void(_TAB), weights
-        row = cells.view(f"V{cells.dtype.itemsize * n_bins}")[..., 0]
-        yield join_fields((len(batch.rows), len(keep)), (*columns, row, b"\n"))
+        gene = np.arange(len(batch.rows))[:, None]
+        columns = (
+            Names(genes.id[batch.rows], gene),
+            *labels,
+            Names(genes.chrom[batch.rows], gene),
+            np.where(inside.any(axis=1), first, -1)[:, None],
+            end.max(axis=1)[:, None],
+            Names(genes.strand[batch.rows], gene),
+            *np.moveaxis(batch.alpha[:, keep], -1, 0),
+        )
+        yield bulk_lines((len(batch.rows), len(keep)), columns)
 
 
 def mark_columns(
@@ -213,25 +213,27 @@ def regions_of(opened: OpenedModel, batch: AttentionBatch, choice: BinChoice) ->
 
 def bed_lines(opened: OpenedModel, regions: Regions) -> bytes:
     """Text of regions in `BED_COLUMNS`; the score is the weight in thousandths."""
-    genes, order = opened.genes, regions.sequence
-    blocks = text_field([sequence.block for sequence in opened.sequences])
-    marks = text_field([sequence.mark for sequence in opened.sequences])
-    names = ["_".join(str(genes.name[row] or genes.id[row]).split()) for row in regions.row.tolist()]
-    weight = np.clip(regions.weight, 0, 1)
-    fields = (
-        text_field(genes.chrom[regions.row]), _TAB,
-        integer_field(regions.start), _TAB,
-        integer_field(regions.end), _TAB,
-        text_field(names), b"|", blocks[order], b"|", marks[order], _TAB,
-        integer_field(np.rint(weight * 1000).astype(np.int64)), _TAB,
-        text_field(genes.strand[regions.row]), _TAB,
-        text_field(genes.id[regions.row]), _TAB,
-        blocks[order], _TAB,
-        marks[order], _TAB,
-        weight_field(weight), _TAB,
-        weight_field(regions.peak), b"\n",
-    )  # fmt: skip
-    return join_fields((len(regions.row),), fields)
+    genes, row, order = opened.genes, regions.row, regions.sequence
+    blocks, marks = _labels(opened, order)
+    names = [
+        f"{'_'.join(str(genes.name[i] or genes.id[i]).split())}|{blocks.values[k]}|{marks.values[k]}"
+        for i, k in zip(row.tolist(), order.tolist(), strict=True)
+    ]
+    weight, each = np.clip(regions.weight, 0, 1), np.arange(len(row))
+    columns = (
+        Names(genes.chrom[row], each),
+        regions.start,
+        regions.end,
+        Names(names, each),
+        np.rint(weight * 1000).astype(np.int64),
+        Names(genes.strand[row], each),
+        Names(genes.id[row], each),
+        blocks,
+        marks,
+        weight,
+        regions.peak,
+    )
+    return bulk_lines((len(row),), columns)
 
 
 def bed_table(

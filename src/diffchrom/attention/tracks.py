@@ -18,14 +18,7 @@ import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
 from diffchrom.errors import OutputError, StoreError, UsageError
-from diffchrom.files.bulk import (
-    ByteWriter,
-    integer_field,
-    join_fields,
-    output_bytes,
-    text_field,
-    weight_field,
-)
+from diffchrom.files.bulk import ByteWriter, Names, bulk_lines, output_bytes
 from diffchrom.files.whole import STDOUT, remove_folder, staged
 from diffchrom.genome.windows import Windows
 
@@ -164,13 +157,8 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 def bedgraph_rows(stretch: Stretch) -> tuple[bytes, ...]:
     """Text of a stretch, one piece of bedGraph a sequence."""
-    n = len(stretch.start)
-    place = (
-        text_field([stretch.chrom]), b"\t",
-        integer_field(stretch.start), b"\t",
-        integer_field(stretch.end), b"\t",
-    )  # fmt: skip
-    return tuple(join_fields((n,), (*place, weight_field(values), b"\n")) for values in stretch.values)
+    place = Names([stretch.chrom], np.array(0)), stretch.start, stretch.end
+    return tuple(bulk_lines(stretch.start.shape, (*place, values)) for values in stretch.values)
 
 
 def write_bedgraphs(folder: Path, names: list[str], stretches: Iterable[Stretch]) -> None:

@@ -11,7 +11,7 @@ import typer
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError
-from diffchrom.processes.machine import available_threads
+from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 if TYPE_CHECKING:
     from diffchrom.pairs.pair import Pair
@@ -130,6 +130,6 @@ def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
 def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:
     """Set the number of threads of everything imported later, and return the console to report to."""
     if threads is not None:
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        for variable in THREAD_VARIABLES:
             os.environ[variable] = str(threads)
     return Console(quiet=quiet, verbose=verbose)

@@ -1,85 +1,69 @@
-"""Text from whole arrays at a time, for tables of tens of millions of rows.
-
-A field is an array of fixed-width bytes, filled up with NUL; fields are laid side by side in one structured
-array, and the NULs are deleted from its memory in one go. `tables.py` writes everything smaller.
-"""
+"""Tables of tens of millions of rows as text, by polars; `tables.py` writes everything smaller."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.files.whole import STDOUT, staged
 
-Field = npt.NDArray[np.void]
+if TYPE_CHECKING:
+    import polars
 
-#: Digits after the point of a weight: 200 rounded weights still add up to 1 within 1e-6.
+#: Digits after the point: 200 rounded weights still add up to 1 within 1e-6.
 DECIMALS = 8
 _LEVEL = 3  # zlib's; on these tables 4 and up take three times as long for a tenth less
 
-_DIGITS = np.array([f"{number:04d}" for number in range(10_000)], dtype="S4")
-_LEADING = np.array([f"{number or '':\0>4}" for number in range(10_000)], dtype="S4")
-# First the digits of numbers with nothing in front of them, then those of numbers inside a longer one.
-_GROUPS = np.concatenate([_LEADING, _DIGITS]).view("V4")
-_LAST_GROUPS = _GROUPS.copy()
-_LAST_GROUPS[0] = np.array([b"\0\0\0" + b"0"], dtype="S4").view("V4")[0]
-_FRACTION_GROUPS = _DIGITS.view("V4")
-_NOT_A_NUMBER = b"NA"
+
+@dataclass(frozen=True)
+class Names:
+    """A column of few different texts: in each row the one of its index; empty text is NA."""
+
+    values: Sequence[str] | npt.NDArray[np.object_]
+    index: npt.NDArray[np.intp]
 
 
-def text_field(values: Sequence[Any] | npt.NDArray[Any]) -> Field:
-    """Field of any values' text; empty text is NA."""
-    encoded = np.array([str(value).encode() or _NOT_A_NUMBER for value in values], dtype=bytes)
-    return encoded.view(f"V{encoded.dtype.itemsize}").reshape(np.shape(values))
+def bulk_lines(shape: tuple[int, ...], columns: Sequence[Names | npt.NDArray[Any]]) -> bytes:
+    """Tab-separated lines of an array of rows, in C order, without a header.
 
-
-def integer_field(values: npt.NDArray[np.integer[Any]]) -> Field:
-    """Field of integers below 10^12; negative ones, which no coordinate is, are written as NA."""
-    missing = values < 0
-    rest, last = np.divmod(np.where(missing, 0, values).astype(np.int64), 10_000)
-    first, middle = np.divmod(rest, 10_000)
-    field = np.empty(values.shape, dtype=[("first", "V4"), ("middle", "V4"), ("last", "V4")])
-    field["first"] = _GROUPS[first]
-    field["middle"] = _GROUPS[middle + 10_000 * (first > 0)]
-    field["last"] = _LAST_GROUPS[last + 10_000 * (rest > 0)]
-    result = field.view("V12")
-    if missing.any():
-        result[missing] = np.array([_NOT_A_NUMBER], dtype="S12").view("V12")[0]
-    return result
-
-
-def weight_field(values: npt.NDArray[np.floating[Any]]) -> Field:
-    """Field of numbers from 0 to 1 with `DECIMALS` digits after the point."""
-    number = np.rint(np.asarray(values, dtype=np.float64) * 10**DECIMALS).astype(np.int32)
-    high, low = np.divmod(number, 10_000)
-    field = np.empty(number.shape, dtype=[("point", "V2"), ("high", "V4"), ("low", "V4")])
-    points = np.array([b"0.", b"1."], dtype="S2").view("V2")
-    whole = high >= 10_000
-    field["point"] = points[whole.astype(np.intp)] if whole.any() else points[0]
-    field["high"] = _FRACTION_GROUPS[high % 10_000 if whole.any() else high]
-    field["low"] = _FRACTION_GROUPS[low]
-    return field.view("V10")
-
-
-def join_fields(shape: tuple[int, ...], fields: Sequence[Field | bytes]) -> bytes:
-    """Text of an array of rows; each field is broadcast to `shape`, fixed text stands as it is.
-
-    The result has the rows in C order; separators and line ends are among the fixed text.
+    Parameters
+    ----------
+    shape : of the rows.
+    columns : names, integers (negative ones, which no coordinate is, are NA) or other numbers, which get
+        `DECIMALS` digits after the point; each is broadcast to `shape`.
     """
-    arrays = [
-        np.array(field, dtype=f"V{len(field)}") if isinstance(field, bytes) else field for field in fields
-    ]
-    rows = np.empty(shape, dtype=[(f"f{i}", array.dtype) for i, array in enumerate(arrays)])
-    for i, array in enumerate(arrays):
-        rows[f"f{i}"] = array
-    return rows.tobytes().translate(None, b"\0")
+    import polars
+
+    frame = polars.DataFrame({str(i): _series(column, shape) for i, column in enumerate(columns)})
+    text = io.BytesIO()
+    frame.write_csv(
+        text,
+        include_header=False,
+        separator="\t",
+        quote_style="never",
+        null_value="NA",
+        float_precision=DECIMALS,
+    )
+    return text.getvalue()
+
+
+def _series(column: Names | npt.NDArray[Any], shape: tuple[int, ...]) -> polars.Series:
+    import polars
+
+    if isinstance(column, Names):
+        names = polars.Series([str(name) or None for name in column.values], dtype=polars.String)
+        return names.gather(np.broadcast_to(column.index, shape).ravel())
+    values = polars.Series(np.broadcast_to(column, shape).ravel())
+    return values.set(values < 0, None) if column.dtype.kind == "i" else values
 
 
 class ByteWriter(Protocol):

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -155,6 +156,11 @@ class _Reader:
             raise ValueError(f"{'.'.join(path)} is too large")
         return hint(node)
 
+    def read_optional(self, node: Any, hint: Any, path: tuple[str, ...]) -> Any:
+        """Read a plain value that may be missing (``float | None``)."""
+        (kind,) = (option for option in get_args(hint) if option is not NoneType)
+        return None if node is None else self.read(node, kind, path)
+
     def read_exact(self, node: Any, hint: Any, path: tuple[str, ...]) -> Any:
         """Read what JSON and Python share."""
         if not isinstance(node, hint):
@@ -164,6 +170,7 @@ class _Reader:
 
 _READ: dict[Any, Callable[[_Reader, Any, Any, tuple[str, ...]], Any]] = {
     np.ndarray: _Reader.read_array,
+    UnionType: _Reader.read_optional,
     tuple: _Reader.read_tuple,
     Mapping: _Reader.read_mapping,
     float: _Reader.read_number,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from diffchrom.errors import UsageError
 
+#: Variables that say to the numerical libraries how many threads to use; read when those are loaded.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+
 
 def share_cores(cores: int, n_jobs: int, workers: int | None = None) -> tuple[int, int]:
     """Divide cores among jobs so that each core is used once: how many workers, and threads of each.

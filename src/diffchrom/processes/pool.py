@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from diffchrom.errors import DiffchromError, InputError
+from diffchrom.processes.machine import THREAD_VARIABLES
 
 _START = "import sys; sys.path[:] = {path!r}; from diffchrom.processes.pool import serve; serve({fd}, {keep})"
-#: Variables that say to the numerical libraries how many threads to use; read when those are loaded.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a terminal's Ctrl-C must not reach it before the parent decides
                 cwd=folder,
-                env=os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
             )
 
     def give(self, index: int, call: Call, purpose: Purpose, time_limit: float, attempt: int = 1) -> None:
