@@ -45,16 +45,24 @@ def has_tes(genes: Examples) -> bool:
 
 def flanking_bins(genes: Examples, with_tes: bool) -> Signal:
     """B - A of the bins around TSS and, `with_tes`, transcript's end; float32 [n_genes, n_marks, n_bins]."""
-    around_tss = genes.signal_b - genes.signal_a
+    a, b = flanking_signal(genes, with_tes)
+    return b - a
+
+
+def flanking_signal(genes: Examples, with_tes: bool) -> tuple[Signal, Signal]:
+    """Signal of A and of B in those bins."""
     if not with_tes:
-        return _central(around_tss, 2 * FLANK_BINS)
+        return _central(genes.signal_a, 2 * FLANK_BINS), _central(genes.signal_b, 2 * FLANK_BINS)
     if genes.tes_a is None or genes.tes_b is None:
         raise RunError(
             "was fitted on bins around the transcript's end too, which the store lacks; "
             "add them with `diffchrom prepare --around tes`"
         )
-    around_tes = _central(genes.tes_b - genes.tes_a, FLANK_BINS)
-    return np.concatenate([_central(around_tss, FLANK_BINS), around_tes], axis=2)
+
+    def both_ends(tss: Signal, tes: Signal) -> Signal:
+        return np.concatenate([_central(tss, FLANK_BINS), _central(tes, FLANK_BINS)], axis=2)
+
+    return both_ends(genes.signal_a, genes.tes_a), both_ends(genes.signal_b, genes.tes_b)
 
 
 def _central(signal: Signal, flank: int) -> Signal:
