@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from attention_tools import genes_at, random_source, store_of
-from diffchrom.attention.groups import GroupRule, adjust, bootstrap_means, collect, group_table, permutation_p
+from diffchrom.attention.groups import GroupRule, bootstrap_means, collect, group_table, permutation_p
 from diffchrom.attention.plots import plot_distance, plot_groups
 from diffchrom.attention.reports import report_groups
 from diffchrom.errors import InputError, UsageError
@@ -123,13 +121,6 @@ def test_the_bootstrap_interval_covers_as_it_should() -> None:
     values = np.random.default_rng(0).normal(0, 1, (50, 1))
     low, high = bootstrap_means(values, np.random.default_rng(1))
     assert (high - low)[0] == pytest.approx(2 * 1.96 * values.std() / np.sqrt(50), rel=0.1)
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=30))
-def test_adjusted_p_values_are_scipys(p: list[float]) -> None:
-    expected = stats.false_discovery_control(np.array(p), method="bh")
-    np.testing.assert_allclose(adjust(np.array(p)), expected)
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])

@@ -40,10 +40,10 @@ def data(store):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_baseline_predicts_every_gene_and_learns_what_the_signal_says(name, data):
-    prediction, chosen = fit_and_predict(small(name), examples(data), data, Context())
+    prediction, predictor = fit_and_predict(small(name), examples(data), data, Context())
     assert prediction.log2fc.shape == (N_GENES,)
     assert np.isfinite(prediction.log2fc).all()
-    json.dumps(chosen, allow_nan=False)
+    json.dumps(dict(predictor.chosen), allow_nan=False)
     if name not in BLIND:
         test = data.rows("test")
         assert np.corrcoef(prediction.log2fc[test], data.log2fc[test])[0, 1] > 0.5
@@ -68,7 +68,7 @@ def test_labels_of_held_out_genes_do_not_reach_the_fit(name, data):
     data = replace(data, **shuffled)
     after, chosen_after = fit_and_predict(method, examples(data), data, Context())
     np.testing.assert_array_equal(before.log2fc, after.log2fc)
-    assert chosen_before == chosen_after
+    assert chosen_before.chosen == chosen_after.chosen
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -194,7 +194,11 @@ def test_a_run_folder_is_like_that_of_train(store, tmp_path):
     assert config.details["chosen"]["alpha"] in config.hyperparameters["grid"]["alpha"]
     low, high = config.details["test_intervals"]["pearson"]
     assert low <= config.metrics["test"]["pearson"] <= high
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "predictions.tsv"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.json",
+        "fitted.safetensors",
+        "predictions.tsv",
+    ]
     header, *rows = (tmp_path / "run" / "predictions.tsv").read_text().splitlines()
     assert header.split("\t")[6:] == ["split", "log2fc_pred", "log2fc"]
     assert len(rows) == N_GENES

@@ -93,7 +93,7 @@ def test_train_needs_no_option_where_the_store_has_two_cells(folder: Path) -> No
 
 
 def test_predict_pipes_and_is_quiet(folder: Path) -> None:
-    result = run("predict", "runs/toy", "--split", "test", cwd=folder)
+    result = run("predict", "runs/toy", "--split", "test", "-q", cwd=folder)
     assert result.returncode == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()

@@ -48,9 +48,10 @@ def make_run(
     predicted = truth + noise * random.normal(size=N)
     genes = make_genes(N)
     moved = {name: getattr(genes, name) + genes.tss * (step - 1) for name in ("tss", "tes", "start", "end")}
+    signal = np.zeros((N, 1, 20), np.float32)
     data = PairData(
-        pair, ("H3K4me3",), replace(genes, **moved), *(np.zeros((N, 1, 20), np.float32),) * 2,
-        np.tile([0, 1, 2], N // 3).astype(np.int8), truth, truth * 0, truth, unit="counts",
+        truth, truth * 0, truth, unit="counts", cells=pair, marks=("H3K4me3",), genes=replace(genes, **moved),
+        signal_a=signal, signal_b=signal, parts=np.tile([0, 1, 2], N // 3).astype(np.int8),
     )  # fmt: skip
     metrics, intervals = part_metrics(data, predicted)
     config = RunConfig(

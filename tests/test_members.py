@@ -23,7 +23,7 @@ from conftest import Case, make_store, running, train, training, wait_for
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import members
 from diffchrom.deepdiff.checkpoint import TrainingState
-from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
+from diffchrom.deepdiff.examples import GeneTensors, load_examples, save_examples
 from diffchrom.deepdiff.fitting import fit_member
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
@@ -320,7 +320,7 @@ def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
     )
     plain = Targets(torch.rand(3), {})
     parts = {
-        part: Examples(torch.rand(n, 2, 5), torch.rand(n, 2, 5), targets, torch.device("cpu"))
+        part: GeneTensors(torch.rand(n, 2, 5), torch.rand(n, 2, 5), targets, torch.device("cpu"))
         for part, n, targets in (("train", 7, weighed), ("valid", 3, plain))
     }
     save_examples(tmp_path / "x", parts)

@@ -30,6 +30,7 @@ DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 #: In documents: endings of data files, and names of other programs.
 DATA = {"bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv"}
 FOREIGN = {
+    "csv.write_csv",
     "chrom.sizes",
     "features.a.mean",
     "run.open",

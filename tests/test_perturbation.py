@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,19 @@ import pytest
 
 from attention_tools import random_source
 from conftest import make_store
-from diffchrom.attention.perturbation import parse_perturbations, perturbed, summarise, write_perturbations
+from diffchrom.attention.perturbation import (
+    Lenders,
+    parse_perturbations,
+    perturb,
+    perturbed,
+    summarise,
+    write_perturbations,
+)
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import StoreError, UsageError
+from diffchrom.progress import SilentReporter
 from diffchrom.store.store import Store
 
 ROWS = np.array([5, 2, 17])
@@ -38,6 +48,16 @@ def test_zero_takes_a_mark_from_both_cells_and_leaves_the_other_marks(source: Op
     assert not new_a[:, 0].any()
     assert not new_b[:, 0].any()
     np.testing.assert_array_equal(new_a[:, 1], a[:, 1])
+    np.testing.assert_array_equal(new_b[:, 1], b[:, 1])
+
+
+def test_mean_gives_a_mark_the_signal_of_the_average_training_gene(source: OpenedModel) -> None:
+    _, b, new_a, new_b = after(source, "H3K4me3=mean")
+    train = source.pair.rows("train")
+    a_train, b_train = source.pair.signal(train)
+    average = np.concatenate([a_train, b_train])[:, 0].mean(axis=0)
+    for changed in (new_a, new_b):
+        np.testing.assert_allclose(changed[:, 0], np.tile(average, (3, 1)), rtol=1e-5)
     np.testing.assert_array_equal(new_b[:, 1], b[:, 1])
 
 
@@ -89,7 +109,9 @@ def test_the_table_holds_predictions_before_and_after(source: OpenedModel, tmp_p
 
 def test_the_summary_counts_changes_of_a_factor_of_two() -> None:
     changes = np.array([[1.0, 0.0], [-1.5, 0.5], [0.99, -0.5], [3.0, 0.0]])
-    table = summarise(["x", "y"], changes)
+    table = summarise(["x", "y"], changes, np.abs(changes), -2 * changes)
+    assert table["mean_spread"].tolist() == [pytest.approx(1.6225), 0.25]
+    assert table["mean_absolute_null"].tolist() == [pytest.approx(3.245), 0.5]
     assert table["n_raised"].tolist() == [2, 0]
     assert table["n_lowered"].tolist() == [1, 0]
     assert table["mean_change"].tolist() == [pytest.approx(0.8725), 0.0]
@@ -100,13 +122,13 @@ def test_the_summary_counts_changes_of_a_factor_of_two() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("H3K4me3", "give MARK=0"),
-        ("=0", "give MARK=0"),
-        ("H3K4me3=", "give MARK=0"),
-        (":H3K4me3=0", "give MARK=0"),
+        ("H3K4me3", "give MARK=mean"),
+        ("=0", "give MARK=mean"),
+        ("H3K4me3=", "give MARK=mean"),
+        (":H3K4me3=0", "give MARK=mean"),
         ("H3K9me3=0", "no mark H3K9me3; the run has H3K4me3, H3K27me3"),
         ("C3:H3K4me3=0", "C3 is not in the pair A1,B2"),
-        ("H3K4me3=K562", "no cell K562 .* it has A1, B2, C3; 0 stands for no signal"),
+        ("H3K4me3=K562", "no cell K562 .* it has A1, B2, C3; mean stands for the average gene"),
         ("A1:H3K4me3=A1", "changes nothing"),
         ("H3K4me3=0,A1:H3K4me3=B2", "changes the same mark of the same cell twice"),
         ("all=0,H3K4me3=B2", "stands alone"),
@@ -128,3 +150,49 @@ def test_a_donor_without_the_mark_is_refused(tmp_path: Path, source: OpenedModel
         editor.add_signal("D4", "H3K27me3", np.ones((60, 20), np.float32))
     with pytest.raises(StoreError, match="cell D4 lacks H3K4me3"):
         parse_perturbations(random_source(store, "raw"), ["H3K4me3=D4"])
+
+
+def test_spread_is_over_members_and_null_is_another_genes_signal(source: OpenedModel) -> None:
+    members = [random_source(source.pair.store, "raw", seed).model for seed in (1, 2, 3)]
+    together = replace(source, model=Ensemble(members).eval())
+    (mean,) = parse_perturbations(together, ["H3K4me3=mean"])
+    rows = np.arange(60)
+    (table,) = perturb(together, rows, [mean])
+    a, b = together.pair.signal(rows)
+    new_a, new_b = perturbed(together, mean, rows, a, b)
+    each = [
+        predict_tensors(model, *together.inputs(new_a, new_b)).log2fc
+        - predict_tensors(model, *together.inputs(a, b)).log2fc
+        for model in members
+    ]
+    np.testing.assert_allclose(table["change"], np.mean(each, axis=0), atol=1e-5)
+    np.testing.assert_allclose(table["change_spread"], np.std(each, axis=0, ddof=1), atol=1e-5)
+    np.testing.assert_array_equal(table["log2fc_pred"], together.predict_signal(a, b).log2fc)
+    lent_a, lent_b = Lenders(together).lent(mean, rows, a, b)
+    train = together.pair.rows("train")
+    for row in range(60):
+        lender = int(np.flatnonzero((lent_a[row, 0] == a[:, 0]).all(axis=1))[0])
+        assert lender != row
+        assert lender in train
+        np.testing.assert_array_equal(lent_b[row, 0], b[lender, 0])
+    np.testing.assert_array_equal(lent_a[:, 1], a[:, 1])
+    null = together.predict_signal(lent_a, lent_b).log2fc - table["log2fc_pred"]
+    np.testing.assert_allclose(table["change_null"], null, atol=1e-6)
+    (some,) = perturb(together, rows[10:20], [mean])
+    np.testing.assert_allclose(some["change_null"], table["change_null"][10:20], atol=1e-6)
+    (single,) = perturb(source, rows, [mean])
+    assert np.isnan(single["change_spread"]).all()
+
+
+def test_no_signal_warns_once_that_it_was_never_seen(source: OpenedModel) -> None:
+    class Warnings(SilentReporter):
+        said: list[str] = []  # noqa: RUF012
+
+        def warn(self, message: str) -> None:
+            self.said.append(message)
+
+    list(perturb(source, ROWS, parse_perturbations(source, ["all=mean"]), Warnings()))
+    assert Warnings.said == []
+    list(perturb(source, ROWS, parse_perturbations(source, ["all=0", "A1:H3K4me3=0"]), Warnings()))
+    assert len(Warnings.said) == 1
+    assert "ever seen" in Warnings.said[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import predictions_of, train, training
+from conftest import called, predictions_of, train, training
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import build_model
@@ -53,9 +54,9 @@ def test_exchanging_the_cells_negates_the_prediction(
     a, b = (size * torch.rand(3, n_marks, n_bins, generator=generator) for _ in range(2))
     with torch.no_grad():
         forward = model(a, b)
-        model.set_order(("A", "B"), ("B", "A"))
+        model.set_order(-1.0)
         backward = model(b, a)
-        model.set_order(("A", "B"), ("A", "C"))
+        model.set_order(0.0)
         same = model(a, a)
     scale = 1 + forward.log2fc.abs().max()
     torch.testing.assert_close(forward.log2fc, -backward.log2fc, rtol=0, atol=float(1e-5 * scale))
@@ -198,6 +199,29 @@ def test_the_asymmetry_of_a_run_is_that_of_predicting_its_pair_both_ways(
     if variant == "antisymmetric":
         assert sums.max() < 1e-5
         assert "asymmetry" not in run.config.metrics["test"]
+        assert run.config.metrics["test"]["pearson_without_shift"] is not None
     else:
         assert sums.max() > 1e-4
         assert run.config.metrics["test"]["asymmetry"] == pytest.approx(sums.mean() / 2, rel=1e-5)
+
+
+def test_the_shift_is_left_out_where_the_store_holds_something_else(
+    toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(training(toy_store.path, settings=replace(QUICK, ensemble=2), device="cpu"), tmp_path / "run")
+    data, own = predictions_of(run, toy_store)
+    copy = Path(shutil.copy(toy_store.path, tmp_path / "moved.h5"))
+    np.testing.assert_array_equal(predictions_of(run, Store(copy))[1]["log2fc_pred"], own["log2fc_pred"])
+    assert called(["predict", str(run.path), "--store", str(copy), "-o", str(tmp_path / "own.tsv")]) == 0
+    assert "without the shift" not in capsys.readouterr().err
+    other = Store(copy)
+    with other.edit() as editor:  # the same names, another experiment
+        editor.add_expression("A1", "counts", other.expression("A1", "counts") + 1, replace=True)
+    (_, forward), (_, backward) = (predictions_of(run, Store(copy), pair=pair) for pair in ("A1,B2", "B2,A1"))
+    test = data.rows("test")
+    r = np.corrcoef(data.labels.log2fc[test], forward["log2fc_pred"][test])[0, 1]
+    assert run.config.metrics["test"]["pearson_without_shift"] == pytest.approx(r, abs=1e-6)
+    assert np.abs(forward["log2fc_pred"] - own["log2fc_pred"]).max() > 1e-5
+    np.testing.assert_allclose(forward["log2fc_pred"], -backward["log2fc_pred"], atol=1e-5)
+    assert called(["predict", str(run.path), "--store", str(copy), "-o", str(tmp_path / "x.tsv")]) == 0
+    assert "predicted without the shift" in capsys.readouterr().err

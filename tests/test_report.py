@@ -258,11 +258,21 @@ def test_the_models_of_an_ensemble_are_lines_of_their_own(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_history(Result(run))["epoch"], [1])  # as models had one line each
 
 
-@pytest.mark.parametrize("text", ["", "epoch\n1\n", "\t".join(HISTORY_COLUMNS) + "\n1\t2\n"])
-def test_what_is_no_training_history_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no column epoch"),
+        ("epoch\n1\n", "no column train_loss"),
+        ("\t".join(HISTORY_COLUMNS) + "\n1\t2\t3\t4\t1\n1\t2\n", "line 3: 2 of 5 fields"),
+        ("\t".join(HISTORY_COLUMNS) + "\n1\t2\tNA\tlow\t1\n", "line 2: valid_mse: .*low"),
+    ],
+)
+def test_what_is_no_training_history_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "raw", 1.0)
     (run.path / "history.tsv").write_text(text)
-    with pytest.raises(RunError, match=r"history.tsv: not a training history .*make the run again"):
+    with pytest.raises(
+        RunError, match=rf"history.tsv: not a training history \({reason}.*make the run again"
+    ):
         read_history(Result(run))
 
 

@@ -107,10 +107,10 @@ def test_out_of_fold_predictions_do_not_see_their_own_label(train):
     signal = svr.flanking_bins(train, with_tes=False)[:, :, 10]
     kernel = rbf_kernel(signal, signal, 0.3)
     folds = svr.fold_numbers(len(train), 0)
-    before = svr.cross_validate(kernel, train.log2fc, folds, (1.0,)).out_of_fold
+    before = svr.choose_penalty(kernel, train.log2fc, folds, (1.0,)).out_of_fold
     changed = train.log2fc.copy()
     changed[folds == 2] += 100
-    after = svr.cross_validate(kernel, changed, folds, (1.0,)).out_of_fold
+    after = svr.choose_penalty(kernel, changed, folds, (1.0,)).out_of_fold
     np.testing.assert_array_equal(before[folds == 2], after[folds == 2])
     assert not np.allclose(before[folds != 2], after[folds != 2])
 
@@ -131,7 +131,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
     grid = {**GRID, "C": (1.0,)}
     reference = svr.fit_bins(train, grid, Context())
     done = []
-    honest = svr.cross_validate
+    honest = svr.choose_penalty
 
     def killed(*args):
         if len(done) == 7:
@@ -140,7 +140,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
         return honest(*args)
 
     monkeypatch.setattr(svr, "KEPT_EVERY", -1.0)
-    monkeypatch.setattr(svr, "cross_validate", killed)
+    monkeypatch.setattr(svr, "choose_penalty", killed)
     with pytest.raises(KeyboardInterrupt):
         svr.fit_bins(train, grid, Context(folder=tmp_path))
     kept = sorted(tmp_path.glob("bin-*.safetensors"))
@@ -148,7 +148,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
     kept[0].write_bytes(kept[0].read_bytes()[:100])  # a damaged piece is fitted again
 
     notes, fitted = [], []
-    monkeypatch.setattr(svr, "cross_validate", lambda *args: fitted.append(1) or honest(*args))
+    monkeypatch.setattr(svr, "choose_penalty", lambda *args: fitted.append(1) or honest(*args))
     reporter = SilentReporter()
     reporter.note = notes.append
     resumed = svr.fit_bins(train, grid, Context(folder=tmp_path, reporter=reporter))

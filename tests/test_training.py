@@ -15,6 +15,7 @@ from conftest import Case, make_store, predictions_of, running, train, training,
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.opened import load_model, open_model
 from diffchrom.errors import OutputError, RunError, StoreError, UsageError
+from diffchrom.inspection.text import run_dict, run_text
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
@@ -49,6 +50,29 @@ def test_every_variant_trains_and_predicts_with_every_preset(
     np.testing.assert_allclose(table["log2fc_pred"], predicted, rtol=1e-6, atol=1e-6)
     recorded = run.config.metrics["test"]["pearson"]
     assert recorded == pytest.approx(pearson(again.labels.log2fc[test], predicted[test]), abs=1e-6)
+
+
+def test_a_run_tells_how_its_model_scales_the_signal_by_itself(toy_store: Store, tmp_path: Path) -> None:
+    settings = replace(SMALL, epochs=1, ensemble=2)
+    run = Run.open(train(job(toy_store, name="antisymmetric", settings=settings), tmp_path / "run").path)
+    pair = Pair.of(toy_store)
+    data = pair.load()
+    rows = data.rows("train")
+    signal = np.stack((data.signal_a[rows], data.signal_b[rows])).astype(float)
+    for name, steps in run.config.details["scaling"].items():
+        merged = signal.reshape(*signal.shape[:-1], -1, int(steps["bins_merged"])).mean(axis=-1)
+        values = np.log1p(merged) if steps["function"] == "log1p" else merged
+        assert list(steps["mean"]) == list(pair.marks)
+        np.testing.assert_allclose(list(steps["mean"].values()), values.mean(axis=(0, 1, 3)), rtol=1e-5)
+        np.testing.assert_allclose(list(steps["scale"].values()), values.std(axis=(0, 1, 3)), rtol=1e-5)
+        assert f"scaling ({name}): log1p of the mean of every {steps['bins_merged']:g} bins" in run_text(
+            run_dict(run)
+        )
+    older = replace(run, config=replace(run.config, details={"best_epoch": 1}))
+    assert "scaling" not in run_text(run_dict(older))
+    plain = train(job(toy_store, settings=replace(settings, epochs=1)), tmp_path / "plain")
+    assert not plain.config.details["scaling"]
+    assert plain.config.transform["function"] == "log1p"
 
 
 def test_a_planted_rule_is_learnt(tmp_path: Path) -> None:

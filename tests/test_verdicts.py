@@ -15,6 +15,7 @@ from diffchrom.attention.evenness import even_attention, perplexity_share
 from diffchrom.report.build import build_report
 from diffchrom.report.methods_text import methods_text
 from diffchrom.report.verdicts import MARK_RATIO, gene_verdict, outstanding
+from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 from diffchrom.sweeps.results import load_results
 from test_compare import make_run
@@ -99,6 +100,34 @@ def test_attend_says_once_that_attention_is_practically_even(
         for parameter in pointed.model.parameters():
             parameter.mul_(20)
     assert even_attention(pointed, np.arange(60)) == ""
+
+
+@pytest.mark.parametrize("random_labels", [False, True])
+def test_train_says_what_its_r_is_worth_beside_ridge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], random_labels: bool
+) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=200)
+    if random_labels:
+        random = np.random.default_rng(0)
+        with store.edit() as editor:
+            for cell in store.cells():
+                shuffled = random.permutation(store.expression(cell, "counts"))
+                editor.add_expression(cell, "counts", shuffled, replace=True)
+    at = ["--store", str(store.path), "--threads", "1", "--out"]
+    train = ["train", "--variant", "raw:d", "--epochs", "30", "--device", "cpu", *at]
+    assert called([*train, str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err
+    metrics, details = (getattr(Run.open(tmp_path / "run").config, name) for name in ("metrics", "details"))
+    low, high = details["test_intervals"]["pearson"]
+    r = metrics["test"]["pearson"]
+    assert f"r = {r:.3f} (95% interval {low:.3f} to {high:.3f}) on 40 test genes" in said
+    assert ("not distinguishable from 0" in said) == random_labels
+    assert called(["baseline", *at, str(tmp_path / "ridge"), "-q"]) == 0
+    ridge = Run.open(tmp_path / "ridge").config.metrics["test"]["pearson"]
+    assert f"ridge, a linear baseline, has r = {ridge:.3f} on the same genes" in said
+    capsys.readouterr()
+    assert called([*train, str(tmp_path / "alone"), "--no-ridge"]) == 0
+    assert "ridge" not in capsys.readouterr().err
 
 
 def test_the_perplexity_of_uniform_attention_is_all_places() -> None:

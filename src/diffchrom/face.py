@@ -148,7 +148,8 @@ class Model(OpenedModel):
 
         Parameters
         ----------
-        changes : mark to 0 (no signal) or to a cell whose signal it gets, as in ``H3K27ac=0``.
+        changes : mark to ``"mean"`` (signal of the average training gene), 0 (none) or to a cell whose
+            signal it gets, as in ``H3K27ac="mean"``.
         """
         text = ",".join(f"{mark}={value}" for mark, value in changes.items())
         tables = list(perturb(self, rows, parse_perturbations(self, [text]), reporter))

@@ -22,7 +22,7 @@ import torch
 from diffchrom.config import PRESETS
 from diffchrom.deepdiff import _kernel
 from diffchrom.deepdiff.building import build_model
-from diffchrom.deepdiff.examples import Examples
+from diffchrom.deepdiff.examples import GeneTensors
 from diffchrom.deepdiff.fitting import training_step
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason, threads_for_lstm, use_backend
@@ -71,7 +71,7 @@ def passes_of(variant: str, batch: int) -> dict[str, Callable[[], object]]:
     signal = torch.poisson(torch.full((2, batch, N_MARKS, N_BINS), 3.0))
     a, b = signal[0], signal[1]
     expression = {CELL_A: torch.rand(batch) * 5, CELL_B: torch.rand(batch) * 5}
-    genes = Examples(a, b, Targets(torch.randn(batch), expression), torch.device("cpu"))
+    genes = GeneTensors(a, b, Targets(torch.randn(batch), expression), torch.device("cpu"))
     model = build_model(VARIANTS[variant], N_MARKS, settings)
     optimiser = Adam(model.parameters(), settings.lr)
 

@@ -57,7 +57,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Dialect:
+class FeatureDialect:
     """Features and attribute names of one annotation format, the preferred first."""
 
     name: str
@@ -91,7 +91,7 @@ def gff3_attributes(text: str) -> dict[str, str]:
     return attributes
 
 
-GTF = Dialect(
+GTF = FeatureDialect(
     name="GTF",
     genes=frozenset({"gene"}),
     transcripts=frozenset({"transcript", "mRNA"}),
@@ -102,7 +102,7 @@ GTF = Dialect(
     transcript_ids=("transcript_id",),
     attributes=gtf_attributes,
 )
-GFF3 = Dialect(
+GFF3 = FeatureDialect(
     name="GFF3",
     genes=frozenset({"gene", "ncRNA_gene", "pseudogene"}),
     transcripts=frozenset({"transcript", "mRNA"}),
@@ -145,7 +145,9 @@ def _check_columns(path: Path, number: int | LineNumber, fields: Sequence[str], 
         raise InputError(f"{path}:{number}: {len(fields)} tab-separated columns, a {name} has 9")
 
 
-def _record(path: Path, number: int | LineNumber, fields: list[str], dialect: Dialect) -> GeneRecord | None:
+def _record(
+    path: Path, number: int | LineNumber, fields: list[str], dialect: FeatureDialect
+) -> GeneRecord | None:
     attributes = dialect.attributes(fields[8])
     transcript = fields[2] not in dialect.genes
     ids = ("gene_id", "geneID", "gene", "Parent", "ID") if transcript and dialect is GFF3 else dialect.ids
@@ -187,7 +189,7 @@ class _Merged:
             gene.start = min(gene.start, record.start)
             gene.end = max(gene.end, record.end)
 
-    def records(self, dialect: Dialect, level: str) -> Records:
+    def records(self, dialect: FeatureDialect, level: str) -> Records:
         # With start the smallest and end the largest of its parts, a gene's TSS is its 5'-most part's.
         found = Records(dialect.name, level, list(self.genes.values()))
         found.notes.append(f"no gene lines: each gene's TSS is that of its 5'-most {level}")
@@ -235,7 +237,7 @@ def _lines_of(features: Iterable[str], first: int, text: str) -> Iterator[tuple[
 class _FeatureReader:
     """Takes genes out of a GTF or GFF3, block by block; transcripts and exons until a gene is seen."""
 
-    def __init__(self, path: Path, dialect: Dialect) -> None:
+    def __init__(self, path: Path, dialect: FeatureDialect) -> None:
         self.path = path
         self.dialect = dialect
         self.genes: list[GeneRecord] = []
@@ -270,7 +272,7 @@ class _FeatureReader:
         return self.exons.records(self.dialect, "exon")
 
 
-def read_features(path: Path, blocks: Iterable[tuple[int, str]], dialect: Dialect) -> Records:
+def read_features(path: Path, blocks: Iterable[tuple[int, str]], dialect: FeatureDialect) -> Records:
     """Read a GTF or GFF3: its gene lines, or, where it has none, its transcripts', or its exons' genes."""
     reader = _FeatureReader(path, dialect)
     first, text = 1, ""
@@ -283,7 +285,7 @@ def read_features(path: Path, blocks: Iterable[tuple[int, str]], dialect: Dialec
     return reader.result()
 
 
-def read_bed(path: Path, blocks: Iterable[tuple[int, str]]) -> Records:
+def read_bed_genes(path: Path, blocks: Iterable[tuple[int, str]]) -> Records:
     """Read a BED6 of TSSs (or of genes: the 5' end counts); column 4 is the gene's id."""
     found = Records("BED", "interval", [])
     lines = chain.from_iterable(enumerate(text.split("\n"), first) for first, text in blocks)
@@ -309,7 +311,7 @@ _GTF_COLUMN = re.compile(r'(?:^|;)\s*\w+\s+(?:"[^"]*"|[^\s";=]+)\s*(?:;|$)')
 _GFF3_COLUMN = re.compile(r"(?:^|;)\s*[^\s=;]+=")
 
 
-def recognise(path: Path, head: Sequence[tuple[int, str]]) -> Dialect | None:
+def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> FeatureDialect | None:
     """Return the dialect of an annotation from its first lines (None is BED), or raise InputError."""
     for number, line in head:
         if line.startswith("##gff-version"):
@@ -330,13 +332,13 @@ def recognise(path: Path, head: Sequence[tuple[int, str]]) -> Dialect | None:
     raise InputError(f"{path}: holds no genes; give a gene annotation with --gtf")
 
 
-def _open(path: Path) -> tuple[Dialect | None, str, Iterator[tuple[int, str]]]:
+def _open(path: Path) -> tuple[FeatureDialect | None, str, Iterator[tuple[int, str]]]:
     """Return the dialect, the comments at the file's head, and all blocks of its lines."""
     blocks = text_blocks(path, "gene annotation")
     first = list(islice(blocks, 1))
     head = list(enumerate(first[0][1].split("\n")[:_HEAD_LINES], 1)) if first else []
     comments = "\n".join(line for _, line in head if line.startswith("#"))
-    return recognise(path, head), comments, chain(first, blocks)
+    return recognise_annotation(path, head), comments, chain(first, blocks)
 
 
 def read_records(path: Path) -> tuple[Records, str]:
@@ -348,7 +350,7 @@ def read_records(path: Path) -> tuple[Records, str]:
         The assembly that comments at the file's head name, or empty.
     """
     dialect, comments, blocks = _open(path)
-    found = read_bed(path, blocks) if dialect is None else read_features(path, blocks, dialect)
+    found = read_bed_genes(path, blocks) if dialect is None else read_features(path, blocks, dialect)
     return found, from_text(comments)
 
 

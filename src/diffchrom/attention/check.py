@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
+from diffchrom.attention.groups import bootstrap_means
 from diffchrom.deepdiff.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
 from diffchrom.errors import DiffchromError, RunError
@@ -185,10 +186,11 @@ def check(
 
 def concentration(weights: npt.NDArray[Any]) -> Array:
     """1 - entropy / log(n) along the last axis: 0 for uniform attention, 1 for attention to one place."""
+    from scipy.special import entr
+
     n = weights.shape[-1]
-    p = weights.astype(np.float64)
-    entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
-    return np.asarray(1 - entropy / np.log(n)) if n > 1 else np.full(p.shape[:-1], np.nan)
+    entropy = entr(weights.astype(np.float64)).sum(axis=-1)
+    return np.asarray(1 - entropy / np.log(n)) if n > 1 else np.full(weights.shape[:-1], np.nan)
 
 
 def spearman(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Array:
@@ -208,8 +210,7 @@ def _interval(values: Array, random: np.random.Generator) -> tuple[float, float,
     n = len(values)
     if n < 2:
         return float(values.sum()) if n else np.nan, np.nan, np.nan, n
-    means = random.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES) @ values / n
-    low, high = np.quantile(means, [0.025, 0.975])
+    (low,), (high,) = bootstrap_means(values[:, None], random, _RESAMPLES)
     return float(values.mean()), float(low), float(high), n
 
 

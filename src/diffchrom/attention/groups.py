@@ -139,13 +139,15 @@ def collect(opened: OpenedModel, rows: Rows, rule: GroupRule, reporter: Reporter
     return GroupAttention(beta, labels, alpha, opened.sequences)
 
 
-def bootstrap_means(values: npt.NDArray[Any], random: np.random.Generator) -> tuple[Array, Array]:
+def bootstrap_means(
+    values: npt.NDArray[Any], random: np.random.Generator, resamples: int = RESAMPLES
+) -> tuple[Array, Array]:
     """Bounds of the bootstrap interval of the column means of `values` [n_genes, n_columns]."""
     n = len(values)
     step = max(1, _CHUNK // n)
     means = []
-    for first in range(0, RESAMPLES, step):
-        weights = random.multinomial(n, np.full(n, 1 / n), size=min(step, RESAMPLES - first))
+    for first in range(0, resamples, step):
+        weights = random.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - first))
         means.append(weights @ values.astype(np.float64) / n)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
@@ -172,15 +174,6 @@ def permutation_p(up: npt.NDArray[Any], down: npt.NDArray[Any], random: np.rando
     return (1 + extreme) / (1 + PERMUTATIONS)
 
 
-def adjust(p: Array) -> Array:
-    """Benjamini-Hochberg adjusted p values."""
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum.accumulate(p[order] * len(p) / ranks)
-    return np.minimum(adjusted, 1)
-
-
 def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
     """Table of Figure 5: one row a task, block and mark.
 
@@ -190,6 +183,8 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
         Sizes of the groups, mean beta of each with its bootstrap interval, their difference (up - down), the
         permutation test's p, and q, p adjusted for the number of rows (Benjamini-Hochberg).
     """
+    from scipy.stats import false_discovery_control
+
     random = np.random.default_rng(seed)
     up, down = (groups.beta[group] for group in GROUPS)
     columns: dict[str, npt.NDArray[Any]] = {
@@ -204,4 +199,8 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
         columns[f"beta_{group}"] = values.mean(axis=0, dtype=np.float64)
         columns[f"beta_{group}_low"], columns[f"beta_{group}_high"] = low, high
     p = permutation_p(up, down, random)
-    return columns | {"difference": columns["beta_up"] - columns["beta_down"], "p": p, "q": adjust(p)}
+    return columns | {
+        "difference": columns["beta_up"] - columns["beta_down"],
+        "p": p,
+        "q": false_discovery_control(p),
+    }

@@ -1,6 +1,7 @@
-"""In-silico perturbation: what a run predicts when a mark is taken away, or is as in another cell.
+"""In-silico perturbation: what a run predicts when a mark is as in the average gene, absent, or as elsewhere.
 
-``MARK=0`` sets the mark's signal to zero in both cells. ``MARK=CELL`` takes one cell's signal for the other:
+``MARK=mean`` gives the mark the signal of the average training gene in both cells, ``MARK=0`` none, which no
+gene that was trained on had. ``MARK=CELL`` takes one cell's signal for the other:
 with CELL one of the pair, its partner gets CELL's signal; with any other CELL, both do. ``CELL:MARK=...``
 changes one cell only; ``all`` stands for every mark in turn; a comma joins changes that are made together.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,32 @@ from diffchrom.errors import UsageError
 from diffchrom.files.tables import joined_lines
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows, Signal
-from diffchrom.pairs.choices import check_units, resolve_marks
+from diffchrom.pairs.choices import SPLIT_PARTS, check_units, resolve_marks
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.tables import split_gene_columns
 
 EVERY_MARK = "all"
-NOTHING = "0"
+NOTHING, MEAN = "0", "mean"
+#: What to know of ``MARK=0``.
+UNSEEN = (
+    "MARK=0: no gene without any signal was ever seen, so all marks may move alike; MARK=mean compares better"
+)
+#: Genes that are drawn once to lend their signal to others (`Lenders`), and the seed they are drawn with.
+N_LENDERS, LENDERS_SEED = 256, 0
 #: A predicted change of log2fc that is counted as large: a factor of two.
 LARGE_CHANGE = 1.0
+
+#: Of some genes: log2fc, and that of every member (`OpenedModel.predict_members`).
+Predicted = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One mark's signal in one cell of the pair (0 is A, 1 is B) becomes that of `donor`; None is zero."""
+    """One mark of one cell of the pair (0 is A, 1 is B) gets the signal of `donor`: a cell, mean or 0."""
 
     mark: int
     side: int
-    donor: str | None
+    donor: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Perturbation:
 
 
 def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Perturbation, ...]:
-    """Understand ``[CELL:]MARK=0`` and ``[CELL:]MARK=CELL``, joined by commas.
+    """Understand ``[CELL:]MARK=mean``, ``[CELL:]MARK=0`` and ``[CELL:]MARK=CELL``, joined by commas.
 
     Raises
     ------
@@ -85,17 +96,17 @@ def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
     target, equals, value = (part.strip() for part in text.partition("="))
     cell, colon, mark = target.rpartition(":")
     if not equals or not value or not mark or (colon and not cell):
-        raise UsageError(f"--perturb {text}: give MARK=0, MARK=CELL, CELL:MARK=0 or CELL:MARK=CELL")
+        raise UsageError(f"--perturb {text}: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK=...")
     if mark not in opened.marks:
         raise UsageError(f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}")
     if colon and cell not in pair:
         raise UsageError(f"--perturb {text}: {cell} is not in the pair {','.join(pair)}")
-    donor = None if value == NOTHING else value
-    if donor is not None:
+    donor = value
+    if donor not in (NOTHING, MEAN):
         if donor not in opened.pair.store.cells():
             raise UsageError(
                 f"--perturb {text}: no cell {donor} in {opened.pair.store.path}; it has "
-                f"{', '.join(opened.pair.store.cells())}; 0 stands for no signal"
+                f"{', '.join(opened.pair.store.cells())}; mean stands for the average gene, 0 for no signal"
             )
         resolve_marks(opened.pair.store, (pair[0], donor), (mark,))
         check_units(opened.pair.store, (pair[0], donor), (mark,))
@@ -113,12 +124,45 @@ def perturbed(
     signals = (a.copy(), b.copy())
     for change in perturbation.changes:
         values: Signal | float = 0.0
-        if change.donor in opened.pair.cells:
+        if change.donor == MEAN:
+            values = opened.average_signal[change.mark]
+        elif change.donor in opened.pair.cells:
             values = (a, b)[opened.pair.cells.index(change.donor)][:, change.mark]
-        elif change.donor is not None:
+        elif change.donor != NOTHING:
             values = opened.pair.signal_of(change.donor, rows, (opened.marks[change.mark],))[:, 0]
         signals[change.side][:, change.mark] = values
     return signals
+
+
+@dataclass(frozen=True)
+class Lenders:
+    """Training genes whose signal takes the place of others', to see what any other signal would change."""
+
+    opened: OpenedModel
+
+    @cached_property
+    def _drawn(self) -> tuple[Rows, npt.NDArray[np.intp]]:
+        """Rows of the lenders, and for every gene of the store the one that lends to it."""
+        random = np.random.default_rng(LENDERS_SEED)
+        n_genes = len(self.opened.genes)
+        rows = np.flatnonzero(self.opened.pair.parts == SPLIT_PARTS["train"])
+        rows = rows if len(rows) > 1 else np.arange(n_genes)
+        rows = np.sort(random.choice(rows, min(N_LENDERS, len(rows)), replace=False))
+        lender = random.integers(len(rows), size=n_genes)
+        own = rows[lender] == np.arange(n_genes)
+        return rows, np.where(own, (lender + 1) % len(rows), lender)
+
+    @cached_property
+    def _signal(self) -> tuple[Signal, Signal]:
+        return self.opened.pair.signal(self._drawn[0])
+
+    def lent(self, perturbation: Perturbation, rows: Rows, a: Signal, b: Signal) -> tuple[Signal, Signal]:
+        """Raw signal of A and B with every changed mark as in the gene's lender, in the same cell."""
+        signals = (a.copy(), b.copy())
+        lender = self._drawn[1][rows]
+        for change in perturbation.changes:
+            signals[change.side][:, change.mark] = self._signal[change.side][lender, change.mark]
+        return signals
 
 
 def perturb(
@@ -127,15 +171,21 @@ def perturb(
     perturbations: Sequence[Perturbation],
     reporter: Reporter = SILENT,
 ) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Yield, batch by batch, one row a gene and perturbation with the predicted log2fc before and after."""
+    """Yield, batch by batch, one row a gene and perturbation with the predicted log2fc before and after.
+
+    Beside the change stand ``change_spread``, its standard deviation over the members of an ensemble (NaN for
+    one model), and ``change_null``, the change when the same marks of the same cells get the signal of
+    another training gene, drawn at random (`Lenders`).
+    """
+    if any(change.donor == NOTHING for one in perturbations for change in one.changes):
+        reporter.warn(UNSEEN)
+    lenders = Lenders(opened)
     with reporter.task("perturbing", len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, ATTENTION_BATCH):
-            before = opened.predict_signal(a, b).log2fc
-            after = np.stack(
-                [opened.predict_signal(*perturbed(opened, one, batch, a, b)).log2fc for one in perturbations],
-                axis=1,
-            )
-            yield _columns(opened, batch, perturbations, before, after)
+            before = opened.predict_members(a, b)
+            changed = [opened.predict_members(*perturbed(opened, one, batch, a, b)) for one in perturbations]
+            null = [opened.predict_members(*lenders.lent(one, batch, a, b)) for one in perturbations]
+            yield _columns(opened, batch, perturbations, before, changed, null)
             task.advance(len(batch))
 
 
@@ -143,30 +193,45 @@ def _columns(
     opened: OpenedModel,
     rows: Rows,
     perturbations: Sequence[Perturbation],
-    before: npt.NDArray[np.float32],
-    after: npt.NDArray[np.float32],
+    before: Predicted,
+    changed: Sequence[Predicted],
+    null: Sequence[Predicted],
 ) -> dict[str, npt.NDArray[Any]]:
+    mean, members = before
+    after, random = (np.stack([log2fc for log2fc, _ in values], axis=1) for values in (changed, null))
+    spread = np.full(after.shape, np.nan)
+    if len(members) > 1:
+        each = np.stack([of_members - members for _, of_members in changed], axis=2)
+        spread = each.std(axis=0, ddof=1, dtype=np.float64)
     each_gene = split_gene_columns(opened.genes.take(rows), opened.pair.parts[rows])
     n = len(perturbations)
     return {
         **{name: np.repeat(column, n) for name, column in each_gene.items()},
         "perturbation": np.tile(np.array([one.name for one in perturbations], dtype=object), len(rows)),
-        "log2fc_pred": np.repeat(before, n),
+        "log2fc_pred": np.repeat(mean, n),
         "log2fc_pred_perturbed": after.ravel(),
-        "change": (after - before[:, None]).ravel(),
+        "change": (after - mean[:, None]).ravel(),
         "log2fc": np.repeat(opened.pair.labels.log2fc[rows], n),
+        "change_spread": spread.ravel(),
+        "change_null": (random - mean[:, None]).ravel(),
     }
 
 
-def summarise(names: Sequence[str], changes: npt.NDArray[np.floating[Any]]) -> dict[str, npt.NDArray[Any]]:
+def summarise(
+    names: Sequence[str],
+    changes: npt.NDArray[np.floating[Any]],
+    spread: npt.NDArray[np.floating[Any]],
+    null: npt.NDArray[np.floating[Any]],
+) -> dict[str, npt.NDArray[Any]]:
     """Table of one row a perturbation.
 
     Parameters
     ----------
     names : of the perturbations.
-    changes : [n_genes, n_perturbations], changes of predicted log2fc.
+    changes, spread, null : [n_genes, n_perturbations]
+        Columns ``change``, ``change_spread`` and ``change_null``.
     """
-    changes = np.asarray(changes, dtype=np.float64)
+    changes, spread, null = (np.asarray(values, dtype=np.float64) for values in (changes, spread, null))
     return {
         "perturbation": np.array(names, dtype=object),
         "n_genes": np.full(len(names), len(changes), dtype=np.int64),
@@ -177,6 +242,8 @@ def summarise(names: Sequence[str], changes: npt.NDArray[np.floating[Any]]) -> d
         "highest": changes.max(axis=0),
         "n_raised": (changes >= LARGE_CHANGE).sum(axis=0),
         "n_lowered": (changes <= -LARGE_CHANGE).sum(axis=0),
+        "mean_spread": spread.mean(axis=0),
+        "mean_absolute_null": np.abs(null).mean(axis=0),
     }
 
 
@@ -188,13 +255,16 @@ def write_perturbations(
     reporter: Reporter = SILENT,
 ) -> dict[str, npt.NDArray[Any]]:
     """Write the table of `perturb` as TSV and return its summary (`summarise`)."""
-    changes = []
+    seen: dict[str, list[npt.NDArray[Any]]] = {
+        name: [] for name in ("change", "change_spread", "change_null")
+    }
 
     def tables() -> Iterator[dict[str, npt.NDArray[Any]]]:
         for columns in perturb(opened, rows, perturbations, reporter):
-            changes.append(columns["change"].reshape(-1, len(perturbations)))
+            for name, values in seen.items():
+                values.append(columns[name].reshape(-1, len(perturbations)))
             yield columns
 
     with output_text(output) as stream:
         stream.writelines(joined_lines(tables()))
-    return summarise([one.name for one in perturbations], np.concatenate(changes))
+    return summarise([one.name for one in perturbations], *(np.concatenate(one) for one in seen.values()))

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Dark blue and light orange of Okabe and Ito: apart in grey and for every kind of colour blindness.
-_BARS: dict[str, dict[str, Any]] = {
-    "up": {"color": "#0072B2", "edgecolor": "black"},
-    "down": {"color": "#F5C266", "edgecolor": "black", "hatch": "///"},
-}
+#: Dark blue and light orange of Okabe and Ito: apart in grey and for every kind of colour blindness.
+GROUP_COLOURS = {"up": "#0072B2", "down": "#F5C266"}
+_HATCHES = {"up": "", "down": "///"}
 _CURVES = (
     ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", "-.", "^"),
     ("#009E73", ":", "D"), ("#999999", (0, (5, 1, 1, 1, 1, 1)), "x"),
@@ -43,13 +41,31 @@ def _new_figure(width: float, height: float, n_rows: int, n_columns: int = 1) ->
     return figure, figure.subplots(n_rows, n_columns, squeeze=False)
 
 
+def figure_panels(table: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """Rows of a `group_table` by task, one panel each, with the lengths of the bars' whiskers.
+
+    Returns
+    -------
+    dict of task to dict of column to array [n_rows]
+        ``whiskers_up`` and ``whiskers_down`` are [2, n_rows]: below the bars and above them.
+    """
+    panels = {}
+    for task in dict.fromkeys(table["task"].tolist()):
+        panel = {name: column[table["task"] == task] for name, column in table.items()}
+        for group in GROUPS:
+            ends = np.stack([panel[f"beta_{group}_low"], panel[f"beta_{group}_high"]])
+            panel[f"whiskers_{group}"] = np.abs(ends - panel[f"beta_{group}"])
+        panels[task] = panel
+    return panels
+
+
 def plot_groups(table: Mapping[str, npt.NDArray[Any]]) -> Figure:
     """Bars of mean beta of up- and down-regulated genes, one panel a task; from `group_table`."""
-    tasks = list(dict.fromkeys(table["task"].tolist()))
-    widest = max(int((table["task"] == task).sum()) for task in tasks)
-    figure, axes = _new_figure(max(5.0, 0.5 * widest + 2), 3.2 * len(tasks), len(tasks))
-    for axis, task in zip(axes[:, 0], tasks, strict=True):
-        _group_bars(axis, {name: column[table["task"] == task] for name, column in table.items()})
+    panels = figure_panels(table)
+    widest = max(len(panel["mark"]) for panel in panels.values())
+    figure, axes = _new_figure(max(5.0, 0.5 * widest + 2), 3.2 * len(panels), len(panels))
+    for axis, (task, panel) in zip(axes[:, 0], panels.items(), strict=True):
+        _group_bars(axis, panel)
         axis.set_title("main task" if task == "main" else f"auxiliary task of cell {task}", loc="left")
         axis.set_xlim(-0.6, widest - 0.4)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -58,25 +74,25 @@ def plot_groups(table: Mapping[str, npt.NDArray[Any]]) -> Figure:
     return figure
 
 
-def _group_bars(axis: Axes, table: Mapping[str, npt.NDArray[Any]]) -> None:
-    place = np.arange(len(table["mark"]))
+def _group_bars(axis: Axes, panel: Mapping[str, npt.NDArray[Any]]) -> None:
+    place = np.arange(len(panel["mark"]))
     for side, group in enumerate(GROUPS):
-        mean = table[f"beta_{group}"]
-        error = np.abs(np.stack([table[f"beta_{group}_low"], table[f"beta_{group}_high"]]) - mean)
         axis.bar(
             place + 0.4 * (side - 0.5),
-            mean,
+            panel[f"beta_{group}"],
             0.38,
-            yerr=error,
+            yerr=panel[f"whiskers_{group}"],
             capsize=2,
-            label=f"{group}-regulated ({table[f'n_{group}'][0]} genes)",
-            **_BARS[group],
+            label=f"{group}-regulated ({panel[f'n_{group}'][0]} genes)",
+            color=GROUP_COLOURS[group],
+            edgecolor="black",
+            hatch=_HATCHES[group],
         )
     axis.axhline(1 / len(place), color="black", linewidth=0.8, linestyle=":")
-    stars = np.where(table["q"] < 0.05, "*", "")
+    stars = np.where(panel["q"] < 0.05, "*", "")
     labels = [
         f"{mark}{star}\n{block}"
-        for mark, block, star in zip(table["mark"], table["block"], stars, strict=True)
+        for mark, block, star in zip(panel["mark"], panel["block"], stars, strict=True)
     ]
     axis.set_xticks(place, labels, rotation=90, fontsize=7)
     axis.set_ylabel("mean beta")

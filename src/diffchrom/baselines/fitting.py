@@ -9,19 +9,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Vector
+from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Predictor, Vector
 from diffchrom.baselines.methods import get_method
+from diffchrom.baselines.saved import save_fitted
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
-from diffchrom.pairs.pair import Pair, PairData
-from diffchrom.progress import Reporter
+from diffchrom.pairs.pair import Pair, PairData, signal_bytes
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import FITTED
 from diffchrom.runs.making import Fitted
-from diffchrom.runs.tables import prediction_columns
+from diffchrom.runs.tables import metrics_of, prediction_columns
 from diffchrom.store.store import Store
 
 #: Folder inside an unfinished run with the pieces that are done, so that a killed fit goes on.
 PIECES = "pieces"
+#: The baseline that stands beside every model, and the largest signal that it is fitted on unasked.
+BESIDE, MOST_BYTES = "ridge", 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Fitting:
         """Read the genes, and what else of the store the method looks at."""
         method = get_method(self.name)
         data = pair.load()
-        return FittingLearner(self, method, pair, data, _examples(pair, data, method, reporter))
+        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, reporter))
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,36 @@ class FittingLearner:
         """Fit the method and predict every gene."""
         context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
         grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
-        prediction, chosen = fit_and_predict(self.method, self.examples, self.data, context, grid)
+        prediction, predictor = fit_and_predict(self.method, self.examples, self.data, context, grid)
+        save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
-        return Fitted(prediction.log2fc, columns, {"chosen": chosen})
+        return Fitted(prediction.log2fc, columns, {"chosen": dict(predictor.chosen)})
+
+
+def ridge_beside(pair: Pair) -> str:
+    """Say what r the `BESIDE` baseline has on a pair's test genes, for whoever trained a model on it.
+
+    Nothing is written. Empty where the pair's signal is too large to be read once more for a remark, or the
+    baseline cannot be fitted.
+    """
+    if signal_bytes(pair) > MOST_BYTES:
+        return ""
+    try:
+        learner = Fitting(BESIDE).meet(pair, SILENT)
+        prediction, _ = fit_and_predict(learner.method, learner.examples, learner.data, Context())
+    except StoreError:
+        return ""
+    test = learner.data.rows("test")
+    r = metrics_of(learner.data, test, prediction.log2fc)["pearson"]
+    return (
+        f"{BESIDE}, a linear baseline, has r {'undefined' if r is None else f'= {r:.3f}'} on the same genes"
+    )
 
 
 def fit_and_predict(
     method: Method, examples: Examples, data: PairData, context: Context, grid: Grid | None = None
-) -> tuple[Prediction, dict[str, Any]]:
+) -> tuple[Prediction, Predictor]:
     """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
 
     The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
@@ -117,7 +142,7 @@ def fit_and_predict(
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
     _report_features(train, data, context.reporter)
     predictor = method.fit(train, valid, method.grid() if grid is None else grid, context)
-    return predictor.predict(examples.without_labels()), dict(predictor.chosen)
+    return predictor.predict(examples.without_labels()), predictor
 
 
 def _report_features(train: Examples, data: PairData, reporter: Reporter) -> None:
@@ -127,7 +152,7 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def _examples(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
+def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
     store = pair.store
     tes_a = tes_b = None

@@ -242,7 +242,7 @@ def settings_of(grid: Grid) -> NetworkSettings:
     return NetworkSettings(**{name: values[0] for name, values in grid.items()})
 
 
-def fit_transform(settings: NetworkSettings, *signals: Signal) -> Transform:
+def fit_network_transform(settings: NetworkSettings, *signals: Signal) -> Transform:
     """Fit the settings' transform, mark by mark, on the training genes."""
     return Transform.fit(settings.transform, settings.standardise, np.arange(len(signals[0])), *signals)
 
@@ -274,7 +274,7 @@ def fit_on_difference(
     """Train one network on B - A of the transformed signal."""
     _require(train, valid)
     settings = settings_of(grid)
-    transform = fit_transform(settings, train.signal_a, train.signal_b)
+    transform = fit_network_transform(settings, train.signal_a, train.signal_b)
     trained = train_network(
         network,
         (_difference(transform, train), train.log2fc),
@@ -343,7 +343,7 @@ def fit_two_cells(
         if classify:
             median = np.median(labels)
             labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
-        transform = fit_transform(settings, signal)
+        transform = fit_network_transform(settings, signal)
         transforms.append(transform)
         networks.append(
             train_network(

@@ -96,7 +96,7 @@ class CrossValidated:
     converged: bool
 
 
-def cross_validate(
+def choose_penalty(
     kernel: Kernel, labels: Vector, folds: npt.NDArray[np.int64], penalties: tuple[float, ...]
 ) -> CrossValidated:
     """Choose C by the out-of-fold r, then fit all genes with it."""
@@ -227,7 +227,7 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
         scaler = _scaler(signal[:, :, number], grid)
         features = scaler.apply(signal[:, :, number])
         kernel = rbf_kernel(features, features, 1 / features.shape[1], _kind(standardise))
-        return number, Bin(scaler, cross_validate(kernel, labels, folds, grid["C"]))
+        return number, Bin(scaler, choose_penalty(kernel, labels, folds, grid["C"]))
 
     bins = _kept_bins(context, n_bins, n_genes)
     missing = [number for number in range(n_bins) if number not in bins]
@@ -356,7 +356,7 @@ def two_layer(train: Examples, valid: Examples, grid: Grid, context: Context) ->
     folds = fold_numbers(len(train), context.seed + 1)
     with context.reporter.task("SVR, second layer") as task:
         kernel = rbf_kernel(scaled, scaled, 1 / scaled.shape[1])
-        fit = cross_validate(kernel, labels, folds, grid["C"])
+        fit = choose_penalty(kernel, labels, folds, grid["C"])
         task.advance(1, f"r {fit.score:.3f}")
     chosen = {
         "C": fit.penalty,

@@ -67,8 +67,9 @@ def attend(
     perturb: Annotated[
         list[str] | None,
         _option(
-            metavar="[CELL:]MARK=0|CELL",
-            help="Change of log2fc_pred without a mark, or with another cell's; all=0: each in turn.",
+            metavar="[CELL:]MARK=mean|0|CELL",
+            help="Change of log2fc_pred with a mark as in the average gene, absent, or as in CELL; "
+            "all=mean: each in turn.",
         ),
     ] = None,
     summary: Annotated[Path | None, _option(help="One line a perturbation, as TSV.")] = None,
@@ -112,3 +113,5 @@ def attend(
     rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
     mode.execute(Request(made, opened, rows, values, console), wanted)
     console.note(direction(opened.pair.cells))
+    if opened.without_shift:
+        console.note(opened.without_shift)

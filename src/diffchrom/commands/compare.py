@@ -64,14 +64,13 @@ def compare(
     from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
     from diffchrom.sweeps.results import COLUMNS, load_results, of_pairs
-    from diffchrom.sweeps.summary import SUMMARY_COLUMNS, in_percent, summary_tables
+    from diffchrom.sweeps.summary import one_table, summary_tables
 
     if against is not None and not summary:
         raise UsageError("--against is for the differences of --summary; give both")
     if plot is not None:
         check_figure_path(plot)
-    wanted = read_pairs(pairs) if pairs else ("all",)
-    results = of_pairs(load_results(runs, force=force, reporter=console), wanted)
+    results = of_pairs(load_results(runs, force=force, reporter=console), read_pairs(pairs or ("all",)))
     console.note(direction(*(result.pair for result in results)))
     if alone := sum(result.resampled["genes"] > 0 for result in results):
         console.note(f"in {alone} of {len(results)} runs, {DRAWN_ALONE}")
@@ -86,8 +85,7 @@ def compare(
         if for_people:
             show_methods(comparisons, tables, sys.stdout)
         else:
-            rows = [row for rows in tables for row in rows]
-            _write(*(in_percent(rows) if percent else (SUMMARY_COLUMNS, rows)), output)
+            _write(*one_table(tables, percent=percent), output)
     elif for_people:
         show_runs(results, sys.stdout)
     else:

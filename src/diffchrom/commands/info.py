@@ -11,6 +11,9 @@ from diffchrom.commands import options
 from diffchrom.config import default_store
 from diffchrom.errors import UsageError
 
+#: Coefficients of a baseline that are shown.
+LARGEST = 10
+
 
 def info(
     path: Annotated[
@@ -49,8 +52,15 @@ def info(
         if plot is not None or leakage:
             option = "--leakage looks at the splits" if leakage else "--plot draws the tracks"
             raise UsageError(f"{option} of a store; {path} is a run")
-        values = report.run_dict(Run.open(path, unfinished=True), verify=verify)
+        run = Run.open(path, unfinished=True)
+        values = report.run_dict(run, verify=verify)
         text = report.run_text(values)
+        if run.config.kind == "baseline":
+            from diffchrom.baselines.opened import largest_coefficients
+
+            largest = largest_coefficients(run, LARGEST)
+            values |= {"coefficients": {name: column.tolist() for name, column in largest.items()}}
+            text += report.coefficients_text(largest, run.config.window)
     else:
         if plot is not None:
             check_figure_path(plot)

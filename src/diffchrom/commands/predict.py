@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffchrom.commands import options
 from diffchrom.config import DEVICES
+from diffchrom.errors import UsageError
+
+if TYPE_CHECKING:
+    from diffchrom.baselines.opened import OpenedBaseline
+    from diffchrom.deepdiff.opened import OpenedModel
+    from diffchrom.runs.folder import Run
+    from diffchrom.store.store import Store
 
 PARTS = ("train", "valid", "test", "all")
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `diffchrom train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `train` or `baseline`.")],
     store: options.StoreOption,
     threads: options.ThreadsOption,
     pair: Annotated[
@@ -26,29 +33,57 @@ def predict(
     genes: Annotated[
         Path | None, typer.Option(help="Only the genes of this file: ids or names in its first column.")
     ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the N genes of largest |log2fc_pred|.")
+    ] = None,
+    up: Annotated[bool, typer.Option("--up", help="Of --top: only those higher in B.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="Of --top: only those higher in A.")] = False,
     output: options.OutputOption = options.STDOUT,
     device: options.DeviceOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
-    """Predict log2 fold changes (B over A) with a trained run."""
+    """Predict log2 fold changes (positive: higher in B) with a trained run or a fitted baseline."""
     options.check_choice("--split", split, PARTS)
     options.check_choice("--device", device, DEVICES)
+    if up and down:
+        raise UsageError("--up and --down: one at a time; --top alone takes both")
+    if (up or down) and top is None:
+        raise UsageError(f"{'--up' if up else '--down'}: needs --top N")
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.deepdiff.opened import open_model
     from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
     from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.runs.folder import Run
+    from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
     from diffchrom.store.store import Store
 
-    made = Run.open(run)
-    opened, note = open_model(made, Store(store), parse_pair(pair), device=device).calibrated(made)
+    opened, note = _open(Run.open(run), Store(store), parse_pair(pair), device, threads)
     if note:
         console.note(note)
-    genome, parts = opened.genes, opened.pair.parts
-    rows = chosen_rows(genome, parts, part=split, gene_list=genes, reporter=console)
+    rows = chosen_rows(opened.genes, opened.pair.parts, part=split, gene_list=genes, reporter=console)
+    table = PredictedTable(opened.pair)
+    pieces = opened.predict_batches(rows, console)
+    tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
     with output_text(output) as stream:
-        stream.writelines(joined_lines(piece.columns() for piece in opened.predict_batches(rows, console)))
+        chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]
+        stream.writelines(joined_lines(chosen))
     console.note(direction(opened.pair.cells))
+    if opened.without_shift:
+        console.note(opened.without_shift)
+    if said := table.note():
+        console.note(said)
+
+
+def _open(
+    run: Run, store: Store, cells: tuple[str, ...] | None, device: str, threads: int
+) -> tuple[OpenedModel | OpenedBaseline, str]:
+    """Open a run of either kind, and say what is to be said; each needs libraries that the other doesn't."""
+    if run.config.kind == "baseline":
+        from diffchrom.baselines.opened import open_baseline
+
+        return open_baseline(run, store, cells, threads=threads), ""
+    from diffchrom.deepdiff.opened import open_model
+
+    return open_model(run, store, cells, device=device).calibrated(run)

@@ -11,7 +11,7 @@ from diffchrom.progress import Reporter
 from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
 from diffchrom.runs.folder import Run
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.tables import SUMMARY_COLUMNS, describe_labels
+from diffchrom.runs.tables import SUMMARY_COLUMNS, describe_accuracy, describe_labels
 
 
 def make_and_print(
@@ -30,7 +30,9 @@ def make_and_print(
         run = cross_validate(recipe, pair, folds, out, force=force, reporter=console)
         print_cross_validation(run, console, header=header)
     else:
-        print_run(make(recipe, pair, out, resume=resume, force=force, reporter=console), header=header)
+        run = make(recipe, pair, out, resume=resume, force=force, reporter=console)
+        print_run(run, header=header)
+    console.note(f"{run.path}: {describe_accuracy(run.config)}")
     if header:
         console.note(direction(pair.cells))
 

@@ -77,6 +77,9 @@ def train(
         float | None,
         typer.Option(min=0, metavar="GB", help="Most memory to use.", show_default="what is free"),
     ] = None,
+    no_ridge: Annotated[
+        bool, typer.Option("--no-ridge", help="Do not fit ridge on the same genes to compare with.")
+    ] = False,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
@@ -110,3 +113,8 @@ def train(
     recipe = Training(variant, preset, settings, seed, device, limit)
     chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
     make_and_print(recipe, chosen, out, folds=folds, resume=resume, force=force, console=console)
+    if not (no_ridge or quiet or folds):
+        from diffchrom.baselines.fitting import ridge_beside
+
+        if said := ridge_beside(chosen):
+            console.note(said)

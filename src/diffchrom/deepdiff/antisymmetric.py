@@ -13,7 +13,8 @@ exchanged, and 0 for any other pair, so that exchanging two cells always negates
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,13 @@ class Antisymmetric(PairModel):
         if self.standardise:
             self.fine.fit(lambda: (self._merge(x) for pair in batches() for x in pair))
             self.coarse.fit(lambda: (self._segments(x) for pair in batches() for x in pair))
+
+    def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
+        """Of the LSTMs' steps (``fine``) and of the dense path's segments (``coarse``)."""
+        return {
+            "fine": self.fine.described(marks, self.variant.merge),
+            "coarse": self.coarse.described(marks, n_bins / self.variant.segments),
+        }
 
     def set_expression_level(self, level: float) -> None:
         """Start the auxiliary head at the mean log2(expression + 1), which it needn't learn step by step."""

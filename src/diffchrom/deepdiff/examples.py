@@ -25,7 +25,7 @@ from diffchrom.pairs.transform import PIECE, Transform, pieces
 
 
 @dataclass(frozen=True)
-class Examples:
+class GeneTensors:
     """Genes of one part of the split.
 
     Attributes
@@ -46,18 +46,18 @@ class Examples:
     def __len__(self) -> int:
         return len(self.a)
 
-    def batch(self, index: Tensor) -> Examples:
+    def batch(self, index: Tensor) -> GeneTensors:
         """Return the genes at `index`, on the device."""
         here = index.to(self.device)
         rows = index if self.on_disk else here
-        return Examples(
+        return GeneTensors(
             self.a[rows].to(self.device),
             self.b[rows].to(self.device),
             self.targets.take(here),
             self.device,
         )
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[Examples]:
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[GeneTensors]:
         """Yield batches of the genes in `order`; those on disk are read one batch ahead in a thread."""
         indices = torch.split(order, batch_size)
         if not self.on_disk:
@@ -79,7 +79,7 @@ def examples_of(
     medians: dict[str, float],
     device: torch.device,
     spill: Path | None = None,
-) -> Examples:
+) -> GeneTensors:
     """Make one part of the split into tensors.
 
     Parameters
@@ -102,7 +102,7 @@ def examples_of(
     if settings.aux_task == "classification":
         targets = {block: median_classes(values, medians[block]) for block, values in targets.items()}
     a, b = (_transformed(signal, rows, transform, spill) for signal in (data.signal_a, data.signal_b))
-    return Examples(
+    return GeneTensors(
         a if spill else a.to(device),
         b if spill else b.to(device),
         Targets(
@@ -116,7 +116,7 @@ def examples_of(
     )
 
 
-def save_examples(path: Path, parts: Mapping[str, Examples]) -> None:
+def save_examples(path: Path, parts: Mapping[str, GeneTensors]) -> None:
     """Write examples of the CPU to a safetensors file, for other processes of this machine.
 
     Raises
@@ -137,7 +137,7 @@ def save_examples(path: Path, parts: Mapping[str, Examples]) -> None:
         raise OutputError(f"{path}: cannot be written ({error})") from error
 
 
-def load_examples(path: Path, part: str) -> Examples:
+def load_examples(path: Path, part: str) -> GeneTensors:
     """Map a part of what `save_examples` wrote into memory; processes that do so share it."""
     with safe_open(path, framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(f"{part}/")]  # noqa: SIM118
@@ -146,7 +146,7 @@ def load_examples(path: Path, part: str) -> Examples:
     labelled = [name for name in fields if name.startswith("expression/")]
     expression = {name.removeprefix("expression/"): fields[name] for name in labelled}
     targets = Targets(fields["log2fc"], expression, fields.get("weight"), complete)
-    return Examples(fields["a"], fields["b"], targets, torch.device("cpu"))
+    return GeneTensors(fields["a"], fields["b"], targets, torch.device("cpu"))
 
 
 def _transformed(signal: Signal, rows: Rows, transform: Transform, spill: Path | None) -> Tensor:

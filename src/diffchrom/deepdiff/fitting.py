@@ -19,7 +19,7 @@ from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.custom import Custom
-from diffchrom.deepdiff.examples import Examples
+from diffchrom.deepdiff.examples import GeneTensors
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel, initialise
@@ -85,7 +85,7 @@ def batches_per_epoch(settings: Hyperparameters, n_genes: int) -> int:
     return math.ceil(n_genes / settings.batch_of(n_genes))
 
 
-def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: Task) -> TrainingState:
+def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, task: Task) -> TrainingState:
     """Train one model until patience or epochs run out, from its checkpoint where it has one.
 
     Parameters
@@ -127,7 +127,7 @@ def fit_member(member: Member, train_set: Examples, valid_set: Examples, task: T
     return state
 
 
-def _new_model(member: Member, examples: Examples) -> PairModel:
+def _new_model(member: Member, examples: GeneTensors) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     settings = member.settings
     with seeded(member.first_seed):
@@ -158,7 +158,7 @@ def learning_rate(settings: Hyperparameters, done: float) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def training_step(model: PairModel, optimiser: Adam, batch: Examples, settings: Hyperparameters) -> Tensor:
+def training_step(model: PairModel, optimiser: Adam, batch: GeneTensors, settings: Hyperparameters) -> Tensor:
     """Take one step of the optimiser on the genes of `batch`; returns their loss."""
     optimiser.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -169,7 +169,12 @@ def training_step(model: PairModel, optimiser: Adam, batch: Examples, settings: 
 
 
 def _epoch(
-    settings: Hyperparameters, model: PairModel, optimiser: Adam, examples: Examples, epoch: int, task: Task
+    settings: Hyperparameters,
+    model: PairModel,
+    optimiser: Adam,
+    examples: GeneTensors,
+    epoch: int,
+    task: Task,
 ) -> float:
     """One pass over the training genes; returns the mean loss."""
     model.train()

@@ -24,7 +24,7 @@ from diffchrom.deepdiff.checkpoint import (
     shared_path,
 )
 from diffchrom.deepdiff.ensemble import Ensemble
-from diffchrom.deepdiff.examples import Examples, load_examples, save_examples
+from diffchrom.deepdiff.examples import GeneTensors, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
@@ -55,7 +55,11 @@ def members_of(
 
 
 def fit_members(
-    members: Sequence[Member], train_set: Examples, valid_set: Examples, processes: int, reporter: Reporter
+    members: Sequence[Member],
+    train_set: GeneTensors,
+    valid_set: GeneTensors,
+    processes: int,
+    reporter: Reporter,
 ) -> tuple[PairModel, list[TrainingState]]:
     """Train every member until patience or epochs run out, from its checkpoint where it has one.
 
@@ -101,7 +105,7 @@ def fit_members(
     return (models[0] if len(models) == 1 else Ensemble(models)), states
 
 
-def _worth(work: int, examples: Examples) -> int:
+def _worth(work: int, examples: GeneTensors) -> int:
     """Most processes that pay: one a core where the kernel serves and there is enough to do, else one."""
     worth = examples.device.type == "cpu" and not examples.on_disk and backend_name() == "fused"
     return torch.get_num_threads() if worth and work >= WORTH_A_PROCESS else 1
@@ -109,8 +113,8 @@ def _worth(work: int, examples: Examples) -> int:
 
 def _side_by_side(
     members: Sequence[Member],
-    train_set: Examples,
-    valid_set: Examples,
+    train_set: GeneTensors,
+    valid_set: GeneTensors,
     at_a_time: int,
     task: Task,
     reporter: Reporter,

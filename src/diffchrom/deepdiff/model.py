@@ -7,7 +7,9 @@ bidirectional LSTM and soft attention beta.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +80,7 @@ class PairModel(nn.Module):
     variant : which blocks there are.
     n_marks : M, marks of one cell.
     order : float
-        1 for the pair that was trained on, -1 for its cells exchanged, 0 for other cells (`set_order`); of
+        1 for the pair that was trained on, -1 for its cells exchanged, 0 for other data (`set_order`); of
         consequence to models that learn something of the pair itself (`antisymmetric`).
     """
 
@@ -86,12 +88,15 @@ class PairModel(nn.Module):
     n_marks: int
     order: float = 1.0
 
-    def set_order(self, trained: tuple[str, ...], given: tuple[str, ...]) -> None:
-        """Say which pair of cells is predicted, so that `order` is right here and in members."""
-        order = 1.0 if given == trained else -1.0 if given == trained[::-1] else 0.0
+    def set_order(self, order: float) -> None:
+        """Set `order` here and in members."""
         for module in self.modules():
             if isinstance(module, PairModel):
                 module.order = order
+
+    def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
+        """What the model itself does to its input, for ``config.json``; empty where it does nothing."""
+        return {}
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
         """Sources of the sequences of each Level I block, each standing for all marks in order."""

@@ -22,19 +22,21 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
-from diffchrom.errors import RunError, StoreError
+from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.windows import Windows
-from diffchrom.pairs.choices import SPLIT_PARTS, has_split
+from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.opening import pair_of_run, require_single
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
@@ -175,6 +177,16 @@ class OpenedModel:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def without_shift(self) -> str:
+        """Say that the shift of the run's own pair is left out, where it is; else empty."""
+        if not self.model.variant.antisymmetric or self.model.order:
+            return ""
+        return (
+            f"{','.join(self.pair.cells)} of {self.pair.store.path} is not what the run was trained on: "
+            "predicted without the shift of its own pair (docs/methods.md)"
+        )
+
     @cached_property
     def blocks(self) -> dict[str, tuple[LevelOneSequence, ...]]:
         """Sequences of each Level I block (main, A, B), in the order of the model's alpha."""
@@ -252,6 +264,15 @@ class OpenedModel:
         predicted = predict_tensors(self.model, *self.inputs(a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
 
+    def predict_members(
+        self, a: Signal, b: Signal
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Predict log2fc [n] from raw signal, and that of every member of an ensemble [n_members, n]."""
+        inputs = self.inputs(a, b)
+        members = self.model.members if isinstance(self.model, Ensemble) else [self.model]
+        log2fc = np.stack([predict_tensors(member, *inputs).log2fc for member in members])  # type: ignore[arg-type]
+        return np.asarray(torch.from_numpy(log2fc).mean(dim=0).numpy()), log2fc
+
     def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[GenePredictions]:
         """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
         with reporter.task("predicting", len(rows)) as task:
@@ -316,7 +337,7 @@ def open_model(
         the store lacks a cell or mark.
     """
     pair = pair_of_run(run, store, cells)
-    model = load_model(run, resolve_device(device), pair.cells, module)
+    model = load_model(run, resolve_device(device), order_of(run, pair), module)
     return OpenedModel(
         model,
         pair,
@@ -327,37 +348,22 @@ def open_model(
     )
 
 
-def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> Pair:
-    """What `run` reads of `store`: its marks in its order, its split and unit where the store has them."""
-    config = run.config
-    if store.window != config.window:
-        raise RunError(
-            f"{run.path}: was trained on windows {config.window.described()}, "
-            f"{store.path} has {store.window.described()}; prepare a store with the run's settings"
-        )
-    cells = cells or config.pair
-    units = [store.expression_units(cell) for cell in cells if cell in store.cells()]
-    shared = config.unit and all(config.unit in names for names in units)
-    try:
-        return Pair.of(
-            store,
-            cells,
-            marks=config.marks,
-            split=config.split if has_split(store, config.split) else None,
-            unit=config.unit if shared else None,
-            labelled=False,
-        )
-    except StoreError as error:
-        raise StoreError(f"{error} (run {run.path} needs marks {', '.join(config.marks)})") from error
+def order_of(run: Run, pair: Pair) -> float:
+    """`PairModel.order` for a pair: not 0 where its store still holds what the run was trained on."""
+    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
+    if pair.cells not in orders:
+        return 0.0
+    same = pair.store.fingerprint(run.config.pair) == run.config.store.get("fingerprint")
+    return orders[pair.cells] if same else 0.0
 
 
 def load_model(
     run: Run,
     device: torch.device | None = None,
-    cells: Sequence[str] | None = None,
+    order: float = 1.0,
     module: nn.Module | None = None,
 ) -> PairModel:
-    """Read a run's model, in evaluation mode, for a pair of cells; None is the pair it was trained on."""
+    """Read a run's model, in evaluation mode, for data of this `PairModel.order`."""
     if run.config.kind == "module" and module is None:
         raise RunError(
             f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
@@ -365,15 +371,11 @@ def load_model(
         )
     if run.config.kind == "baseline":
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
-    if run.config.folds:
-        raise RunError(
-            f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
-            f"{run.path}/fold-1"
-        )
+    require_single(run)
     n_marks = len(run.config.marks)
     model = build_run_model(run) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
-    model.set_order(run.config.pair, tuple(cells or run.config.pair))
+    model.set_order(order)
     return model.to(device or torch.device("cpu")).eval()
 
 

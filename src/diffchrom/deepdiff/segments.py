@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,21 @@ class Scaling(nn.Module):
 
     def __init__(self, n_marks: int, function: str) -> None:
         super().__init__()
-        self.function = FUNCTIONS[function]
+        self.name, self.function = function, FUNCTIONS[function]
         self.register_buffer("mean", torch.zeros(n_marks, 1))
         self.register_buffer("scale", torch.ones(n_marks, 1))
 
     def forward(self, merged: Tensor) -> Tensor:
         """Scale signal [batch, n_marks, n_steps]."""
         return (self.function(merged) - self.mean) / self.scale
+
+    def described(self, marks: Sequence[str], bins_merged: float) -> dict[str, Any]:
+        """What happens to signal of so many bins merged, for ``config.json``."""
+        by_mark = {
+            name: dict(zip(marks, values.flatten().tolist(), strict=True))
+            for name, values in (("mean", self.mean), ("scale", self.scale))
+        }
+        return {"bins_merged": bins_merged, "function": self.name, **by_mark}
 
     def fit(self, merged: Callable[[], Iterable[Tensor]]) -> None:
         """Learn from batches of merged signal; a constant mark keeps scale 1, so that it stays zero."""

@@ -9,7 +9,7 @@ import torch
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import build_model, seeded
-from diffchrom.deepdiff.examples import Examples
+from diffchrom.deepdiff.examples import GeneTensors
 from diffchrom.deepdiff.fitting import training_step
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import threads_for_lstm
@@ -32,7 +32,7 @@ def step_seconds(
     if settings.aux_task == "classification":
         expression = {cell: (values > 0).long() for cell, values in expression.items()}
     targets = Targets(labels[0], expression)
-    batch = Examples(signal[0], signal[1], targets, torch.device("cpu"))
+    batch = GeneTensors(signal[0], signal[1], targets, torch.device("cpu"))
     times = []
     with seeded(0), threads_for_lstm():
         model = build_model(get_variant(variant), n_marks, settings)

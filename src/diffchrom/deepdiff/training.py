@@ -33,6 +33,7 @@ from diffchrom.errors import StoreError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
+from diffchrom.metrics import pearson
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
@@ -169,7 +170,15 @@ class TrainingLearner:
         genes = GenePredictions.of(self.pair, np.arange(len(self.data)), predicted, calibration)
         strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
         notes, further = [], {}
-        if not model.variant.antisymmetric:
+        if model.variant.antisymmetric:
+            without = _r_without_shift(opened, self.data, test)
+            further["pearson_without_shift"] = without
+            with_it = pearson(self.data.log2fc[test], predicted.log2fc[test])
+            notes.append(
+                f"without the shift, which this pair's libraries decide, r of test genes is {without:.3f} "
+                f"(with it {with_it:.3f})"
+            )
+        else:
             further["asymmetry"] = _mean_asymmetry(opened, self.data, test, predicted.log2fc)
             notes.append(
                 "exchanging the cells does not quite negate the prediction; mean asymmetry "
@@ -187,6 +196,7 @@ class TrainingLearner:
             "best_epoch": states[-1].best_epoch,
             "calibration": calibration.to_dict(),
             "coverage": strata,
+            "scaling": model.scaling(self.pair.marks, self.pair.window.n_bins),
         }
         return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 
@@ -228,6 +238,19 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
             parts.append(opened.predict_signal(data.signal_a[span], data.signal_b[span]))
             task.advance(len(rows))
     return Predictions.concatenate(parts)
+
+
+def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
+    """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
+    order = opened.model.order
+    opened.model.set_order(0.0)
+    try:
+        predicted = [
+            opened.predict_signal(data.signal_a[piece], data.signal_b[piece]).log2fc for piece in pieces(rows)
+        ]
+    finally:
+        opened.model.set_order(order)
+    return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")
 
 
 def _mean_asymmetry(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
@@ -16,7 +17,7 @@ from diffchrom.files.tables import aligned, format_value
 from diffchrom.genome.genes import Window
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.pairs.choices import direction
-from diffchrom.runs.folder import CONFIG, FINISHED, HISTORY, MODEL, PREDICTIONS, Run
+from diffchrom.runs.folder import CONFIG, FINISHED, FITTED, HISTORY, MODEL, PREDICTIONS, Run
 from diffchrom.runs.tables import describe_labels
 
 
@@ -87,7 +88,7 @@ def run_dict(run: Run, *, verify: bool = False) -> dict[str, Any]:
         When `verify`, and a file that a finished run has is missing, or its weights cannot be read.
     """
     config = json.loads(run.config.to_json())
-    found = [name for name in (CONFIG, MODEL, HISTORY, PREDICTIONS) if (run.path / name).is_file()]
+    found = [name for name in (CONFIG, MODEL, FITTED, HISTORY, PREDICTIONS) if (run.path / name).is_file()]
     if verify:
         _verify_run(run, found)
     return {"path": str(run.path), **config, "files": found, "verified": True if verify else None}
@@ -138,6 +139,15 @@ def _folds(values: Mapping[str, Any]) -> Iterator[str]:
         yield from _aligned(("fold", *names), rows)
 
 
+def _scaling(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the model does to its input by itself, a line a path."""
+    for path, steps in values["details"].get("scaling", {}).items():
+        yield (
+            f"  scaling ({path}): {steps['function']} of the mean of every {steps['bins_merged']:g} bins, "
+            f"less mean ({_brief(steps['mean'])}), over scale ({_brief(steps['scale'])})"
+        )
+
+
 def run_text(values: Mapping[str, Any]) -> str:
     """Return a run's description (`run_dict`) for people."""
     plain = ("kind", "variant", "preset", "status", "split", "unit", "seed")
@@ -148,6 +158,7 @@ def run_text(values: Mapping[str, Any]) -> str:
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:
             lines.append(f"  {name}: {_brief(values[name])}")
+    lines += _scaling(values)
     if values["metrics"]:
         names = list(dict.fromkeys(name for part in values["metrics"].values() for name in part))
         lines.append("metrics:")
@@ -160,6 +171,27 @@ def run_text(values: Mapping[str, Any]) -> str:
     lines.append(f"files: {', '.join(values['files'])}")
     if values["verified"]:
         lines.append("verified: the files are there and can be read")
+    return "\n".join(lines) + "\n"
+
+
+def coefficients_text(columns: Mapping[str, npt.NDArray[Any]], window: Window) -> str:
+    """Return a baseline's coefficients for people, with their distance from the TSS; empty without any."""
+    if not columns:
+        return ""
+    shown = {
+        "cell": columns["cell"],
+        "mark": columns["mark"],
+        "from": (columns["first_bin"] - 1) * window.bin_size - window.flank,
+        "to": columns["last_bin"] * window.bin_size - window.flank,
+    }
+    shown |= {
+        name: column for name, column in columns.items() if name not in (*shown, "first_bin", "last_bin")
+    }
+    rows = zip(*(column.tolist() for column in shown.values()), strict=True)
+    lines = [
+        "largest weights (from, to: bases from the TSS, along the window):",
+        *_aligned(list(shown), list(rows)),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -330,7 +330,7 @@ METRICS: Mapping[str, Metric] = {
             _direction_is_clear,
         ),
         Metric(
-            "auroc", "AUROC", "area under the ROC curve, log2fc >= 1 against <= -1 (chance: 0.5)", True,
+            "auroc", "", "area under the ROC curve, log2fc >= 1 against <= -1 (chance: 0.5)", True,
             _auroc, _direction_is_clear,
         ),
         Metric(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from diffchrom.genome.genes import Rows
 from diffchrom.metrics import DIRECTION_THRESHOLD, cells_expressing
-from diffchrom.pairs.pair import Labels, PairData
+from diffchrom.pairs.pair import Labels
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def larger_expression(expression: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray
 
 
 def coverage_by_stratum(
-    labels: Labels | PairData,
+    labels: Labels,
     rows: Rows,
     prediction: npt.NDArray[Any],
     low: Array,

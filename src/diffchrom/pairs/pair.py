@@ -231,8 +231,8 @@ class Pair:
         return values
 
 
-@dataclass(frozen=True)
-class PairData:
+@dataclass(frozen=True, kw_only=True)
+class PairData(Labels):
     """Signal and labels of one pair of cells, in memory (or mapped into it).
 
     Attributes
@@ -240,7 +240,6 @@ class PairData:
     cells, marks, genes, parts : as of `Pair`; rows may be fewer than the store's.
     signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
         Binned signal as it stands in the store, neither transformed nor scaled.
-    log2fc, expr_a, expr_b, unit, se, error_variance, labels : as of `Labels`.
     """
 
     cells: tuple[str, str]
@@ -249,13 +248,6 @@ class PairData:
     signal_a: Signal
     signal_b: Signal
     parts: npt.NDArray[np.int8]
-    log2fc: npt.NDArray[np.float64]
-    expr_a: npt.NDArray[np.float64]
-    expr_b: npt.NDArray[np.float64]
-    unit: str = ""
-    se: npt.NDArray[np.float64] | None = None
-    error_variance: npt.NDArray[np.float64] | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.genes)

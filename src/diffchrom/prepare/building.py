@@ -191,30 +191,36 @@ def _result(
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
-def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
-    check_same_rows(request, store)
-    genes = store.genes
+def _plan_more_tracks(
+    request: PrepareRequest, store: Store, options: prepare_tracks.TrackOptions, summary: Summary
+) -> tuple[list[Plan], dict[str, int]]:
+    """Plan the tracks that a store shall have, too; also the chromosome lengths that are known by then."""
     tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
-    if (tracks or request.chrom_sizes) and not genes.located.all():
+    if not (tracks or request.chrom_sizes):
+        return [], store.chrom_sizes
+    if not store.genes.located.all():
         raise StoreError(
             f"{store.path}: its genes have no coordinates (--deepdiff): neither tracks nor chromosome "
             "lengths can be added"
         )
-    plans: list[Plan] = []
+    genome = prepare_tracks.check_tracks_genome(
+        tracks,
+        store.genes,
+        gtf=str(request.gtf or store.attrs.get("gtf", store.path)),
+        header=str(store.attrs.get("assembly", "")),
+        known={str(store.path): store.chrom_sizes, **_given_sizes(request)},
+        force=request.force,
+        summary=summary,
+    )
+    plans = prepare_tracks.plan_tracks(tracks, genome, store.window, request.around, options, summary)
+    return plans, genome.sizes | store.chrom_sizes
+
+
+def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
+    check_same_rows(request, store)
+    genes = store.genes
     options = masking(request)
-    sizes = store.chrom_sizes
-    if tracks or request.chrom_sizes:
-        genome = prepare_tracks.check_tracks_genome(
-            tracks,
-            genes,
-            gtf=str(request.gtf or store.attrs.get("gtf", store.path)),
-            header=str(store.attrs.get("assembly", "")),
-            known={str(store.path): sizes, **_given_sizes(request)},
-            force=request.force,
-            summary=summary,
-        )
-        sizes = genome.sizes | sizes
-        plans = prepare_tracks.plan_tracks(tracks, genome, store.window, request.around, options, summary)
+    plans, sizes = _plan_more_tracks(request, store, options, summary)
     new, unchanged = _sort_out(request, store, plans)
     if unchanged:
         summary.note(

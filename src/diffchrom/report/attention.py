@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.groups import GroupAttention, GroupRule, collect, group_table
+from diffchrom.attention.groups import GROUPS, GroupAttention, GroupRule, collect, group_table
+from diffchrom.attention.plots import GROUP_COLOURS, figure_panels
 from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.errors import InputError, RunError
 from diffchrom.files.figures import COLOURS
@@ -45,7 +46,6 @@ MAX_GENES = 4000
 N_GENES = 3
 #: Greek letters that look like Latin ones are spelled out for those who read the code.
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
-_UP, _DOWN = "#b2182b", "#2166ac"
 _LEGEND = {"orientation": "h", "y": -0.2}
 
 Array = npt.NDArray[np.float64]
@@ -142,28 +142,26 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
             f"{mark} ({block.partition(':')[2]})"
             for block, mark in zip(table["block"], table["mark"], strict=True)
         ]
-        main = table["task"] == table["task"][0]
-        shown = np.flatnonzero(main)
+        panel = next(iter(figure_panels(table).values()))
         traces = [
             {
                 "type": "bar",
                 "name": f"{group}-regulated",
-                "x": [[str(table["block"][i]) for i in shown], [str(table["mark"][i]) for i in shown]],
-                "y": table[f"beta_{group}"][shown],
+                "x": [panel["block"].tolist(), panel["mark"].tolist()],
+                "y": panel[f"beta_{group}"],
                 "error_y": {
                     "type": "data", "symmetric": False,
-                    "array": (table[f"beta_{group}_high"] - table[f"beta_{group}"])[shown],
-                    "arrayminus": (table[f"beta_{group}"] - table[f"beta_{group}_low"])[shown],
+                    "arrayminus": panel[f"whiskers_{group}"][0], "array": panel[f"whiskers_{group}"][1],
                     "thickness": 1, "width": 2,
                 },
-                "marker": {"color": colour, "pattern": {"shape": pattern}},
+                "marker": {"color": GROUP_COLOURS[group], "pattern": {"shape": pattern}},
                 "hovertemplate": "%{x}: %{y:.3f}",
             }
-            for group, colour, pattern in (("up", _UP, ""), ("down", _DOWN, "/"))
+            for group, pattern in zip(GROUPS, ("", "/"), strict=True)
         ]  # fmt: skip
         alt = (
             f"Bars of mean attention to each mark in {int(table['n_up'][0])} up- and "
-            f"{int(table['n_down'][0])} down-regulated genes; {_mark_verdict(one, table, shown, names)}."
+            f"{int(table['n_down'][0])} down-regulated genes; {_mark_verdict(one, panel, names)}."
         )
         layout = {"barmode": "group", "xaxis": axis(""), "yaxis": axis("mean attention β"), "legend": _LEGEND}
         views.append(View(one.name, alt, traces, layout))
@@ -184,17 +182,15 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
     return Chart("figure5", "Attention to marks", caption, views, 460, 60 + 14 * most, Table(header, rows))
 
 
-def _mark_verdict(
-    one: Attended, table: dict[str, npt.NDArray[Any]], shown: npt.NDArray[np.intp], names: Sequence[str]
-) -> str:
+def _mark_verdict(one: Attended, panel: dict[str, npt.NDArray[Any]], names: Sequence[str]) -> str:
     """Say what up-regulated genes attend to, where the model predicts anything and a mark stands out."""
     if not predicts(one.result):
         return f"{NOTHING}: the run's r on the test genes cannot be told from 0"
-    values, low = table["beta_up"][shown], table["beta_up_low"][shown]
-    top = outstanding(values, low, 1 / len(shown), MARK_RATIO)
+    values, low = panel["beta_up"], panel["beta_up_low"]
+    top = outstanding(values, low, 1 / len(values), MARK_RATIO)
     if top is None:
         return f"{NOTHING}: attention in up-regulated genes is {values.min():.3f} to {values.max():.3f}"
-    return f"up-regulated genes attend most to {names[int(shown[top])]}"
+    return f"up-regulated genes attend most to {names[top]}"
 
 
 def attention_around_tss(attended: Sequence[Attended]) -> Chart:

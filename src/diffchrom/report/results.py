@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import RunError
-from diffchrom.files.whole import open_text
 from diffchrom.metrics import METRICS, pearson
 from diffchrom.report.charts import Chart, Palette, Table, View, axis
 from diffchrom.runs.folder import HISTORY
+from diffchrom.runs.reading import WrittenTable
 from diffchrom.runs.tables import HISTORY_COLUMNS
 from diffchrom.sweeps.results import Result
 
@@ -61,15 +59,10 @@ def read_history(result: Result) -> dict[str, npt.NDArray[np.float64]]:
     path = result.run.path / HISTORY
     if not path.is_file():
         return {}
-    with open_text(path, "training history") as stream:
-        header, *rows = list(csv.reader(stream, delimiter="\t")) or [[]]
-    try:
-        if missing := set(HISTORY_COLUMNS) - {"member"} - set(header):
-            raise ValueError(f"no column {min(missing)}")
-        values = [[float(value.replace("NA", "nan")) for value in row] for row in rows]
-        table = np.array(values).reshape(len(rows), len(header))
-    except ValueError as error:
-        raise RunError(f"{path}: not a training history ({error}); make the run again") from error
+    needed = [name for name in HISTORY_COLUMNS if name != "member"]
+    written = WrittenTable.read(path, "training history", needed, "make the run again")
+    header = written.header
+    table = np.stack([written.numbers(name) for name in header], axis=1)
     if "member" in header:
         first = np.flatnonzero(np.diff(table[:, header.index("member")])) + 1
         table = np.insert(table, first, np.nan, axis=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import OutputError, RunError
-from diffchrom.files.whole import open_text, output_text, remove_folder
+from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.metrics import METRICS
 from diffchrom.pairs.coverage import coverage_by_stratum
 from diffchrom.pairs.pair import Pair
@@ -32,6 +31,7 @@ from diffchrom.runs.folder import (
     run_name,
 )
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.reading import WrittenTable
 from diffchrom.runs.tables import SUMMARY_COLUMNS, intervals_of, label_details, metrics_of
 
 #: Columns of the table that `train` and `baseline` print of a cross-validation: a row a fold, and one of all.
@@ -240,26 +240,24 @@ class _OutOfFold:
     @classmethod
     def read(cls, path: Path, runs: list[Run], ids: npt.NDArray[np.object_]) -> _OutOfFold:
         """Put together what the folds in `path` say of the genes `ids`; RunError where they do not fit."""
-        header: list[str] = []
-        tested: dict[str, dict[int, list[str]]] = {}
-        for run in runs:
-            names, tested[run.path.name] = _read_tested(run.path, ids)
-            header = header or names
-            if names != header:
+        folds = {run.path.name: _read_predictions(run.path, ids) for run in runs}
+        first, *others = folds.values()
+        for table in others:
+            if table.header != first.header:
                 raise RunError(
-                    f"{run.path / PREDICTIONS}: its columns are not those of {runs[0].path.name}; "
+                    f"{table.path}: its columns are not those of {runs[0].path.name}; "
                     "remove one of the two folds"
                 )
+        tested = {name: np.flatnonzero(table.column("split") == "test") for name, table in folds.items()}
         _require_tested_once(path, tested, ids)
-        whole = {number: row for rows in tested.values() for number, row in rows.items()}
-        table = [whole[number] for number in sorted(whole)]
-        try:
-            columns = [_numbers(header, table, name) for name in _READ]
-        except ValueError as error:
-            raise RunError(
-                f"{path}: a fold's {PREDICTIONS} is damaged ({error}); remove that fold"
-            ) from error
-        return cls("\t".join(header), ["\t".join(row) for row in table], *columns)
+        lines, columns = [""] * len(ids), np.full((len(_READ), len(ids)), np.nan)
+        for name, rows in tested.items():
+            for row in rows:
+                lines[row] = "\t".join(folds[name].rows[row])
+            for column, values in zip(_READ, columns, strict=True):
+                if column in first.header:
+                    values[rows] = folds[name].numbers(column)[rows]
+        return cls("\t".join(first.header), lines, *columns)
 
     @property
     def larger_expression(self) -> npt.NDArray[np.float64] | None:
@@ -268,34 +266,25 @@ class _OutOfFold:
         return None if np.isnan(larger).all() else larger
 
 
-def _read_tested(folder: Path, ids: npt.NDArray[np.object_]) -> tuple[list[str], dict[int, list[str]]]:
-    """Columns of a fold's predictions table, and the rows of its test genes by position in `ids`."""
-    path = folder / PREDICTIONS
-    tested = {}
-    with open_text(path, "table of predictions") as stream:
-        rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        names = next(rows, [])
-        if not {"gene_id", "split"} <= set(names):
-            raise RunError(f"{path}: has no columns gene_id and split; remove {folder}")
-        gene, part = names.index("gene_id"), names.index("split")
-        number = -1
-        for number, row in enumerate(rows):
-            if len(row) != len(names) or number >= len(ids) or row[gene] != ids[number]:
-                raise RunError(f"{path}: line {rows.line_num} is broken or of another gene; remove {folder}")
-            if row[part] == "test":
-                tested[number] = row
-    if number + 1 != len(ids):
-        raise RunError(f"{path}: has {number + 1} of {len(ids)} genes; remove {folder}")
-    return names, tested
+def _read_predictions(folder: Path, ids: npt.NDArray[np.object_]) -> WrittenTable:
+    """A fold's predictions table, which must be of the genes `ids`."""
+    table = WrittenTable.read(
+        folder / PREDICTIONS, "table of predictions", ("gene_id", "split"), f"remove {folder}"
+    )
+    if len(table.rows) != len(ids):
+        raise RunError(f"{table.path}: has {len(table.rows)} of {len(ids)} genes; remove {folder}")
+    for row in np.flatnonzero(table.column("gene_id") != ids):
+        raise table.error("another gene", int(row))
+    return table
 
 
 def _require_tested_once(
-    path: Path, tested: Mapping[str, Mapping[int, Any]], ids: npt.NDArray[np.object_]
+    path: Path, tested: Mapping[str, npt.NDArray[np.intp]], ids: npt.NDArray[np.object_]
 ) -> None:
     """Refuse folds of which none or several test a gene; `tested` is fold to positions in `ids`."""
     times = np.zeros(len(ids), dtype=np.intp)
     for rows in tested.values():
-        times[list(rows)] += 1
+        times[rows] += 1
     wrong = np.flatnonzero(times != 1)
     if len(wrong):
         folds = [fold for fold, rows in tested.items() if wrong[0] in rows]
@@ -304,13 +293,6 @@ def _require_tested_once(
             f"{path}: genes not tested by exactly one fold: {len(wrong)} (first {ids[wrong[0]]:.40}, "
             f"{where}); remove these folds and give the command again"
         )
-
-
-def _numbers(header: list[str], table: list[list[str]], name: str) -> npt.NDArray[np.float64]:
-    if name not in header:
-        return np.full(len(table), np.nan)
-    at = header.index(name)
-    return np.array([row[at].replace("NA", "nan") for row in table], dtype=np.float64)
 
 
 def describe_folds(details: Mapping[str, Any]) -> str:

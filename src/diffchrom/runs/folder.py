@@ -1,8 +1,8 @@
 """A run: a folder with one trained model or fitted baseline (docs/runs.md).
 
 ``config.json`` says everything needed to use it again, ``predictions.tsv`` what it predicts for the genes of
-its own pair; models add ``model.safetensors`` and ``history.tsv``. Nothing is pickled; every file is written
-whole or not at all.
+its own pair; models add ``model.safetensors`` and ``history.tsv``, baselines ``fitted.safetensors``. Nothing
+is pickled; every file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ RUN_FORMAT_VERSION = 1
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
+FITTED = "fitted.safetensors"
 HISTORY = "history.tsv"
 PREDICTIONS = "predictions.tsv"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from diffchrom.metrics import MIN_BLOCKS, block_numbers, bootstrap, evaluate, ex
 from diffchrom.pairs.choices import PART_NAMES, SPLIT_PARTS
 from diffchrom.pairs.label_noise import noise_ceiling
 from diffchrom.pairs.pair import Labels, PairData
+
+if TYPE_CHECKING:
+    from diffchrom.runs.folder import RunConfig
 
 #: Its columns, a row an epoch; members of an ensemble count from 1.
 HISTORY_COLUMNS = ("epoch", "train_loss", "valid_pearson", "valid_mse", "member")
@@ -46,7 +49,7 @@ def part_metrics(
 
 
 def metrics_of(
-    labels: Labels | PairData, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+    labels: Labels, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
 ) -> dict[str, float | None]:
     """Number of `rows` and every metric of a prediction of all genes on them; None where undefined."""
     values = evaluate(labels.log2fc[rows], log2fc_pred[rows], expressed=_expressed(labels, rows))
@@ -55,7 +58,7 @@ def metrics_of(
 
 
 def intervals_of(
-    labels: Labels | PairData, genes: Genes, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
+    labels: Labels, genes: Genes, rows: npt.NDArray[np.intp], log2fc_pred: npt.NDArray[Any]
 ) -> dict[str, list[float]]:
     """Ends of the 95% interval of every metric on the genes `rows`, by blocks of neighbours."""
     intervals = bootstrap(
@@ -64,7 +67,7 @@ def intervals_of(
     return {name: [interval.low, interval.high] for name, interval in intervals.items()}
 
 
-def _expressed(labels: Labels | PairData, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
+def _expressed(labels: Labels, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_] | None:
     return expressed_in_both(labels.expr_a[rows], labels.expr_b[rows], labels.unit)
 
 
@@ -73,7 +76,7 @@ def _blocks(genes: Genes, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.object_]
     return genome_blocks(some.id, some.chrom, some.tss)
 
 
-def label_details(labels: Labels | PairData, genes: Genes, test: npt.NDArray[np.intp]) -> dict[str, Any]:
+def label_details(labels: Labels, genes: Genes, test: npt.NDArray[np.intp]) -> dict[str, Any]:
     """The part of ``details`` about the rows `test`: their labels, and how `intervals_of` draws them.
 
     Under ``resampled`` stand the numbers of ``blocks`` that are drawn as one and of ``genes`` drawn alone.
@@ -108,6 +111,20 @@ def describe_labels(details: Mapping[str, Any]) -> str:
     if alone := (details.get("resampled") or {}).get("genes"):
         said.append(f"{alone} {DRAWN_ALONE}")
     return "; ".join(said)
+
+
+def describe_accuracy(config: RunConfig) -> str:
+    """Say in a line what r a run has on its test genes, and whether that can be told from 0."""
+    metrics = config.metrics.get("test", {})
+    r, n = metrics.get("pearson"), metrics.get("n")
+    if r is None:
+        return f"r of {n or 0:g} test genes is undefined"
+    low, high = config.details.get("test_intervals", {}).get("pearson") or (None, None)
+    said = f"r = {r:.3f}"
+    if low is not None and high is not None:
+        said += f" (95% interval {low:.3f} to {high:.3f})"
+    doubt = ", not distinguishable from 0" if low is None or high is None or low <= 0 <= high else ""
+    return f"{said} on {n:g} test genes{doubt}"
 
 
 def gene_columns(genes: Genes) -> dict[str, npt.NDArray[Any]]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.errors import RunError
-from diffchrom.files.tables import format_row
+from diffchrom.files.tables import NA, format_row
 from diffchrom.files.whole import output_text
 from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
+from diffchrom.runs.reading import WrittenTable
 from diffchrom.sweeps.plan import Job
 
 JOBS = "jobs.tsv"
@@ -109,7 +110,7 @@ class JobTable:
             "status": outcome.status,
             "seconds": round(outcome.seconds, 2),
             "memory_mb": round(outcome.memory_mb) if outcome.memory_mb == outcome.memory_mb else None,
-            "reason": outcome.reason,
+            "reason": " ".join(outcome.reason.split()),
         }
         if time.monotonic() - self._written > _EVERY:
             self.write()
@@ -136,14 +137,10 @@ def _describe(job: Job) -> dict[str, Any]:
 
 
 def read_jobs(out: Path) -> dict[str, dict[str, Any]]:
-    """Rows of a sweep's ``jobs.tsv`` by job; empty where there is none, or where it is not ours."""
-    try:
-        lines = (out / JOBS).read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError):
+    """Rows of a sweep's ``jobs.tsv`` by job; empty where there is none, RunError where it is not ours."""
+    path = out / JOBS
+    if not path.is_file():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{out / JOBS}: cannot be read ({error}); remove it, the runs are kept") from error
-    if not lines or tuple(lines[0].split("\t")) != JOB_COLUMNS:
-        raise RunError(f"{out / JOBS}: not a sweep's table of jobs; remove it, the runs are kept")
-    rows = (dict(zip(JOB_COLUMNS, line.split("\t"), strict=False)) for line in lines[1:])
-    return {row["job"]: {k: None if v == "NA" else v for k, v in row.items()} for row in rows}
+    table = WrittenTable.read(path, "sweep's table of jobs", JOB_COLUMNS, "remove it, the runs are kept")
+    rows = (dict(zip(table.header, row, strict=True)) for row in table.rows)
+    return {row["job"]: {k: None if v == NA else v for k, v in row.items()} for row in rows}

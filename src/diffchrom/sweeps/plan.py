@@ -158,17 +158,11 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not a TOML plan ({error}); see docs/sweep.md") from error
     _check_keys(path, "", values, PLAN_KEYS)
-    plan: dict[str, Any] = {}
-    for key in _TEXTS:
-        if key in values:
-            plan[key] = _typed(path, key, values[key], str)
-    for key in _LISTS:
-        if key in values:
-            listed = values[key] if isinstance(values[key], list) else [values[key]]
-            plan[key] = tuple(_typed(path, key, item, str) for item in listed)
-    for key in ("store", "out"):
-        if key in plan:
-            plan[key] = path.parent / plan[key]
+    plan: dict[str, Any] = {key: _typed(path, key, values[key], str) for key in _TEXTS if key in values}
+    for key in [key for key in _LISTS if key in values]:
+        listed = values[key] if isinstance(values[key], list) else [values[key]]
+        plan[key] = tuple(_typed(path, key, item, str) for item in listed)
+    plan |= {key: path.parent / plan[key] for key in ("store", "out") if key in plan}
     if "pairs" in plan:
         plan["pairs"] = read_pairs(plan["pairs"], path.parent)
     if "folds" in values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ import numpy.typing as npt
 
 from diffchrom.errors import RunError
 from diffchrom.files.tables import NA
-from diffchrom.files.whole import open_text
 from diffchrom.genome.blocks import genome_blocks
 from diffchrom.genome.genes import UNKNOWN_CHROM
 from diffchrom.metrics import METRICS, bootstrap
 from diffchrom.pairs.splits import fold_number
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import CONFIG, FINISHED, PREDICTIONS, Run
+from diffchrom.runs.reading import WrittenTable
 from diffchrom.runs.tables import resampled
 from diffchrom.sweeps.groups import fold_by_fold, group_runs
 from diffchrom.sweeps.labels import label_runs
@@ -145,37 +144,17 @@ def read_test_genes(run: Run) -> TestGenes:
         When the file is missing or is not such a table.
     """
     path = run.path / PREDICTIONS
-    wanted = ("split", "log2fc", "log2fc_pred", "gene_id", "chrom", "start", "end", "strand")
-    if not path.is_file():
-        raise RunError(f"{path}: missing; make the run again")
-    genes: list[tuple[float, float, str, str, int]] = []
-    with open_text(path, "predictions table") as stream:
-        rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(rows, [])
-        if any(name not in header for name in wanted):
-            raise RunError(f"{path}: has no columns {', '.join(wanted)}; make the run again")
-        part, measured, predicted, gene, *place = (header.index(name) for name in wanted)
-        for row in rows:
-            try:
-                if row[part] == "test" and row[measured] != NA:
-                    values = float(row[measured]), float(row[predicted].replace(NA, "nan"))
-                    genes.append((*values, row[gene], *_place(*(row[column] for column in place))))
-            except (IndexError, ValueError) as error:
-                raise RunError(
-                    f"{path}: line {rows.line_num} is broken ({error}); make the run again"
-                ) from error
-    columns: Sequence[Sequence[Any]] = list(zip(*genes, strict=True)) or [()] * 5
-    truth, prediction = (np.array(column, dtype=np.float64) for column in columns[:2])
-    ids, chroms = (np.array(column, dtype=object) for column in columns[2:4])
-    blocks = genome_blocks(ids, chroms, np.array(columns[4], dtype=np.int64))
-    return TestGenes(ids, truth, prediction, blocks, np.asarray(chroms != UNKNOWN_CHROM, dtype=bool))
-
-
-def _place(chrom: str, start: str, end: str, strand: str) -> tuple[str, int]:
-    """Chromosome and TSS of a gene, whose start is 0-based and end exclusive."""
-    if UNKNOWN_CHROM in (chrom, start, end):
-        return UNKNOWN_CHROM, -1
-    return chrom, int(end) - 1 if strand == "-" else int(start)
+    wanted = ("log2fc", "log2fc_pred", "start", "end", "gene_id", "chrom", "strand", "split")
+    table = WrittenTable.read(path, "predictions table", wanted, "make the run again")
+    rows = np.flatnonzero((table.column("split") == "test") & (table.column("log2fc") != NA))
+    truth, prediction, start, end = (table.numbers(name)[rows] for name in wanted[:4])
+    ids, chroms, strands = (table.column(name)[rows] for name in wanted[4:7])
+    tss = np.where(strands == "-", end - 1, start)
+    located = np.asarray(chroms != UNKNOWN_CHROM, dtype=bool) & np.isfinite(tss)
+    blocks = genome_blocks(
+        ids, np.where(located, chroms, UNKNOWN_CHROM), np.where(located, tss, -1).astype(np.int64)
+    )
+    return TestGenes(ids, truth, prediction, blocks, located)
 
 
 def find_runs(paths: Iterable[str | Path], reporter: Reporter = SILENT) -> list[Run]:

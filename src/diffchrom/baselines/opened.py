@@ -1,0 +1,90 @@
+"""A fitted baseline opened on a pair of cells, as `deepdiff.opened` opens a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from diffchrom.baselines.coefficients import Columns, coefficients
+from diffchrom.baselines.fitting import examples_of
+from diffchrom.baselines.method import Method, Prediction, Predictor
+from diffchrom.baselines.methods import get_method
+from diffchrom.baselines.saved import load_fitted
+from diffchrom.errors import RunError
+from diffchrom.genome.genes import Genes, Rows
+from diffchrom.pairs.pair import Pair
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.folder import FITTED, Run
+from diffchrom.runs.opening import pair_of_run, require_single
+from diffchrom.runs.tables import prediction_columns
+from diffchrom.store.store import Store
+
+
+@dataclass(frozen=True)
+class BaselinePredictions:
+    """What a baseline says of the genes `rows` of a pair."""
+
+    pair: Pair
+    rows: Rows
+    predicted: Prediction
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of a predictions table; a baseline has no intervals."""
+        rows, labels = self.rows, self.pair.labels.log2fc
+        expression = {cell: values[rows] for cell, values in self.predicted.expression.items()}
+        genes, parts = self.pair.genes.take(rows), self.pair.parts[rows]
+        return prediction_columns(genes, parts, self.predicted.log2fc[rows], labels[rows], expression)
+
+
+@dataclass(frozen=True)
+class OpenedBaseline:
+    """A fitted baseline and the pair of cells that it reads."""
+
+    without_shift: ClassVar[str] = ""  # there is none to leave out
+
+    predictor: Predictor
+    method: Method
+    pair: Pair
+
+    @property
+    def genes(self) -> Genes:
+        """All genes of the store."""
+        return self.pair.genes
+
+    def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[BaselinePredictions]:
+        """Yield predictions of the genes `rows`, in that order, in one piece."""
+        examples = examples_of(self.pair, self.pair.load(), self.method, reporter)
+        yield BaselinePredictions(self.pair, rows, self.predictor.predict(examples.without_labels()))
+
+
+def open_baseline(
+    run: Run, store: Store, cells: Sequence[str] | None = None, *, threads: int = 1
+) -> OpenedBaseline:
+    """Open a baseline's run on a store, for its own pair of cells unless others are named.
+
+    Raises
+    ------
+    RunError, StoreError
+        The run is a cross-validation, its windows are not the store's, its file is missing or damaged, or the
+        store lacks a cell or mark.
+    """
+    require_single(run)
+    pair = pair_of_run(run, store, cells)
+    return OpenedBaseline(load_fitted(run.path / FITTED, threads), get_method(run.config.variant), pair)
+
+
+def largest_coefficients(run: Run, n: int) -> Columns:
+    """The `n` largest weights of a baseline's run (`coefficients`); empty where the method has none."""
+    if run.config.folds or not (run.path / FITTED).is_file():
+        return {}
+    try:
+        columns = coefficients(load_fitted(run.path / FITTED), run.config.marks, run.config.window.n_bins)
+    except RunError:
+        return {}
+    size = np.abs(columns["per_sd" if "per_sd" in columns else "importance"])
+    order = np.argsort(-size, kind="stable")[:n]
+    return {name: values[order] for name, values in columns.items()}

@@ -1,0 +1,61 @@
+"""What opening a run of any kind needs to know of the store that it is opened on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffchrom.errors import RunError, StoreError
+from diffchrom.pairs.choices import has_split
+from diffchrom.pairs.pair import Pair
+from diffchrom.runs.folder import Run
+from diffchrom.store.store import Store
+
+
+def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> Pair:
+    """What `run` reads of `store`: its marks in its order, its split and unit where the store has them."""
+    config = run.config
+    if store.window != config.window:
+        raise RunError(
+            f"{run.path}: was trained on windows {config.window.described()}, "
+            f"{store.path} has {store.window.described()}; prepare a store with the run's settings"
+        )
+    cells = cells or config.pair
+    units = [store.expression_units(cell) for cell in cells if cell in store.cells()]
+    shared = config.unit and all(config.unit in names for names in units)
+    try:
+        return Pair.of(
+            store,
+            cells,
+            marks=config.marks,
+            split=config.split if has_split(store, config.split) else None,
+            unit=config.unit if shared else None,
+            labelled=False,
+        )
+    except StoreError as error:
+        needs = f"run {run.path} needs marks {', '.join(config.marks)}{_retrained(run, store, cells)}"
+        raise StoreError(f"{error} ({needs})") from error
+
+
+def _retrained(run: Run, store: Store, cells: Sequence[str]) -> str:
+    """The command that makes such a run on those of its marks that both cells have."""
+    config = run.config
+    if not set(cells) <= set(store.cells()):
+        return ""
+    common = [mark for mark in config.marks if all(mark in store.marks(cell) for cell in cells)]
+    if not common or len(common) == len(config.marks):
+        return ""
+    method = (
+        f"baseline --method {config.variant}"
+        if config.kind == "baseline"
+        else f"train --variant {config.variant}"
+    )
+    return f"; without them: diffchrom {method} --pair {','.join(config.pair)} --marks {','.join(common)}"
+
+
+def require_single(run: Run) -> None:
+    """Refuse a cross-validation, which has a model for each fold."""
+    if run.config.folds:
+        raise RunError(
+            f"{run.path}: a cross-validation has {run.config.folds} models; give one of them, as "
+            f"{run.path}/fold-1"
+        )
