@@ -19,6 +19,6 @@ step() {
 
 step 'diffchrom prepare --gtf genes.gtf.gz --bigwigs E003/* --bigwigs E116/* --expression rpkm.tsv.gz'
 step 'diffchrom train --out runs/mine'
-step 'diffchrom predict runs/mine --split test | sort -t$'"'\\t'"' -k8,8g | head -n 4'
+step 'diffchrom predict runs/mine --split test --top 3 --down'
 step 'diffchrom attend runs/mine --format bed --split test --top 1 | head -n 4'
 step 'diffchrom baseline --method ridge'

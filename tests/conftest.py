@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 from diffchrom.cli import main
 from diffchrom.config import DEFAULT_VARIANT
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.regions import Region
+from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import parse_pair
 from diffchrom.pairs.pair import Pair
 from diffchrom.processes import cluster
@@ -64,6 +67,25 @@ def make_genes(n: int, *, n_chroms: int = 4) -> Genes:
         tss=tss,
         tes=np.where(strand == "+", end - 1, start),
     )
+
+
+def genes_of(chrom: Any, tss: Any, length: Any, minus: Any) -> Genes:
+    """Genes by chromosome, first transcribed base, bases and strand."""
+    names, first, strand = np.array(chrom, dtype=object), np.array(tss), np.array(minus, dtype=bool)
+    ids = np.array([f"G{i}" for i in range(len(names))], dtype=object)
+    last = np.where(strand, first - length + 1, first + length - 1)
+    signs = np.where(strand, "-", "+").astype(object)
+    low, high = np.minimum(first, last), np.maximum(first, last)
+    return Genes(ids, ids, names, signs, low, high + 1, first, last)
+
+
+def bins_at(chrom: Any, start: Any, n_bins: int, bin_size: int) -> Windows:
+    """Bins that begin at given bases, in ascending coordinates."""
+    edges = range(0, n_bins * bin_size + 1, bin_size)
+    region = Region("bins", "tss", tuple(pairwise(edges)), bins=True)
+    first = np.array(start, dtype=np.int64)
+    names = np.array(chrom, dtype=object)
+    return Windows(names, first, np.zeros(len(first), bool), np.ones_like(first), region, "genome")
 
 
 def make_store(

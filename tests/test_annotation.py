@@ -18,9 +18,10 @@ from diffchrom.annotation.reading import (
     blacklisted_bins,
     genes_from_records,
     read_annotation,
+    read_blacklist,
 )
 from diffchrom.errors import InputError
-from diffchrom.genome.genes import Window
+from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.windows import Windows
 
 # file, biotype -> (genes, dropped). Counted with awk, for example
@@ -199,6 +200,10 @@ def test_an_annotation_is_read_through_a_pipe(tmp_path: Path) -> None:
 WINDOW = Window(flank=50, bin_size=10, orient="transcription")
 
 
+def masked_bins(genes: Genes, window: Window, bed: Path) -> np.ndarray:
+    return blacklisted_bins(Windows.around(genes, window), read_blacklist(bed, genes))
+
+
 def test_blacklisted_bins_are_those_that_share_a_base(tmp_path: Path) -> None:
     # TSS 1000 on plus: window [950, 1050); on minus at 1999: window [1950, 2050), flipped.
     path = gtf(
@@ -209,14 +214,14 @@ def test_blacklisted_bins_are_those_that_share_a_base(tmp_path: Path) -> None:
     bed = tmp_path / "b.bed"
     bed.write_text("1\t959\t961\n1\t2040\t2060\n1\t1050\t1950\nY\t1\t9\n")
     genes = read_annotation(path).genes
-    masked = blacklisted_bins(Windows.around(genes, WINDOW), bed)
+    masked = masked_bins(genes, WINDOW, bed)
     assert np.flatnonzero(masked[0]).tolist() == [0, 1]
     assert np.flatnonzero(masked[1]).tolist() == [0]
-    genome = blacklisted_bins(Windows.around(genes, replace(WINDOW, orient="genome")), bed)
+    genome = masked_bins(genes, replace(WINDOW, orient="genome"), bed)
     assert np.flatnonzero(genome[1]).tolist() == [9]
     bed.write_text("chr9\t1\t2\n")
     with pytest.raises(InputError, match=r"none of its chromosomes \(chr9\) has genes \(chr1\)"):
-        blacklisted_bins(Windows.around(genes, WINDOW), bed)
+        masked_bins(genes, WINDOW, bed)
 
 
 @settings(deadline=None)
@@ -238,18 +243,15 @@ def test_blacklisted_bins_agree_with_a_count_base_by_base(
     with tempfile.NamedTemporaryFile("w", suffix=".bed") as bed:
         bed.write("".join(f"chr1\t{start}\t{start + width}\n" for start, width in intervals))
         bed.flush()
-        windows = Windows.around(genes, WINDOW)
-        masked = blacklisted_bins(windows, bed.name)
-    for row, starts, ends in zip(masked, *windows.intervals(), strict=True):
+        masked = masked_bins(genes, WINDOW, Path(bed.name))
+    for row, starts, ends in zip(masked, *Windows.around(genes, WINDOW).intervals(), strict=True):
         wanted = [bool(covered[max(0, a) : max(0, b)].any()) for a, b in zip(starts, ends, strict=True)]
         assert row.tolist() == wanted
 
 
 def test_the_real_blacklist_masks_few_bins(shared_data: Path) -> None:
     genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
-    masked = blacklisted_bins(
-        Windows.around(genes, Window()), shared_data / "genome" / "hg19-blacklist.v2.bed.gz"
-    )
+    masked = masked_bins(genes, Window(), shared_data / "genome" / "hg19-blacklist.v2.bed.gz")
     assert masked.shape == (19107, 200)
     assert 0 < masked.mean() < 0.1
 

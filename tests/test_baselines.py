@@ -166,7 +166,7 @@ def test_a_method_is_handed_what_it_asks_for_and_no_more(tmp_path, monkeypatch, 
     with store.edit() as editor:
         for cell in ("A", "B"):
             for mark in MARKS:
-                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, around="tes")
+                editor.add_signal(cell, mark, store.signal(cell, [mark])[:, 0], {}, region="tes_bins")
     handed = []
 
     def fit(train, valid, grid, context):
@@ -302,3 +302,33 @@ except SystemExit as ended:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "0 True False", done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    # attentivechrome-classes sees no more of labels than which are high
+    [name for name, method in METHODS.items() if method.selection == "validation" and "classes" not in name],
+)
+def test_methods_choose_by_the_r_of_validation_genes_as_the_default_does(name, data):
+    genes = examples(data)
+    train, valid = (genes.take(data.rows(part)) for part in ("train", "valid"))
+    method = small(name)
+    fitted = method.fit(train, valid, method.grid(), Context())
+    # r knows no units, an error does: labels of another scale must not change what is chosen.
+    rescaled = replace(valid, log2fc=valid.log2fc * 100 + 7, expr_a=valid.expr_a * 3, expr_b=valid.expr_b * 3)
+    again = method.fit(train, rescaled, method.grid(), Context())
+    in_units = {"slope", "intercept", *(key for key in fitted.chosen if "valid_r" in key)}
+    assert {
+        key: fitted.chosen[key] for key in fitted.chosen.keys() - in_units
+    }.items() <= again.chosen.items()
+    assert any("valid_r" in key for key in fitted.chosen)
+
+
+def test_boosting_predicts_changes_of_their_size_however_few_trees_it_chose(data):
+    genes = examples(data)
+    train, valid = (genes.take(data.rows(part)) for part in ("train", "valid"))
+    few = small("gradient-boosting").grid() | {"max_iter": (2,)}
+    predicted = small("gradient-boosting").fit(train, valid, few, Context()).predict(valid).log2fc
+    slope, intercept = np.polyfit(predicted, valid.log2fc, 1)
+    assert slope == pytest.approx(1)
+    assert intercept == pytest.approx(0, abs=1e-9)

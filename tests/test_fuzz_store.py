@@ -40,8 +40,11 @@ for path in sys.argv[2:]:
         store.genes, store.chrom_sizes
         for cell in store.cells():
             store.signal(cell, store.marks(cell))
-            for mark in store.marks(cell):
-                store.signal_attrs(cell, mark)
+            for region in store.regions(cell):
+                for mark in store.marks(cell, region=region):
+                    store.region_signal(cell, region, [mark])
+                    store.windows(store.region(cell, region, [mark])).intervals()
+                    store.signal_attrs(cell, mark, region=region)
             for unit in store.expression_units(cell):
                 store.expression(cell, unit)
                 store.expression_attrs(cell, unit)
@@ -104,6 +107,8 @@ def test_fuzz_damaged_stores_are_read_or_refused(tmp_path: Path, layout: str) ->
     store = make_store(tmp_path / "whole.h5", n_genes=30)
     source = store.path
     with store.edit() as editor:
+        for region, n_windows in (("body", 10), ("distal", 8), ("tes_bins", store.window.n_bins)):
+            editor.add_signal("A1", "H3K4me3", np.ones((30, n_windows), np.float32), region=region)
         editor.add_replicates("A1", "counts", np.ones((30, 2)))
         editor.add_labels(
             ("A1", "B2"), {"log2fc": np.ones(30), "se": np.ones(30)}, {"dialect": "a", "source": "b"}

@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 
 from diffchrom.annotation.formats import GeneRecord, read_transcripts
-from diffchrom.annotation.reading import blacklisted_bins, genes_from_records, read_annotation
+from diffchrom.annotation.reading import genes_from_records, read_annotation, read_blacklist
 from diffchrom.errors import DiffchromError
 from diffchrom.expression.joining import join_expression
 from diffchrom.expression.reading import read_expression
 from diffchrom.expression.transcripts import read_tx2gene
-from diffchrom.genome.genes import Window
-from diffchrom.genome.windows import Windows
 from diffchrom.pairs.selection import read_gene_list
 from diffchrom.prepare.deepdiff_format import read_deepdiff
 from diffchrom.prepare.samples import read_sample_sheet
@@ -185,7 +183,7 @@ def test_a_damaged_gff3_or_bed_is_read_or_refused(tmp_path: Path, seed: int, tex
     ("seed", "text", "read"),
     [
         (60, TX2GENE, read_tx2gene),
-        (61, BED, lambda path: blacklisted_bins(Windows.around(GENES, Window()), path)),
+        (61, BED, lambda path: read_blacklist(path, GENES)),
         (62, TX2GENE, read_gene_list),
     ],
 )

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import called, make_genes, make_store
+from conftest import called, genes_of, make_genes, make_store
 from diffchrom.genome.genes import Window
+from diffchrom.genome.regions import REGIONS, Region
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs.leakage import find_leakage, store_leakage
 from diffchrom.prepare.deepdiff_format import unlocated_genes
@@ -56,6 +57,58 @@ def test_overlaps_are_those_of_windows_compared_one_by_one(
     assert found.overlapping_pairs == len(pairs)
     assert found.overlapping == len({i for i, _ in pairs})
     assert found.n_test == parts.count(TEST)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3000), st.integers(1, 600), st.booleans(), st.sampled_from(["chr1", "chr2"]),
+                  st.sampled_from([TRAIN, VALID, TEST, -1])),
+        min_size=1, max_size=20,
+    )
+)  # fmt: skip
+def test_windows_beyond_the_tss_are_compared_one_by_one(drawn: list[tuple[int, int, bool, str, int]]) -> None:
+    tss, length, minus, chrom, parts = (list(values) for values in zip(*drawn, strict=True))
+    genes = genes_of(chrom, tss, np.array(length), minus)
+    regions = (REGIONS["body"], Region("near", "tss", ((-300, -50), (50, 400))))
+    found = find_leakage(genes, np.array(parts, dtype=np.int8), Window(100, 100), "mine", regions)
+    learnt = [j for j, part in enumerate(parts) if part in (TRAIN, VALID)]
+    bodies = [set(range(a, b)) for a, b in zip(genes.start.tolist(), genes.end.tolist(), strict=True)]
+    for region, told in zip(regions, found.regions, strict=True):
+        windows = Windows.of(genes, region, "transcription")
+        reach = [set(range(a, b)) for a, b in zip(windows.start.tolist(), windows.end.tolist(), strict=True)]
+        tests = [i for i, part in enumerate(parts) if part == TEST]
+        met = {i: [j for j in learnt if chrom[i] == chrom[j] and reach[i] & reach[j]] for i in tests}
+        assert told.overlapping_pairs == sum(map(len, met.values()))
+        assert told.overlapping == sum(map(bool, met.values()))
+        seen = {i for i in tests for j in learnt if chrom[i] == chrom[j] and reach[i] & bodies[j]}
+        assert told.show_bodies == len(seen)
+        _, nearest = windows.neighbours(np.array(tests, dtype=np.intp), np.array(learnt, dtype=np.intp))
+        for i, one in zip(tests, nearest.tolist(), strict=True):
+            assert one in met[i] or (one == -1 and not met[i])
+
+
+def test_distal_windows_that_cross_the_split_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=40)  # 30 kb apart on four chromosomes
+    split = np.where(np.arange(40) % 8 < 4, TRAIN, TEST).astype(np.int8)
+    with store.edit() as editor:
+        for region, n_windows in (("body", 10), ("distal", 8)):
+            editor.add_signal("A1", "H3K4me3", np.ones((40, n_windows), np.float32), region=region)
+        editor.add_split("mixed", split)
+        editor.add_split("whole", np.where(np.arange(40) % 4 == 3, TEST, TRAIN).astype(np.int8))
+    assert called(["info", str(store.path), "--leakage", "--json"]) == 0
+    held = {one["split"]: one for one in json.loads(capsys.readouterr().out)["leakage"]}
+    by_region = {one["region"]: one for one in held["mixed"]["regions"]}
+    assert (by_region["body"]["overlapping"], by_region["body"]["show_bodies"]) == (0, 0)
+    assert by_region["distal"]["overlapping"] == by_region["distal"]["show_bodies"] == 20
+    assert all(one["overlapping"] == one["show_bodies"] == 0 for one in held["whole"]["regions"])
+    assert called(["info", str(store.path), "--leakage"]) == 0
+    assert (
+        "distal: windows of 20 test genes (100.0%) overlap others, in 100 pairs; those of 20 show another "
+        "gene's body: its signal, not its label" in capsys.readouterr().out
+    )
 
 
 def test_symbols_count_and_ids_that_stand_for_symbols_do_not() -> None:

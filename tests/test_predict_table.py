@@ -58,7 +58,7 @@ def test_labels_errors_and_whether_they_are_explained_stand_at_the_end(
     store: Store, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, _ = predicted(runs / "model", store, capsys)
-    assert list(table)[-6:] == ["log2fc_sd", "lo90", "hi90", "se", "padj", "explained"]
+    assert list(table)[-6:] == ["log2fc_spread", "lo90", "hi90", "se", "padj", "explained"]
     assert (table["se"] == 0.5).all()
     np.testing.assert_array_equal(table["padj"], np.where(np.arange(200) % 2, np.nan, 0.25))
     certain = (table["lo90"] > 0) | (table["hi90"] < 0)

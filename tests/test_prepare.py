@@ -152,8 +152,8 @@ def test_a_changed_file_is_refused_until_replace_is_given(inputs: PrepareRequest
 
 def test_tes_windows_stand_beside_tss_windows(inputs: PrepareRequest) -> None:
     prepare(inputs)
-    store = prepare(replace(inputs, around="tes")).store
-    signal = store.signal("E1", ["H3K4me3"], around="tes")[:, 0]
+    store = prepare(replace(inputs, regions=("tes_bins",))).store
+    signal = store.region_signal("E1", "tes_bins", ["H3K4me3"])[:, 0]
     # + strand, last base 11,999; its 5' edge is 11,999.
     np.testing.assert_array_equal(signal[0], window_values(inputs.bigwigs[0], "chr1", 10_999, 20, 100))
 

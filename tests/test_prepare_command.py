@@ -103,7 +103,7 @@ def test_left_out_options_ask_for_the_defaults(monkeypatch: pytest.MonkeyPatch) 
     [
         (["--bigwigs", "--store", "s.h5"], "--bigwigs needs at least one file"),
         (["--bigwigs", "a.bw", "--orient", "up"], "--orient up: choose one of transcription, genome"),
-        (["--bigwigs", "a.bw", "--around", "middle"], "--around middle: choose one of tss, tes"),
+        (["--bigwigs", "a.bw", "--around", "middle"], "--around middle: tes means --regions tes_bins"),
         (["--bigwigs", "a.bw", "--unit", "rpm"], "--unit rpm: choose one of fold-change"),
         (["--bigwigs", "a.bw", "--split", "odd"], "--split odd: unknown; choose one of chromosome"),
         ([], "nothing to prepare"),

@@ -20,6 +20,7 @@ import pytest
 from conftest import running, wait_for
 from diffchrom.errors import OutputError, StoreError
 from diffchrom.files.lock import lock_path, locked
+from diffchrom.genome.regions import DEFAULT_REGIONS
 from diffchrom.store.store import Store
 from test_prepare import GENES, leftovers, write_bigwig, write_gtf
 
@@ -91,7 +92,9 @@ def test_killed_at_random_moments_a_prepare_goes_on_to_the_same_store(
         if store.exists():
             opened = Store(store)
             for cell in opened.cells():
-                opened.signal(cell, opened.marks(cell))
+                assert opened.regions(cell) == DEFAULT_REGIONS
+                for region in DEFAULT_REGIONS:
+                    opened.region_signal(cell, region, opened.marks(cell, region=region))
     run(command(tmp_path, store, tracks[:3]))
     run(command(tmp_path, store, tracks))
     assert_equal_stores(store, whole)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pysam
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import bins_at
 from diffchrom.errors import InputError
 from diffchrom.signal.reads import COUNT_MODES, READS_AT_ONCE, bam_chroms, count_reads, reads_kind
 
@@ -74,6 +77,21 @@ def brute_force(
     return counts
 
 
+@dataclass(frozen=True)
+class Counted:
+    counts: np.ndarray
+    depth: int
+    clipped: np.ndarray
+    absent: np.ndarray
+
+
+def count_bins(path: Path, chrom: Any, start: Any, n_bins: int, bin_size: int, **options: Any) -> Counted:
+    (signal,), depth = count_reads(
+        path, [bins_at(chrom, start, n_bins, bin_size)], bin_size=bin_size, **options
+    )
+    return Counted(signal.values, depth, signal.clipped, signal.absent)
+
+
 def windows(seed: int = 1, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     chrom = rng.choice(np.array(list(SIZES), object), n)
@@ -85,12 +103,12 @@ def windows(seed: int = 1, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
 def test_bam_and_bed_are_counted_as_brute_force_counts(tmp_path: Path, count: str, extend: int) -> None:
     reads = random_reads(400)
     chrom, start = windows()
-    options = {"n_bins": 10, "bin_size": 50, "count": count, "extend": extend}
+    options = {"count": count, "extend": extend}
     used = [read for read in reads if read[4] >= 10 and not read[5]]
-    got = count_reads(write_bam(tmp_path / "r.bam", reads), chrom, start, min_mapq=10, **options)
+    got = count_bins(write_bam(tmp_path / "r.bam", reads), chrom, start, 10, 50, min_mapq=10, **options)
     np.testing.assert_array_equal(got.counts, brute_force(used, chrom, start, 10, 50, count, extend))
     assert got.depth == len(used)
-    bed = count_reads(write_bed(tmp_path / "r.bed.gz", used), chrom, start, sizes=SIZES, **options)
+    bed = count_bins(write_bed(tmp_path / "r.bed.gz", used), chrom, start, 10, 50, sizes=SIZES, **options)
     np.testing.assert_array_equal(bed.counts, got.counts)
     assert bed.depth == len(used)
     np.testing.assert_array_equal(bed.clipped, got.clipped)
@@ -98,21 +116,21 @@ def test_bam_and_bed_are_counted_as_brute_force_counts(tmp_path: Path, count: st
 
 def test_one_read_worked_out_by_hand(tmp_path: Path) -> None:
     path = write_bam(tmp_path / "r.bam", [("chr1", 95, 110, True, 60, 0)])  # bases 95 to 204
-    where = {"chrom": np.array(["chr1"], object), "start": np.array([0]), "n_bins": 4, "bin_size": 100}
-    assert count_reads(path, **where).counts.tolist() == [[1, 1, 1, 0]]
-    assert count_reads(path, **where, count="start").counts.tolist() == [[0, 0, 1, 0]]
-    assert count_reads(path, **where, extend=105).counts.tolist() == [[0, 1, 1, 0]]  # 100 to 204
+    where = (path, ["chr1"], [0], 4, 100)
+    assert count_bins(*where).counts.tolist() == [[1, 1, 1, 0]]
+    assert count_bins(*where, count="start").counts.tolist() == [[0, 0, 1, 0]]
+    assert count_bins(*where, extend=105).counts.tolist() == [[0, 1, 1, 0]]  # 100 to 204
 
 
 def test_a_read_that_ends_at_a_bins_edge_is_not_in_the_next_bin(tmp_path: Path) -> None:
     path = write_bed(tmp_path / "r.bed", [("chr1", 0, 100, False, 0, 0), ("chr1", 100, 100, False, 0, 0)])
-    counted = count_reads(path, np.array(["chr1"], object), np.array([0]), n_bins=3, bin_size=100)
+    counted = count_bins(path, ["chr1"], [0], 3, 100)
     assert counted.counts.tolist() == [[1, 1, 0]]
 
 
 def test_spliced_reads_reach_to_their_last_aligned_base(tmp_path: Path) -> None:
     path = write_bam(tmp_path / "r.bam", [("chr1", 10, 0, False, 60, 0)], cigar="5S20M200N20M")
-    counted = count_reads(path, np.array(["chr1"], object), np.array([0]), n_bins=4, bin_size=100)
+    counted = count_bins(path, ["chr1"], [0], 4, 100)
     assert counted.counts.tolist() == [[1, 1, 1, 0]]
 
 
@@ -122,9 +140,9 @@ def test_the_order_of_reads_does_not_matter(tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("reads")
     reads = random_reads(60)
     chrom, start = windows()
-    straight = count_reads(write_bed(folder / "a.bed", reads), chrom, start, n_bins=5, bin_size=100)
+    straight = count_bins(write_bed(folder / "a.bed", reads), chrom, start, 5, 100)
     order.shuffle(reads)  # type: ignore[attr-defined]
-    shuffled = count_reads(write_bed(folder / "b.bed", reads), chrom, start, n_bins=5, bin_size=100)
+    shuffled = count_bins(write_bed(folder / "b.bed", reads), chrom, start, 5, 100)
     np.testing.assert_array_equal(shuffled.counts, straight.counts)
 
 
@@ -133,9 +151,9 @@ def test_reads_are_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.Mon
     reads = random_reads(300)
     chrom, start = windows()
     paths = write_bam(tmp_path / "r.bam", reads), write_bed(tmp_path / "r.bed", reads)
-    whole = [count_reads(path, chrom, start, n_bins=5, bin_size=100) for path in paths]
+    whole = [count_bins(path, chrom, start, 5, 100) for path in paths]
     monkeypatch.setattr("diffchrom.signal.reads.READS_AT_ONCE", 37)
-    parts = [count_reads(path, chrom, start, n_bins=5, bin_size=100) for path in paths]
+    parts = [count_bins(path, chrom, start, 5, 100) for path in paths]
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a.counts, b.counts)
         assert a.depth == b.depth
@@ -143,7 +161,7 @@ def test_reads_are_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_chromosome_names_without_chr_are_met(tmp_path: Path) -> None:
     path = write_bed(tmp_path / "r.tagAlign", [("1", 0, 50, False, 0, 0)])
-    counted = count_reads(path, np.array(["chr1", "chr2"], object), np.array([0, 0]), n_bins=1, bin_size=100)
+    counted = count_bins(path, ["chr1", "chr2"], [0, 0], 1, 100)
     assert counted.counts.tolist() == [[1], [0]]
     assert counted.absent.tolist() == [False, True]
 
@@ -173,16 +191,16 @@ def test_wrong_files_get_one_clear_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.bed"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        count_reads(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
+        count_bins(path, ["chr1"], [0], 1, 100)
 
 
 def test_strands_are_asked_for_where_they_matter(tmp_path: Path) -> None:
     path = tmp_path / "x.bed"
     path.write_text("chr1\t0\t9\n")
-    where = (path, np.array(["chr1"], object), np.array([0]))
-    assert count_reads(*where, n_bins=1, bin_size=100).depth == 1
+    where = (path, ["chr1"], [0])
+    assert count_bins(*where, 1, 100).depth == 1
     with pytest.raises(InputError, match=r"x.bed:1: no strand in column 6"):
-        count_reads(*where, n_bins=1, bin_size=100, count="start")
+        count_bins(*where, 1, 100, count="start")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8, 0.99])
@@ -191,7 +209,7 @@ def test_a_truncated_bam_is_refused(tmp_path: Path, share: float) -> None:
     path = tmp_path / "cut.bam"
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"cut.bam: truncated or damaged BAM"):
-        count_reads(path, np.array(["chr1"], object), np.array([0]), n_bins=1, bin_size=100)
+        count_bins(path, ["chr1"], [0], 1, 100)
 
 
 @pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
@@ -204,7 +222,7 @@ def test_bedtools_coverage_counts_tagalign_the_same(tmp_path: Path) -> None:
     command = ["bedtools", "coverage", "-counts", "-a", str(bed), "-b", str(path)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     want = np.array([int(line.split("\t")[3]) for line in lines]).reshape(2, 10)
-    got = count_reads(path, chrom, start, n_bins=10, bin_size=50)
+    got = count_bins(path, chrom, start, 10, 50)
     np.testing.assert_array_equal(got.counts, want)
 
 
@@ -219,5 +237,5 @@ def test_bedtools_multicov_counts_the_same(tmp_path: Path) -> None:
     command = ["bedtools", "multicov", "-q", "10", "-bams", str(path), "-bed", str(bed)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     want = np.array([int(line.split("\t")[3]) for line in lines]).reshape(2, 10)
-    got = count_reads(path, chrom, start, n_bins=10, bin_size=50, min_mapq=10)
+    got = count_bins(path, chrom, start, 10, 50, min_mapq=10)
     np.testing.assert_array_equal(got.counts, want)

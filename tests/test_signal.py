@@ -6,6 +6,7 @@ import itertools
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyBigWig
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import bins_at
 from diffchrom.errors import InputError
 from diffchrom.signal.bins import BinnedSignal, bin_track, merge_regions, track_chroms
 from diffchrom.signal.blocks import DECODER
@@ -75,8 +77,13 @@ def write_track(path: Path, sizes: dict[str, int], entries: dict[str, list[tuple
     return path
 
 
+def bin_at(path: Path, chrom: Any, start: Any, n_bins: int, bin_size: int) -> BinnedSignal:
+    (binned,) = bin_track(path, [bins_at(chrom, start, n_bins, bin_size)])
+    return binned
+
+
 def one_window(path: Path, chrom: str, start: int, n_bins: int = 4, bin_size: int = 10) -> BinnedSignal:
-    return bin_track(path, np.array([chrom], object), np.array([start]), n_bins=n_bins, bin_size=bin_size)
+    return bin_at(path, [chrom], [start], n_bins, bin_size)
 
 
 def test_bins_worked_out_by_hand(tmp_path: Path, kernel: str) -> None:
@@ -107,7 +114,7 @@ def test_every_dialect_equals_pybigwig(
         known = [row[0] for row in track.intervals(first)[::50][:150]]
     chrom = np.concatenate([chrom, np.full(len(known), first, object)])
     start = np.concatenate([start, np.array(known) - rng.integers(0, n_bins * bin_size, len(known))])
-    got = bin_track(path, chrom, start, n_bins=n_bins, bin_size=bin_size)
+    got = bin_at(path, chrom, start, n_bins, bin_size)
     assert_same(got, naive(path, chrom, start, n_bins, bin_size))
     assert (got.values > 0).any()
 
@@ -147,7 +154,7 @@ def test_any_track_equals_pybigwig(
         entries["a"] = [(0, 1, 1.0)]
     path = write_track(tmp_path_factory.mktemp("bw") / "t.bw", {"a": 5000, "b": 6000}, entries)
     chrom = np.array((["a", "b", "c"] * len(starts))[: len(starts)], object)
-    got = bin_track(path, chrom, np.array(starts), n_bins=n, bin_size=size)
+    got = bin_at(path, chrom, starts, n, size)
     want = naive(path, chrom, np.array(starts), n, size)
     # Where values of 1e30 and -1e30 meet, base by base summing is no better than its own rounding.
     scale = np.abs(want.values).max()
@@ -167,9 +174,9 @@ def test_order_of_windows_does_not_matter(shared_data: Path) -> None:
     rng = np.random.default_rng(0)
     chrom = rng.choice(np.array(["chr1", "chr2", "chr7", "chr22"], object), 200)
     start = rng.integers(0, 150_000_000, 200)
-    straight = bin_track(path, chrom, start, n_bins=20, bin_size=100)
+    straight = bin_at(path, chrom, start, 20, 100)
     order = rng.permutation(200)
-    shuffled = bin_track(path, chrom[order], start[order], n_bins=20, bin_size=100)
+    shuffled = bin_at(path, chrom[order], start[order], 20, 100)
     np.testing.assert_array_equal(shuffled.values, straight.values[order])
 
 

@@ -42,12 +42,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with store.edit() as editor:
         editor.add_signal("Z", "m2", values, {"unit": "counts"})
         editor.add_signal("Z", "m1", values + 1)
-        editor.add_signal("A", "m1", values + 2, around="tes")
+        editor.add_signal("A", "m1", values + 2, region="tes_bins")
     assert store.cells() == ("Z", "A")
     assert store.marks("Z") == ("m2", "m1")
+    assert (store.regions("Z"), store.regions("A")) == (("tss",), ("tes_bins",))
     assert store.marks("A") == ()
     np.testing.assert_array_equal(store.signal("Z", ["m1", "m2"], slice(1, 3))[:, 1], values[1:3])
-    np.testing.assert_array_equal(store.signal("A", ["m1"], around="tes")[:, 0], values + 2)
+    np.testing.assert_array_equal(store.region_signal("A", "tes_bins", ["m1"])[:, 0], values + 2)
     assert store.signal_attrs("Z", "m2")["unit"] == "counts"
 
 
@@ -113,7 +114,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_store(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.attrs.update(format_version=2), "upgrade diffchrom"),
+        (lambda file: file.attrs.update(format_version=3), "upgrade diffchrom"),
         (lambda file: file.attrs.update(format="cool"), "not a diffchrom store"),
         (lambda file: file.attrs.pop("bin_size"), "not a readable diffchrom store"),
         (lambda file: file.attrs.update(orient="sideways"), "not a readable diffchrom store"),

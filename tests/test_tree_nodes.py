@@ -51,6 +51,12 @@ def test_boosting_predicts_to_the_last_bit_as_in_scikit_learn(iterations):
     assert trees.importance[5] == 0
 
 
+def test_rescaled_trees_predict_on_the_line():
+    x, y = problem()
+    trees = Trees.of_forest(forest().fit(x, y).estimators_)
+    np.testing.assert_allclose(trees.rescaled(3.0, -1.0).predict(x), 3 * trees.predict(x) - 1, rtol=1e-12)
+
+
 def test_genes_of_other_features_are_refused():
     x, y = problem()
     with pytest.raises(RunError, match="grown on 9 features and these genes have 8"):

@@ -70,7 +70,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             # The reader has what it wants (`| head`); keep the interpreter from complaining on exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
-            raise _fail("interrupted", INTERRUPTED) from None
+            on = "; the same command with --resume goes on where it was" if "resume" in kwargs else ""
+            raise _fail(f"interrupted{on}", INTERRUPTED) from None
         except DiffchromError as error:
             if os.environ.get("DIFFCHROM_DEBUG"):
                 raise

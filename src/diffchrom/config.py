@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffchrom.errors import UsageError
+from diffchrom.genome.regions import DEFAULT_REGIONS
 
 DEFAULT_STORE = "diffchrom.h5"
 DEFAULT_VARIANT = "antisymmetric"
@@ -148,8 +149,8 @@ class PrepareDefaults:
         Bases on each side of the anchor; bases a bin.
     orient : str
         ``transcription`` or ``genome``.
-    around : str
-        ``tss`` or ``tes``.
+    regions : tuple of str
+        Stored for every track.
     biotype : str
         Genes kept, where the annotation names biotypes.
     min_coverage : float
@@ -171,7 +172,7 @@ class PrepareDefaults:
     flank: int = 10_000
     bin_size: int = 100
     orient: str = "transcription"
-    around: str = "tss"
+    regions: tuple[str, ...] = DEFAULT_REGIONS
     biotype: str = "protein_coding"
     split: str = DEFAULT_SPLIT
     min_coverage: float = 0.9

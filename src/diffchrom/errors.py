@@ -7,6 +7,7 @@ shell (`for_shell`), ``split`` in Python.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 
 _FIELD = re.compile(r"§([a-z_]+)")
 
@@ -19,6 +20,17 @@ def for_shell(message: str) -> str:
 def for_python(message: str) -> str:
     """Spell the fields that a message names as parameters."""
     return _FIELD.sub(r"\1", message)
+
+
+def did_you_mean(unknown: str | Sequence[str], known: Iterable[str]) -> str:
+    """Return ``; did you mean X?`` for names that are nearly those of something known; else nothing."""
+    import difflib
+
+    names = {name.casefold(): name for name in map(str, known)}
+    wanted = [unknown] if isinstance(unknown, str) else unknown
+    near = [difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.6) for name in wanted]
+    meant = list(dict.fromkeys(names[match] for matches in near for match in matches))
+    return f"; did you mean {', '.join(meant)}?" if meant else ""
 
 
 class DiffchromError(Exception):

@@ -21,7 +21,7 @@ from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel, open_model
 from diffchrom.deepdiff.training import Training
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.genes import Rows
 from diffchrom.pairs.labelled import LabelledArray
 from diffchrom.pairs.pair import Pair
@@ -107,7 +107,8 @@ class Model(OpenedModel):
             return chosen_rows(self.genes, self.pair.parts, part=part, gene_list=path)
         rows, missing = match_genes(self.genes, genes)
         if missing:
-            raise UsageError(f"{self.pair.store.path}: no gene {', '.join(missing[:5])}")
+            near = did_you_mean(missing[:5], [*self.genes.name, *self.genes.id])
+            raise UsageError(f"{self.pair.store.path}: no gene {', '.join(missing[:5])}{near}")
         return np.intersect1d(rows, chosen_rows(self.genes, self.pair.parts, part=part))
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:

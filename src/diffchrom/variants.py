@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 
 #: What a sequence of a Level I block is made of: the signal of cell A, of cell B, or A - B.
 SOURCES = ("A", "B", "A-B")
@@ -97,5 +97,6 @@ VARIANTS = {
 def get_variant(name: str) -> Variant:
     """Return the variant called `name`; UsageError lists the known ones."""
     if name not in VARIANTS:
-        raise UsageError(f"--variant {name}: unknown; choose one of {', '.join(VARIANTS)}")
+        known = f"choose one of {', '.join(VARIANTS)}"
+        raise UsageError(f"--variant {name}: unknown; {known}{did_you_mean(name, VARIANTS)}")
     return VARIANTS[name]

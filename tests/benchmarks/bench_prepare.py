@@ -21,74 +21,107 @@ from pathlib import Path
 
 import numpy as np
 import pyBigWig
-from make_bigwig import clustered_windows, write
+from make_bigwig import clustered_genes, write
 
+from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.regions import DEFAULT_REGIONS, region_of
+from diffchrom.genome.windows import Windows, on_chromosome
 from diffchrom.signal import bigwig
 from diffchrom.signal.bins import bin_track, merge_regions
 
+Method = Callable[[Path, Genes], None]
 ROUNDS = int(os.environ.get("DIFFCHROM_BENCH_ROUNDS", "5"))
-N_BINS, BIN_SIZE = 200, 100
-WIDTH = N_BINS * BIN_SIZE
+WINDOW = Window()
+WIDTH = WINDOW.width
 
 
-def regions(path: Path, chrom: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def regions_of(genes: Genes) -> list[Windows]:
+    """The bins around the TSS, then body, TES and distal windows."""
+    return [Windows.of(genes, region_of(name, WINDOW), WINDOW.orient) for name in DEFAULT_REGIONS]
+
+
+def blocks(path: Path, regions: list[Windows]) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and sizes of the blocks that the windows touch."""
     header = bigwig.read_header(path)
-    number = np.array([header.chrom_ids[name] for name in chrom])
-    length = np.array([header.chrom_sizes[name] for name in chrom])
-    order = np.lexsort((start, number))
-    low, high = np.clip(start, 0, length), np.clip(start + WIDTH, 0, length)
-    return merge_regions(number[order], low[order], high[order])
+    with path.open("rb") as file:
+        return bigwig.touched_blocks(file, header, *wanted(header, regions))
 
 
-def ours(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
-    bin_track(path, chrom, start, n_bins=N_BINS, bin_size=BIN_SIZE)
+def wanted(header: bigwig.Header, regions: list[Windows]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the windows cover, merged: chromosome number, start and end."""
+    number = np.array([header.chrom_ids[name] for name in regions[0].chrom])
+    length = np.array([header.chrom_sizes[name] for name in regions[0].chrom])
+    spans = [on_chromosome(windows.start, windows.end, length)[:2] for windows in regions]
+    low, high = (np.concatenate(column) for column in zip(*spans, strict=True))
+    numbers = np.tile(number, len(regions))
+    order = np.lexsort((low, numbers))
+    return merge_regions(numbers[order], low[order], high[order])
 
 
-def with_zlib(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
+def ours(path: Path, genes: Genes) -> None:
+    bin_track(path, regions_of(genes)[:1])
+
+
+def ours_everywhere(path: Path, genes: Genes) -> None:
+    bin_track(path, regions_of(genes))
+
+
+def with_zlib(method: Method) -> Method:
     """Ours where the package deflate is not installed."""
-    held, bigwig.libdeflate = bigwig.libdeflate, None
-    try:
-        ours(path, chrom, start)
-    finally:
-        bigwig.libdeflate = held
+
+    def run_with_zlib(path: Path, genes: Genes) -> None:
+        held, bigwig.libdeflate = bigwig.libdeflate, None
+        try:
+            method(path, genes)
+        finally:
+            bigwig.libdeflate = held
+
+    return run_with_zlib
 
 
-def naive(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
+def naive(path: Path, genes: Genes) -> None:
     """PyBigWig's values, window by window."""
     with pyBigWig.open(str(path)) as track:
         sizes = track.chroms()
-        for name, first in zip(chrom, start.tolist(), strict=True):
+        for name, first in zip(genes.chrom, Windows.around(genes, WINDOW).start.tolist(), strict=True):
             values = track.values(name, max(first, 0), min(first + WIDTH, sizes[name]), numpy=True)
             if len(values) == WIDTH:
-                np.nan_to_num(values).reshape(N_BINS, BIN_SIZE).mean(axis=1)
+                np.nan_to_num(values).reshape(WINDOW.n_bins, WINDOW.bin_size).mean(axis=1)
 
 
-def merged(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
+def merged(path: Path, genes: Genes) -> None:
     """PyBigWig's values over merged regions, each read once; the binning itself is left out."""
-    names = list(bigwig.read_header(path).chrom_ids)
+    header = bigwig.read_header(path)
+    names = list(header.chrom_ids)
     with pyBigWig.open(str(path)) as track:
         for number, low, high in zip(
-            *(column.tolist() for column in regions(path, chrom, start)), strict=True
+            *(column.tolist() for column in wanted(header, regions_of(genes)[:1])), strict=True
         ):
             np.add.reduce(track.values(names[number], low, high, numpy=True))
 
 
-def inflate(path: Path, chrom: np.ndarray, start: np.ndarray) -> None:
+def inflate(path: Path, genes: Genes, n_regions: int = 1) -> None:
     """Read and inflate the touched blocks, and nothing else: the least that any reader must do."""
-    header = bigwig.read_header(path)
+    places = zip(*(column.tolist() for column in blocks(path, regions_of(genes)[:n_regions])), strict=True)
     with path.open("rb") as file:
-        for offset, size in zip(
-            *bigwig.touched_blocks(file, header, *regions(path, chrom, start)), strict=True
-        ):
-            zlib.decompress(os.pread(file.fileno(), int(size), int(offset)))
+        for offset, size in places:
+            zlib.decompress(os.pread(file.fileno(), size, offset))
 
 
-METHODS: dict[str, Callable[[Path, np.ndarray, np.ndarray], None]] = {
-    f"diffchrom{' (libdeflate)' if bigwig.libdeflate else ''}": ours,
-    "diffchrom (zlib)": with_zlib,
-    "inflate the touched blocks": inflate,
-    "pyBigWig, merged regions": merged,
-    "pyBigWig, window by window": naive,
+def inflate_everywhere(path: Path, genes: Genes) -> None:
+    inflate(path, genes, len(DEFAULT_REGIONS))
+
+
+#: Methods, and the one that each is compared with.
+METHODS: dict[str, tuple[Method, Method]] = {
+    f"diffchrom{' (libdeflate)' if bigwig.libdeflate else ''}": (ours, inflate),
+    "diffchrom (zlib)": (with_zlib(ours), inflate),
+    "inflate the touched blocks": (inflate, inflate),
+    "pyBigWig, merged regions": (merged, inflate),
+    "pyBigWig, window by window": (naive, inflate),
+    "all regions: diffchrom": (ours_everywhere, inflate_everywhere),
+    "all regions: diffchrom (zlib)": (with_zlib(ours_everywhere), inflate_everywhere),
+    "all regions: inflate the touched blocks": (inflate_everywhere, inflate_everywhere),
 }
 
 
@@ -98,12 +131,12 @@ def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_c
     return clock() - began
 
 
-def compute_matrix(program: str, path: Path, chrom: np.ndarray, start: np.ndarray) -> float:
+def compute_matrix(program: str, path: Path, genes: Genes) -> float:
     """CPU seconds of deepTools for the same windows, with its own start-up."""
     with tempfile.TemporaryDirectory(prefix="diffchrom-bench-") as folder:
         bed = Path(folder) / "windows.bed"
-        tss = (start + WIDTH // 2).tolist()
-        lines = [f"{c}\t{p}\t{p + 1}\tg{i}\t0\t+\n" for i, (c, p) in enumerate(zip(chrom, tss, strict=True))]
+        places = zip(genes.chrom, (Windows.around(genes, WINDOW).start + WINDOW.flank).tolist(), strict=True)
+        lines = [f"{c}\t{p}\t{p + 1}\tg{i}\t0\t+\n" for i, (c, p) in enumerate(places)]
         bed.write_text("".join(lines))
         words = [
             program,
@@ -127,7 +160,7 @@ def two_tracks(path: Path) -> float:
     """Time two processes that read a track each, at once, over one that reads one."""
     code = (
         f"import sys; sys.path = {sys.path!r}; import bench_prepare as b; "
-        f"b.ours(b.Path({str(path)!r}), *b.windows())"
+        f"b.ours(b.Path({str(path)!r}), b.clustered_genes(20_000))"
     )
     command = [sys.executable, "-c", code]
 
@@ -145,28 +178,24 @@ def two_tracks(path: Path) -> float:
     return statistics.median(ratios)
 
 
-def windows() -> tuple[np.ndarray, np.ndarray]:
-    chrom, tss = clustered_windows(20_000)
-    return chrom, tss - WIDTH // 2
-
-
 def run(path: Path) -> None:
-    chrom, start = windows()
+    genes = clustered_genes(20_000)
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     times: dict[str, list[float]] = {name: [] for name in METHODS}
     for _ in range(ROUNDS):
-        for name, method in METHODS.items():
-            times[name].append(seconds(lambda method=method: method(path, chrom, start), time.process_time))
+        for name, (method, _) in METHODS.items():
+            times[name].append(seconds(lambda method=method: method(path, genes), time.process_time))
+    least = {method: times[name] for name, (method, _) in METHODS.items()}
     program = os.environ.get("DIFFCHROM_COMPUTEMATRIX")
+    over = {name: least[least_method] for name, (_, least_method) in METHODS.items()}
     if program:
-        times["deepTools computeMatrix"] = [compute_matrix(program, path, chrom, start)] * ROUNDS
+        times["deepTools computeMatrix"] = [compute_matrix(program, path, genes)] * ROUNDS
+        over["deepTools computeMatrix"] = least[inflate]
     os.sched_setaffinity(0, cores)
     print("method", "median_cpu_s", "min_cpu_s", "over_inflate", sep="\t")
     for name, found in times.items():
-        ratio = statistics.median(
-            a / b for a, b in zip(found, times["inflate the touched blocks"], strict=True)
-        )
+        ratio = statistics.median(a / b for a, b in zip(found, over[name], strict=True))
         print(name, f"{statistics.median(found):.2f}", f"{min(found):.2f}", f"{ratio:.2f}", sep="\t")
     if len(cores) > 1:
         print("two tracks on two cores over one", f"{two_tracks(path):.2f}", "", "", sep="\t")

@@ -1,4 +1,4 @@
-"""Write a whole-genome bigWig of lognormal values with peaks, and clustered windows, for `bench_prepare.py`.
+"""Write a whole-genome bigWig of lognormal values with peaks, and clustered genes, for `bench_prepare.py`.
 
 Run as ``python tests/benchmarks/make_bigwig.py FILE [INTERVALS]``; 60 million intervals give about 400 MB.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pyBigWig
+
+from diffchrom.genome.genes import Genes
 
 CHROM_SIZES = {f"chr{i + 1}": int(248e6 * (1 - 0.036 * i)) for i in range(22)}
 
@@ -27,12 +29,12 @@ def intervals(rng: np.random.Generator, length: int, count: int) -> tuple[np.nda
     return start, end, np.round(value, 3).astype(np.float32)
 
 
-def write(path: Path, count: int, seed: int = 0) -> None:
-    """Write the bigWig; the same seed gives the same intervals."""
+def write(path: Path, count: int, seed: int = 0, zooms: int = 0) -> None:
+    """Write the bigWig, with as many zoom levels; the same seed gives the same intervals."""
     rng = np.random.default_rng(seed)
     total = sum(CHROM_SIZES.values())
     with pyBigWig.open(str(path), "w") as bigwig:
-        bigwig.addHeader(list(CHROM_SIZES.items()), maxZooms=0)
+        bigwig.addHeader(list(CHROM_SIZES.items()), maxZooms=zooms)
         for chrom, length in CHROM_SIZES.items():
             start, end, value = intervals(rng, length, int(count * length / total))
             for first in range(0, len(start), 1_000_000):
@@ -41,8 +43,8 @@ def write(path: Path, count: int, seed: int = 0) -> None:
                 bigwig.addEntries(names, start[part], ends=end[part], values=value[part])
 
 
-def clustered_windows(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Chromosome and TSS of `count` genes that stand in clusters, as genes do."""
+def clustered_genes(count: int, seed: int = 1) -> Genes:
+    """Genes that stand in clusters, as genes do, of lengths like those of GENCODE's."""
     rng = np.random.default_rng(seed)
     names, sizes = np.array(list(CHROM_SIZES)), np.array(list(CHROM_SIZES.values()))
     clusters = count // 5
@@ -50,7 +52,15 @@ def clustered_windows(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray
     centre = (rng.random(clusters) * sizes[which]).astype(np.int64)
     member = rng.integers(0, clusters, size=count)
     position = centre[member] + rng.normal(0, 40_000, size=count).astype(np.int64)
-    return names[which[member]].astype(object), np.clip(position, 0, sizes[which[member]] - 1)
+    last = sizes[which[member]] - 1
+    tss = np.clip(position, 0, last)
+    length = rng.lognormal(np.log(25_000), 1.5, size=count).astype(np.int64) + 1
+    minus = rng.random(count) < 0.5
+    tes = np.clip(np.where(minus, tss - length, tss + length), 0, last)
+    ids = np.array([f"G{i}" for i in range(count)], dtype=object)
+    strand = np.where(minus, "-", "+").astype(object)
+    chrom = names[which[member]].astype(object)
+    return Genes(ids, ids, chrom, strand, np.minimum(tss, tes), np.maximum(tss, tes) + 1, tss, tes)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import examples, is_par_y
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.windows import GenomeIntervals, Windows
 
 DEFAULT_BIOTYPE = "protein_coding"
 ANY_BIOTYPE = "any"
@@ -194,36 +194,46 @@ def read_intervals(path: str | Path) -> tuple[list[str], npt.NDArray[np.int64], 
     return chrom, array[:, 0], array[:, 1]
 
 
-def blacklisted_bins(windows: Windows, blacklist: str | Path) -> npt.NDArray[np.bool_]:
-    """Tell which bins share a base with an interval of a BED.
+def read_blacklist(path: str | Path, genes: Genes) -> GenomeIntervals:
+    """Read the intervals of a BED on the chromosomes of genes, by the genes' names of them, merged.
 
     Parameters
     ----------
-    blacklist : BED; its chromosome names are matched to the genes' (`chromosomes.match_names`).
-
-    Returns
-    -------
-    bool array [n_genes, n_bins]
-        In the order in which bins stand in the store.
+    path : BED; its chromosome names are matched to the genes' (`chromosomes.match_names`).
 
     Raises
     ------
     InputError
         When the BED has none of the genes' chromosomes.
     """
-    chrom, start, end = read_intervals(blacklist)
-    names = match_names(dict.fromkeys(windows.chrom), dict.fromkeys(chrom, 0))
+    chrom, start, end = read_intervals(path)
+    names = match_names(dict.fromkeys(genes.chrom), dict.fromkeys(chrom, 0))
     if not names:
         raise InputError(
-            f"{blacklist}: none of its chromosomes ({examples(chrom)}) has genes ({examples(windows.chrom)})"
+            f"{path}: none of its chromosomes ({examples(chrom)}) has genes ({examples(genes.chrom)})"
         )
     back = {theirs: mine for mine, theirs in names.items()}
     listed = np.array([name in back for name in chrom])
-    intervals = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
-    rows = _ranges(windows.chrom, np.maximum(windows.start, 0), windows.start + windows.width)
+    ranges = _ranges([back[name] for name in chrom if name in back], start[listed], end[listed])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pairs = rows.join(intervals).df
+        merged = ranges.merge().df
+    first, last = (merged[name].to_numpy(dtype=np.int64) for name in ("Start", "End"))
+    return GenomeIntervals(merged["Chromosome"].astype(str).to_numpy(dtype=object), first, last)
+
+
+def blacklisted_bins(windows: Windows, blacklist: GenomeIntervals) -> npt.NDArray[np.bool_]:
+    """Tell which bins share a base with an interval.
+
+    Returns
+    -------
+    bool array [n_genes, n_bins]
+        In the order in which bins stand in the store.
+    """
+    rows = _ranges(windows.chrom, np.maximum(windows.start, 0), windows.end)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = rows.join(_ranges(blacklist.chrom, blacklist.start, blacklist.end)).df
     if not len(pairs):
-        return np.zeros((len(windows.start), windows.n_bins), dtype=bool)
+        return np.zeros((len(windows.start), windows.n_windows), dtype=bool)
     return windows.touched(*(pairs[name].to_numpy(dtype=np.int64) for name in ("Row", "Start_b", "End_b")))

@@ -21,7 +21,7 @@ from diffchrom.attention.formats import (
 )
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
 from diffchrom.deepdiff.opened import OpenedModel
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
@@ -85,7 +85,10 @@ def choose_sequences(
     ):
         unknown = [name for name in wanted or () if name not in known]
         if unknown:
-            raise UsageError(f"{option} {', '.join(unknown)}: this run has {', '.join(known)}")
+            raise UsageError(
+                f"{option} {', '.join(unknown)}: this run has {', '.join(known)}"
+                + did_you_mean(unknown, known)
+            )
     return np.array(
         [
             index

@@ -190,14 +190,14 @@ def regions_of(opened: OpenedModel, batch: AttentionBatch, choice: BinChoice) ->
     alpha = windows.ascending(batch.alpha, rows)
     chosen = windows.ascending(choice.mask(batch.alpha), rows) & (end >= 0)[:, None, :]
 
-    padded = np.zeros((*chosen.shape[:2], windows.n_bins + 2), dtype=np.int8)
+    padded = np.zeros((*chosen.shape[:2], windows.n_windows + 2), dtype=np.int8)
     padded[..., 1:-1] = chosen
     steps = np.diff(padded, axis=-1)
     gene, sequence, begin = np.nonzero(steps == 1)
     stop = np.nonzero(steps == -1)[2]
-    total = np.zeros((*alpha.shape[:2], windows.n_bins + 1))
+    total = np.zeros((*alpha.shape[:2], windows.n_windows + 1))
     np.cumsum(alpha, axis=-1, dtype=np.float64, out=total[..., 1:])
-    offset = (gene * alpha.shape[1] + sequence) * windows.n_bins
+    offset = (gene * alpha.shape[1] + sequence) * windows.n_windows
     edges = np.stack([offset + begin, offset + stop], axis=1).ravel()
     flat = np.append(alpha.ravel(), 0)  # reduceat must not be asked for a range that starts at the end
     peak = np.maximum.reduceat(flat, edges)[::2] if len(edges) else np.empty(0)

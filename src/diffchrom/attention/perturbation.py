@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import ATTENTION_BATCH, OpenedModel
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.tables import joined_lines
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows, Signal
@@ -98,7 +98,10 @@ def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
     if not equals or not value or not mark or (colon and not cell):
         raise UsageError(f"--perturb {text}: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK=...")
     if mark not in opened.marks:
-        raise UsageError(f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}")
+        raise UsageError(
+            f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}"
+            + did_you_mean(mark, opened.marks)
+        )
     if colon and cell not in pair:
         raise UsageError(f"--perturb {text}: {cell} is not in the pair {','.join(pair)}")
     donor = value

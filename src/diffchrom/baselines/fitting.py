@@ -161,16 +161,16 @@ def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) 
             f"{mark} of {cell}"
             for cell in data.cells
             for mark in data.marks
-            if mark not in store.marks(cell, around="tes")
+            if mark not in store.marks(cell, region="tes_bins")
         ]
         if lacking:
             reporter.note(
                 f"{method.name}: {store.path} has no window around the transcript's end for "
                 f"{', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}; bins around the TSS serve "
-                "(`diffchrom prepare --around tes` adds it)"
+                "(`diffchrom prepare --regions tes_bins` adds it)"
             )
         else:
-            tes_a, tes_b = (store.signal(cell, data.marks, around="tes") for cell in data.cells)
+            tes_a, tes_b = (store.region_signal(cell, "tes_bins", data.marks) for cell in data.cells)
     elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
     return Examples(
         data.marks,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Signal
+from diffchrom.metrics import pearson
 from diffchrom.progress import SILENT, Reporter
 
 Vector = npt.NDArray[np.float64]
@@ -140,6 +141,19 @@ class Method:
     def hyperparameters(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> dict[str, Any]:
         """Return the same as it stands in ``config.json``."""
         return {"grid": {name: list(values) for name, values in self.grid(preset, epochs).items()}}
+
+
+def selection_score(labels: Vector, predicted: npt.NDArray[Any]) -> float:
+    """Pearson r of held-out genes, by which every method chooses that has any; -1 where it is undefined."""
+    score = pearson(labels, predicted)
+    return score if np.isfinite(score) else -1.0
+
+
+def least_squares(labels: Vector, predicted: npt.NDArray[Any]) -> tuple[float, float]:
+    """Slope and intercept of the line from predictions to labels; slope 0 where predictions are constant."""
+    varies = np.ptp(predicted) > 0
+    slope = float(np.cov(predicted, labels)[0, 1] / predicted.var(ddof=1)) if varies else 0.0
+    return slope, float(labels.mean() - slope * predicted.mean())
 
 
 def require_genes(examples: Examples, least: int, what: str) -> None:

@@ -24,7 +24,7 @@ from diffchrom.baselines.svm import svm_best_bin
 from diffchrom.baselines.svr import best_bin, two_layer
 from diffchrom.baselines.trees import gradient_boosting, random_forest
 from diffchrom.config import DEFAULT_PRESET, PRESETS, PUBLISHED_PRESET
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 
 #: Bins of 100 bp averaged into one feature: 100 bp to 5 kb.
 _MERGE = (1, 2, 5, 10, 20, 50)
@@ -106,13 +106,13 @@ METHODS = {
         ),
         Method(
             "gradient-boosting",
-            "histogram trees on the same features, stopped on the validation genes",
+            "histogram trees on the same features, stopped where the validation genes' r is highest",
             "Friedman, Annals of Statistics 2001; Ke et al., NeurIPS 2017",
             gradient_boosting,
             _only(
                 merge=(10,),
-                max_iter=(400,),
-                learning_rate=(0.05,),
+                max_iter=(1000,),
+                learning_rate=(0.02,),
                 max_features=(0.3,),
                 max_leaf_nodes=(8, 32),
             ),
@@ -258,7 +258,8 @@ ALL = "all"
 def get_method(name: str) -> Method:
     """Return the method called `name`; UsageError lists the known ones."""
     if name not in METHODS:
-        raise UsageError(f"--method {name}: unknown; choose from {', '.join(METHODS)}, or all")
+        known = f"choose from {', '.join(METHODS)}, or all"
+        raise UsageError(f"--method {name}: unknown; {known}{did_you_mean(name, METHODS)}")
     return METHODS[name]
 
 

@@ -24,14 +24,15 @@ from diffchrom.baselines.method import (
     Prediction,
     Predictor,
     Vector,
+    least_squares,
     require_genes,
+    selection_score,
 )
 from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import pearson
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import Reporter, Task
 from diffchrom.variants import Variant
@@ -204,8 +205,7 @@ def train_network(
         for epoch in range(1, settings.epochs + 1):
             with seeded(seed + 7919 * epoch):
                 _epoch(module, optimiser, x, labels, loss, settings)
-            score = pearson(valid[1], _outputs(module, held_out).numpy())
-            score = score if np.isfinite(score) else -1.0
+            score = selection_score(valid[1], _outputs(module, held_out).numpy())
             if best is None or score > best[0]:
                 weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
                 best = (score, epoch, weights)
@@ -360,8 +360,8 @@ def fit_two_cells(
     if not classify:
         return fitted
     raw = fitted.predict(train.without_labels()).log2fc
-    slope = float(np.cov(raw, train.log2fc)[0, 1] / raw.var(ddof=1)) if np.ptp(raw) > 0 else 0.0
-    return replace(fitted, slope=slope, intercept=float(train.log2fc.mean() - slope * raw.mean()))
+    slope, intercept = least_squares(train.log2fc, raw)
+    return replace(fitted, slope=slope, intercept=intercept)
 
 
 def _known(examples: Examples, cell: str) -> tuple[np.ndarray[Any, Any], Vector]:

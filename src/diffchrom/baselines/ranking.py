@@ -27,9 +27,9 @@ from diffchrom.baselines.method import (
     Predictor,
     Vector,
     require_genes,
+    selection_score,
 )
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import pearson
 
 _AT_A_TIME = 2048  # genes whose connections are held
 
@@ -149,13 +149,12 @@ def _network(
     spreads = np.where(spreads > 0, spreads, 1.0)
     mean = _score(table, np.array(thresholds), spreads)
     slope = float(np.cov(mean, labels)[0, 1] / mean.var(ddof=1)) if np.ptp(mean) > 0 else 0.0
-    r = pearson(labels, mean)
     chosen = {
         "width": connections.width,
         "references": list(references),
         "angles": angles,
         "f_scores": scores,
-        "left_out_r": r if np.isfinite(r) else -1.0,
+        "left_out_r": selection_score(labels, mean),
     }
     return RankingNetwork(
         merge,

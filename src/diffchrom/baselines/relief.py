@@ -19,11 +19,11 @@ from diffchrom.baselines.method import (
     Predictor,
     Vector,
     require_genes,
+    selection_score,
 )
 from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.baselines.trees import combinations
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import pearson
 
 _ELEMENTS = 4_000_000  # differences held at a time
 
@@ -212,8 +212,7 @@ def relieff_forest(
                 )
                 model.fit(features[:, columns], train.log2fc)
                 for size, predicted in zip(sizes, prefixes(model, held_out[:, columns], sizes), strict=True):
-                    score = pearson(valid.log2fc, predicted)
-                    score = score if np.isfinite(score) else -1.0
+                    score = selection_score(valid.log2fc, predicted)
                     if best is None or score > best.chosen["valid_r"]:
                         chosen = {
                             "n_features": len(columns),

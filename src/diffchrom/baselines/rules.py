@@ -15,13 +15,19 @@ import numpy.typing as npt
 
 from diffchrom.baselines.classes import up_and_down
 from diffchrom.baselines.features import log2_merged, merges
-from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, Vector
+from diffchrom.baselines.method import (
+    Context,
+    Examples,
+    Grid,
+    Prediction,
+    Predictor,
+    Vector,
+    require_genes,
+    selection_score,
+)
 from diffchrom.baselines.trees import combinations
 from diffchrom.errors import RunError
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import METRICS
-
-_SEPARATION = METRICS["auroc"]
 
 
 @dataclass(frozen=True)
@@ -144,22 +150,22 @@ def learn_rules(
 
 
 def decision_list(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
-    """Learn rules on the changes of every mark in stretches; validation AUROC chooses how fine they are."""
+    """Learn rules on the changes of every mark in stretches; validation r chooses how fine they are."""
     genes = up_and_down(train, 2, "decision-list")
-    held_out = up_and_down(valid, 1, "decision-list's validation")
+    require_genes(valid, 2, "decision-list's validation")
     (merge,) = merges(train.signal_a.shape[2], grid["merge"])
-    values, others = _differences(genes, merge), _differences(held_out, merge)
+    values, held_out = _differences(genes, merge), _differences(valid, merge)
     candidates = combinations({name: choices for name, choices in grid.items() if name != "merge"})
     best: DecisionList | None = None
     with context.reporter.task("decision list", len(candidates)) as task:
         for candidate in candidates:
             rules, otherwise = learn_rules(values, genes.log2fc > 0, **candidate)
-            score = _SEPARATION(2 * held_out.log2fc - 1, _decide(rules, otherwise, others))
-            if best is None or score > best.chosen["valid_auroc"]:
+            score = selection_score(valid.log2fc, _decide(rules, otherwise, held_out))
+            if best is None or score > best.chosen["valid_r"]:
                 said = [_in_words(rule, train, merge) for rule in rules]
-                chosen = {**candidate, "merge": merge, "valid_auroc": score, "rules": said}
+                chosen = {**candidate, "merge": merge, "valid_r": score, "rules": said}
                 best = DecisionList(rules, otherwise, merge, values.shape[1], chosen)
-            task.advance(1, f"{len(rules)} rules, validation AUROC {score:.3f}")
+            task.advance(1, f"{len(rules)} rules, validation r {score:.3f}")
     assert best is not None
     return best
 

@@ -22,11 +22,11 @@ from diffchrom.baselines.method import (
     Predictor,
     Vector,
     require_genes,
+    selection_score,
 )
 from diffchrom.errors import RunError
 from diffchrom.files.records import NOT_KEPT, read_record, write_record
 from diffchrom.genome.genes import Signal
-from diffchrom.metrics import pearson
 
 FOLDS = 5
 #: Bins on each side of the TSS and of the transcript's end; without the latter, twice as many at the TSS.
@@ -82,7 +82,7 @@ class CrossValidated:
     Attributes
     ----------
     penalty : C.
-    score : Pearson r of the out-of-fold predictions; -1 where it is undefined.
+    score : `selection_score` of the out-of-fold predictions.
     out_of_fold : float64 [n_genes], each gene predicted by the fit that did not see it.
     beta, bias : of the fit on all genes.
     converged : whether every fit reached its tolerance.
@@ -107,7 +107,7 @@ def choose_penalty(
         for row, solution in zip(held_out, solve_path(kernel, labels, outside, penalties), strict=True):
             row[~outside] = solution.fitted[~outside]
             converged &= solution.converged
-    scores = [_defined(pearson(labels, row)) for row in held_out]
+    scores = [selection_score(labels, row) for row in held_out]
     best = int(np.argmax(scores))
     final = solve_path(kernel, labels, np.ones(len(labels), dtype=bool), penalties[best : best + 1])[0]
     return CrossValidated(
@@ -118,10 +118,6 @@ def choose_penalty(
         final.bias,
         converged and final.converged,
     )
-
-
-def _defined(score: float) -> float:
-    return score if np.isfinite(score) else -1.0
 
 
 @dataclass(frozen=True)

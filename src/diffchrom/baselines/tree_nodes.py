@@ -7,7 +7,7 @@ and walks over them unchecked: whoever filled them from a file could make it rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,11 @@ class Trees:
             divisor=1,
             importance=_shares(gains),
         )
+
+    def rescaled(self, slope: float, intercept: float) -> Trees:
+        """Trees whose predictions are these times `slope` plus `intercept`."""
+        number = np.where(self.right == 0, self.number * slope, self.number)
+        return replace(self, number=number, start=self.start * slope + self.divisor * intercept)
 
     def predict(self, features: Signal) -> Vector:
         """Predict from features [n_genes, n_features]: scikit-learn's own numbers, to the last bit."""

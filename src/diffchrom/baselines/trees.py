@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from diffchrom.baselines.features import both_and_difference, merges
-from diffchrom.baselines.method import Context, Examples, Grid, Prediction, Predictor, require_genes
+from diffchrom.baselines.method import (
+    Context,
+    Examples,
+    Grid,
+    Prediction,
+    Predictor,
+    least_squares,
+    require_genes,
+    selection_score,
+)
 from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.metrics import mse
 
@@ -31,7 +40,7 @@ class TreeEnsemble:
     ----------
     trees : of a random forest, or of boosting as far as validation preferred.
     merge : bins averaged into one feature.
-    chosen : what was selected, and the error it was selected by.
+    chosen : what was selected, and the error or r it was selected by.
     """
 
     trees: Trees
@@ -80,7 +89,11 @@ def _out_of_bag_mse(model: Any, features: Any, labels: Any) -> float:
 
 
 def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
-    """Boost histogram trees; the least validation error chooses the point of the grid and how many."""
+    """Boost histogram trees; validation r chooses the point of the grid and how many.
+
+    r knows no scale, and few trees predict little of the changes' size; so the line through the validation
+    genes' predictions and labels brings all predictions to scale.
+    """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -100,13 +113,14 @@ def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Con
                 **parameters, early_stopping=False, random_state=context.seed
             )
             model.fit(both_and_difference(train, merge), train.log2fc)
-            stages = model.staged_predict(both_and_difference(valid, merge))
-            errors = [mse(valid.log2fc, stage) for stage in stages]
-            iterations = int(np.argmin(errors)) + 1
-            error = min(errors)
-            if best is None or error < best.chosen["valid_mse"]:
-                chosen = candidate | {"merge": merge, "iterations": iterations, "valid_mse": error}
-                best = TreeEnsemble(Trees.of_boosting(model, iterations), merge, chosen)
-            task.advance(1, f"validation MSE {error:.4g}")
+            stages = list(model.staged_predict(both_and_difference(valid, merge)))
+            scores = [selection_score(valid.log2fc, stage) for stage in stages]
+            number = int(np.argmax(scores))
+            if best is None or scores[number] > best.chosen["valid_r"]:
+                slope, intercept = least_squares(valid.log2fc, stages[number])
+                trees = Trees.of_boosting(model, number + 1).rescaled(slope, intercept)
+                selected = {"merge": merge, "iterations": number + 1, "valid_r": scores[number]}
+                best = TreeEnsemble(trees, merge, candidate | selected | {"slope": slope})
+            task.advance(1, f"{number + 1} trees, validation r {scores[number]:.3f}")
     assert best is not None
     return best

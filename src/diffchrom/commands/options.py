@@ -10,7 +10,7 @@ import typer
 
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def was_given(context: typer.Context, name: str) -> bool:
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
     """Return `value`, or raise UsageError with the choices there are."""
     if value not in choices:
-        raise UsageError(f"{option} {value}: unknown; choose one of {', '.join(choices)}")
+        raise UsageError(
+            f"{option} {value}: unknown; choose one of {', '.join(choices)}{did_you_mean(value, choices)}"
+        )
     return value
 
 

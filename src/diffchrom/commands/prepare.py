@@ -10,6 +10,7 @@ import typer
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.config import PREPARE
+from diffchrom.errors import UsageError
 from diffchrom.processes.machine import available_threads
 
 PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression", "--labels")
@@ -70,9 +71,8 @@ def prepare(
     flank: Annotated[int | None, _new_store("Bases on each side.", PREPARE.flank)] = None,
     bin_size: Annotated[int | None, _new_store("Bases a bin.", PREPARE.bin_size)] = None,
     orient: Annotated[str | None, _new_store("transcription or genome.", PREPARE.orient)] = None,
-    around: Annotated[
-        str, typer.Option(help="Lay windows around tss or tes.", metavar="tss|tes")
-    ] = PREPARE.around,
+    regions: Annotated[str | None, _new_store("Names with commas.", ",".join(PREPARE.regions))] = None,
+    around: Annotated[str, _tracks("tes: --regions tes_bins.", metavar="tss|tes", hidden=True)] = "tss",
     biotype: Annotated[str | None, _new_store("Names with commas, or any.", PREPARE.biotype)] = None,
     genes: Annotated[Path | None, _new_store("Only these genes: ids or symbols.", "all")] = None,
     exclude_chroms: Annotated[str | None, _new_store("Names with commas.", "none")] = None,
@@ -125,7 +125,7 @@ def prepare(
         bin_size=bin_size,
         orient=orient,
         biotype=biotype,
-        around=around,
+        regions=_regions(regions, around),
         genes=genes,
         exclude_chroms=options.split_names(exclude_chroms) or (),
         blacklist=blacklist,
@@ -141,3 +141,10 @@ def prepare(
         expression_options=ExpressionOptions(expression_unit, strandedness, tx2gene),
     )
     prepare_store(request, console)
+
+
+def _regions(regions: str | None, around: str) -> tuple[str, ...] | None:
+    """What ``--regions`` and its older spelling ``--around tes`` ask for."""
+    if around not in ("tss", "tes") or (around == "tes" and regions is not None):
+        raise UsageError(f"--around {around}: tes means --regions tes_bins; give --regions alone")
+    return ("tes_bins",) if around == "tes" else options.split_names(regions)

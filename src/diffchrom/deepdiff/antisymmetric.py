@@ -90,7 +90,7 @@ class Antisymmetric(PairModel):
             self.coarse.fit(lambda: (self._segments(x) for pair in batches() for x in pair))
 
     def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
-        """Of the LSTMs' steps (``fine``) and of the dense path's segments (``coarse``)."""
+        """What `fine` (the LSTMs' steps) and `coarse` (the dense path's segments) do, for ``config.json``."""
         return {
             "fine": self.fine.described(marks, self.variant.merge),
             "coarse": self.coarse.described(marks, n_bins / self.variant.segments),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,6 @@ class Ensemble(PairModel):
         self.members = nn.ModuleList(members)
         self.variant = members[0].variant
         self.n_marks = members[0].n_marks
-
-    def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
-        """As of the first member; all are fitted on the same genes."""
-        return self.members[0].scaling(marks, n_bins)  # type: ignore[operator, no-any-return]
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
         """As of each member."""

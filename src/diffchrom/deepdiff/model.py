@@ -7,9 +7,7 @@ bidirectional LSTM and soft attention beta.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,10 +91,6 @@ class PairModel(nn.Module):
         for module in self.modules():
             if isinstance(module, PairModel):
                 module.order = order
-
-    def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
-        """What the model itself does to its input, for ``config.json``; empty where it does nothing."""
-        return {}
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
         """Sources of the sequences of each Level I block, each standing for all marks in order."""

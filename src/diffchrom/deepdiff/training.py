@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
+from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import fit_transform, resolve_device
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
@@ -191,12 +192,17 @@ class TrainingLearner:
             )
         else:
             notes.append("too few validation or test genes for prediction intervals")
+        scaling = (
+            one.scaling(self.pair.marks, self.pair.window.n_bins)
+            for one in model.modules()
+            if isinstance(one, Antisymmetric)
+        )
         details = {
             "epochs": states[-1].epoch,
             "best_epoch": states[-1].best_epoch,
             "calibration": calibration.to_dict(),
             "coverage": strata,
-            "scaling": model.scaling(self.pair.marks, self.pair.window.n_bins),
+            "scaling": next(scaling, {}),  # of the first member; all are fitted on the same genes
         }
         return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 

@@ -1,10 +1,11 @@
-"""Where the bins of genes lie, and which windows meet: the one home of window geometry."""
+"""Where the windows of genes lie, and which of them meet: the one home of window geometry."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.genome.genes import UNKNOWN_CHROM, Genes, IntArray, Rows, StringArray, Window
+from diffchrom.genome.regions import TSS, Region, region_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -21,78 +23,122 @@ _ENDLESS = int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of genes, row by row.
+    """The windows of genes in one region, row by row.
 
     Attributes
     ----------
     chrom : object array [n_genes]
         As the annotation names them.
-    start : int64 array [n_genes]
-        First base, 0-based; may be negative near a chromosome's start.
+    anchor : int64 array [n_genes]
+        The edge that the region's windows count from, as the number of bases before it on the chromosome:
+        the 5' edge of the TSS or TES, so that a gene and its mirror image have mirrored windows.
     minus : bool array [n_genes]
         True for genes on the minus strand.
-    n_bins, bin_size : int
-        Bins a window, bases a bin.
+    unit : int64 array [n_genes]
+        What the region's windows count in, in ``1 / region.parts`` of a base: 1, or the gene's length.
+    region : Region
     orient : str
-        Order of the bins, see `Window`.
+        Order of the windows, see `Window`.
     """
 
     chrom: StringArray
-    start: IntArray
+    anchor: IntArray
     minus: Mask
-    n_bins: int
-    bin_size: int
+    unit: IntArray
+    region: Region
     orient: str
 
     @classmethod
-    def around(cls, genes: Genes, window: Window, anchor: str = "tss") -> Windows:
-        """Return the windows of `genes` around their ``tss`` or ``tes``.
+    def of(cls, genes: Genes, region: Region, orient: str) -> Windows:
+        """Return the windows of `genes` in a region."""
+        position = genes.tes if region.anchor == "tes" else genes.tss
+        length = np.abs(genes.tes - genes.tss) + 1 if region.anchor == "gene" else np.ones_like(position)
+        return cls(genes.chrom, position + genes.minus, genes.minus, length, region, orient)
 
-        The 5' edge of the anchor base lies exactly between the two halves, on both strands: a gene and its
-        mirror image have mirrored windows.
-        """
-        start = np.asarray(getattr(genes, anchor) + genes.minus - window.flank, dtype=np.int64)
-        return cls(genes.chrom, start, genes.minus, window.n_bins, window.bin_size, window.orient)
-
-    @property
-    def width(self) -> int:
-        """Bases a window."""
-        return self.n_bins * self.bin_size
+    @classmethod
+    def around(cls, genes: Genes, window: Window) -> Windows:
+        """Return the windows of `genes` around their TSS, cut into bins."""
+        return cls.of(genes, region_of(TSS, window), window.orient)
 
     @property
-    def end(self) -> IntArray:
-        """End of each window (exclusive); int64 [n_genes]."""
-        return self.start + self.width
+    def n_windows(self) -> int:
+        """Windows of a gene."""
+        return len(self.region.windows)
+
+    @property
+    def bin_size(self) -> int:
+        """Bases of a window, in a region of bins."""
+        first, last = self.region.windows[0]
+        return last - first
 
     @cached_property
     def flip(self) -> Mask:
-        """True for the genes whose bins run against the genome's coordinates."""
+        """True for the genes whose windows run against the genome's coordinates."""
         return self.minus & (self.orient == "transcription")
 
+    @cached_property
+    def start(self) -> IntArray:
+        """First base of each gene's windows, 0-based, int64 [n_genes]; may be negative."""
+        return np.asarray(self._extremes()[0] // self.region.parts)
+
+    @cached_property
+    def end(self) -> IntArray:
+        """End of each gene's windows (exclusive); int64 [n_genes]."""
+        return np.asarray(-(-self._extremes()[1] // self.region.parts))
+
+    def _extremes(self) -> tuple[IntArray, IntArray]:
+        offsets = np.array(self.region.windows)
+        low, high = (
+            np.where(self.minus, -far, near)
+            for near, far in ((offsets.min(), offsets.max()), (offsets.max(), offsets.min()))
+        )
+        origin = self.anchor * self.region.parts
+        return origin + self.unit * low, origin + self.unit * high
+
     def digest(self) -> str:
-        """Sha256 of everything that decides where bins lie."""
-        text = "\n".join(map(str, self.chrom)) + f"\n{self.n_bins} {self.bin_size}\n"
-        return hashlib.sha256(text.encode() + self.start.tobytes() + self.flip.tobytes()).hexdigest()
+        """Sha256 of everything that decides where windows lie and in which order they stand."""
+        told = {**self.region.attrs(), "windows": self.region.windows, "orient": self.orient}
+        seen = hashlib.sha256(json.dumps(told).encode() + "\n".join(map(str, self.chrom)).encode())
+        for column in (self.anchor, self.minus, self.unit):
+            seen.update(column.tobytes())
+        return seen.hexdigest()
+
+    def bounds(self, rows: Rows | slice = slice(None)) -> tuple[IntArray, IntArray]:
+        """Exact edges of the windows of `rows` in ascending coordinates.
+
+        Returns
+        -------
+        lower, upper : int64 [len(rows), n_windows]
+            In ``1 / region.parts`` of a base, not clipped to the chromosome.
+        """
+        offsets = np.array(self.region.windows)
+        origin, unit = (self.anchor[rows] * self.region.parts)[:, None], self.unit[rows, None]
+        minus = self.minus[rows, None]
+        lower = origin + unit * np.where(minus, -offsets[::-1, 1], offsets[:, 0])
+        return lower, origin + unit * np.where(minus, -offsets[::-1, 0], offsets[:, 1])
 
     def edges(self, rows: Rows | slice) -> IntArray:
-        """Edges of the bins of `rows` in ascending coordinates; int64 [len(rows), n_bins + 1]."""
-        return np.asarray(self.start[rows, None] + np.arange(self.n_bins + 1) * self.bin_size)
+        """Edges of the bins of `rows` in ascending coordinates; int64 [len(rows), n_windows + 1]."""
+        return np.asarray(self.start[rows, None] + np.arange(self.n_windows + 1) * self.bin_size)
 
     def intervals(
         self, rows: Rows | slice = slice(None), chrom_sizes: Mapping[str, int] | None = None
     ) -> tuple[IntArray, IntArray]:
-        """Coordinates of the bins of `rows` in the order in which they stand in the store.
+        """Coordinates of the windows of `rows` in the order in which they stand in the store.
+
+        Edges within a base are rounded down; a window that is narrower than a base gets the base where it
+        begins.
 
         Returns
         -------
-        start, end : int64 [len(rows), n_bins]
-            0-based, half-open; clipped to the chromosome, as far as its length is known; -1 for a bin wholly
-            beyond its ends and for genes without coordinates.
+        start, end : int64 [len(rows), n_windows]
+            0-based, half-open; clipped to the chromosome, as far as its length is known; -1 for a window
+            wholly beyond its ends and for genes without coordinates.
         """
-        edges = self.edges(rows)
-        backwards = self.flip[rows, None]
-        start = np.where(backwards, edges[:, -2::-1], edges[:, :-1])
-        end = np.minimum(start + self.bin_size, self.chrom_ends(rows, chrom_sizes or {})[:, None])
+        start, end = (
+            _reversed_where(self.flip[rows], edge // self.region.parts) for edge in self.bounds(rows)
+        )
+        end = np.minimum(np.maximum(end, start + 1), self.chrom_ends(rows, chrom_sizes or {})[:, None])
         start = np.maximum(start, 0)
         nowhere = (end <= start) | (self.chrom[rows, None] == UNKNOWN_CHROM)
         start[nowhere] = end[nowhere] = -1
@@ -103,16 +149,19 @@ class Windows:
         return np.array([chrom_sizes.get(chrom, _ENDLESS) for chrom in self.chrom[rows]], dtype=np.int64)
 
     def genome_order(self, rows: Rows) -> Rows:
-        """`rows` sorted by chromosome (byte order, as ``sort -k1,1``) and start of the window."""
+        """`rows` sorted by chromosome (byte order, as ``sort -k1,1``) and start of their windows."""
         chroms = np.array([str(chrom).encode() for chrom in self.chrom[rows]], dtype=bytes)
         return np.asarray(rows[np.lexsort((rows, self.start[rows], chroms))], dtype=np.intp)
 
-    def ascending(self, values: npt.NDArray[Any], rows: Rows) -> npt.NDArray[Any]:
-        """Copy of `values` [len(rows), ..., n_bins] with the bins of every gene in ascending coordinates."""
+    def ascending(self, values: npt.NDArray[Any], rows: Rows | slice = slice(None)) -> npt.NDArray[Any]:
+        """Copy of `values` [len(rows), ..., n_windows] with the windows of every gene by coordinate.
+
+        What is in ascending order already is put into the store's order by it, too.
+        """
         return _reversed_where(self.flip[rows], values)
 
     def from_upstream(self, values: npt.NDArray[Any], rows: Rows) -> npt.NDArray[Any]:
-        """Copy of `values` [len(rows), ..., n_bins] with the bins of every gene from upstream on."""
+        """Copy of `values` [len(rows), ..., n_windows] with the windows of every gene from upstream on."""
         return _reversed_where(self.minus[rows] & ~self.flip[rows], values)
 
     def touched(self, row: Rows, first: IntArray, last: IntArray) -> Mask:
@@ -125,34 +174,73 @@ class Windows:
 
         Returns
         -------
-        bool array [n_genes, n_bins]
+        bool array [n_genes, n_windows]
             In the order in which bins stand in the store.
         """
-        # +1 where an interval begins to cover a window's bins and -1 behind it; the sum counts intervals.
-        steps = np.zeros((len(self.start), self.n_bins + 1), dtype=np.int32)
-        begin = np.clip((first - self.start[row]) // self.bin_size, 0, self.n_bins)
-        behind = np.clip(-(-(last - self.start[row]) // self.bin_size), 0, self.n_bins)
+        # +1 where an interval begins to cover a gene's bins and -1 behind it; the sum counts intervals.
+        steps = np.zeros((len(self.start), self.n_windows + 1), dtype=np.int32)
+        begin = np.clip((first - self.start[row]) // self.bin_size, 0, self.n_windows)
+        behind = np.clip(-(-(last - self.start[row]) // self.bin_size), 0, self.n_windows)
         np.add.at(steps, (row, begin), 1)
         np.add.at(steps, (row, behind), -1)
         return _reversed_where(self.flip, np.cumsum(steps[:, :-1], axis=1) > 0)
 
-    def neighbours(self, rows: Rows, others: Rows) -> tuple[IntArray, Rows]:
-        """How many of `others` share a base of each window of `rows`, and one of them (or -1)."""
+    def neighbours(self, rows: Rows, others: Rows, theirs: Windows | None = None) -> tuple[IntArray, Rows]:
+        """How many of `others` share a base with each of `rows`, and one of them (or -1).
+
+        Parameters
+        ----------
+        theirs : windows of the same genes that those of `rows` are compared with; None is these. All from a
+            gene's first base to its last count.
+        """
+        theirs = theirs or self
         counts = np.zeros(len(rows), dtype=np.int64)
         nearest = np.full(len(rows), -1, dtype=np.intp)
         for chrom in np.unique(self.chrom[rows].astype(str)):
-            if chrom == UNKNOWN_CHROM:
-                continue
             here = np.flatnonzero(self.chrom[rows] == chrom)
-            there = others[self.chrom[others] == chrom]
-            there = there[np.argsort(self.start[there], kind="stable")]
-            start = self.start[rows[here]]
-            first = np.searchsorted(self.start[there], start - self.width, side="right")
-            last = np.searchsorted(self.start[there], start + self.width, side="left")
-            counts[here] = last - first
-            met = last > first
-            nearest[here[met]] = there[first[met]]
+            there = others[theirs.chrom[others] == chrom]
+            if chrom == UNKNOWN_CHROM or not len(there):
+                continue
+            by_end = there[np.lexsort((theirs.start[there], theirs.end[there]))]
+            begins, ends = theirs.start[by_end], theirs.end[by_end]
+            begun = np.searchsorted(np.sort(begins), self.end[rows[here]], side="left")
+            ended = np.searchsorted(ends, self.start[rows[here]], side="right")
+            counts[here] = begun - ended
+            met = begun > ended
+            # Of those that end behind a gene's start, the one that begins first meets it if any does.
+            rank = np.argsort(np.argsort(begins, kind="stable"), kind="stable")
+            first = np.minimum.accumulate(rank[::-1])[::-1]
+            nearest[here[met]] = by_end[np.argsort(rank)[first[ended[met]]]]
         return counts, nearest
+
+
+@dataclass(frozen=True)
+class GenomeIntervals:
+    """Intervals of a genome that do not overlap, such as a blacklist's.
+
+    Attributes
+    ----------
+    chrom : object array [n]
+    start, end : int64 array [n]
+        0-based, half-open.
+    """
+
+    chrom: StringArray
+    start: IntArray
+    end: IntArray
+
+    def take(self, index: npt.NDArray[Any]) -> GenomeIntervals:
+        """Return the intervals at `index` (positions or a mask)."""
+        return GenomeIntervals(self.chrom[index], self.start[index], self.end[index])
+
+    def renamed(self, names: Mapping[str, str]) -> GenomeIntervals:
+        """Return those on chromosomes that have another name in `names`, under that name."""
+        named = self.take(np.array([chrom in names for chrom in self.chrom], dtype=bool))
+        return replace(named, chrom=np.array([names[chrom] for chrom in named.chrom], dtype=object))
+
+
+_NOTHING = np.empty(0, dtype=np.int64)
+NOWHERE = GenomeIntervals(np.empty(0, dtype=object), _NOTHING, _NOTHING)
 
 
 def _reversed_where(backwards: Mask, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

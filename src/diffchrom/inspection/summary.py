@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import PART_NAMES
 from diffchrom.pairs.splits import natural_order
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.store.format import SIGNAL_GROUPS, digest
+from diffchrom.store.format import digest
 from diffchrom.store.store import Store
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
 DEPTH_RATIO = 100.0
+#: The same, for tracks of one mark, whose depth differs between cells by libraries rather than by biology.
+MARK_DEPTH_RATIO = 3.0
 #: A track is flagged when it is this much better correlated with another mark than with its own.
 SWAP_MARGIN = 0.1
 # Tracks are compared by the log of their signal in this many stretches of this many genes, evenly chosen.
@@ -32,18 +35,18 @@ class TrackSummary:
 
     Attributes
     ----------
-    around : what its windows are laid around, ``tss`` or ``tes``.
+    region : in which it is summarised.
     covered : share of the windows' bases with data, where the store tells; NaN otherwise.
-    nonzero : share of bins that are not 0.
-    mean, maximum : of all bins.
-    profile : float64 [n_bins]; mean over genes, bin by bin.
+    nonzero : share of windows that are not 0.
+    mean, maximum : of all windows.
+    profile : float64 [n_windows]; mean over genes, window by window.
     flags : what looks wrong, one sentence each.
     intact : whether the values are those that were written; None where not verified.
     """
 
     cell: str
     mark: str
-    around: str
+    region: str
     unit: str
     source: str
     covered: float
@@ -159,11 +162,11 @@ def _digest_agrees(values: npt.NDArray[Any], attrs: Mapping[str, Any]) -> bool:
 
 
 def _track(
-    store: Store, cell: str, mark: str, around: str, profiles: _Profiles, verify: bool
+    store: Store, cell: str, mark: str, region: str, profiles: _Profiles, verify: bool
 ) -> TrackSummary:
-    values = store.signal(cell, (mark,), around=around)[:, 0]
-    attrs = store.signal_attrs(cell, mark, around=around)
-    if around == "tss":
+    values = store.region_signal(cell, region, (mark,))[:, 0]
+    attrs = store.signal_attrs(cell, mark, region=region)
+    if region == TSS:
         profiles.add(cell, mark, values)
     flags = []
     if not values.any():
@@ -173,7 +176,7 @@ def _track(
     return TrackSummary(
         cell=cell,
         mark=mark,
-        around=around,
+        region=region,
         unit=str(attrs.get("unit", "")),
         source=", ".join(str(attrs.get("source", "")).split("\n")),
         covered=float(attrs.get("covered", np.nan)),
@@ -191,25 +194,34 @@ def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
     others = [
         t
         for t in tracks
-        if t is not track and t.around == track.around and t.unit == track.unit and t.mean > 0
+        if t is not track and t.region == track.region and t.unit == track.unit and t.mean > 0
     ]
-    peers = [t for t in others if t.mark == track.mark] or others
+    own = [t for t in others if t.mark == track.mark]
+    peers = own or others
     if not peers or track.mean <= 0:
         return ""
     middle = float(np.median([t.mean for t in peers]))
-    if 1 / DEPTH_RATIO < track.mean / middle < DEPTH_RATIO:
+    most = MARK_DEPTH_RATIO if own else DEPTH_RATIO
+    if 1 / most < track.mean / middle < most:
         return ""
+    if len(own) == 1 and track.mean < middle:
+        return ""  # of two cells the deeper one is flagged: evening both would turn them round
     kind = "deeper" if track.mean > middle else "shallower"
     ratio = max(track.mean / middle, middle / track.mean)
-    return f"{ratio:.0f} times {kind} than its peers (mean {track.mean:.3g} against {middle:.3g})"
+    scale = f"`prepare --samples` with scale {middle / track.mean:.2g} evens it"
+    remedy = f"; where that is the library's depth, {scale}" if own else ""
+    return (
+        f"{ratio:.{0 if ratio >= 10 else 1}f} times {kind} than its peers (mean {track.mean:.3g} against "
+        f"{middle:.3g}){remedy}"
+    )
 
 
 def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[TrackSummary, ...]:
     flagged = []
     for track in tracks:
-        more = [_depth_flag(track, tracks)]
-        if track.around == "tss":
-            more.append(profiles.swapped(track.cell, track.mark))
+        more = []
+        if track.region == TSS:  # what is wrong with a whole track is said once
+            more = [_depth_flag(track, tracks), profiles.swapped(track.cell, track.mark)]
         flagged.append(replace(track, flags=(*track.flags, *(flag for flag in more if flag))))
     return tuple(flagged)
 
@@ -283,16 +295,17 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         When something in the store cannot be read; HDF5 checks the checksum of every chunk on the way.
     """
     profiles = _Profiles()
+    regions = {cell: store.regions(cell) for cell in store.cells()}
     names = [
-        (cell, mark, around)
-        for around in SIGNAL_GROUPS
-        for cell in store.cells()
-        for mark in store.marks(cell, around=around)
+        (cell, mark, region)
+        for region in dict.fromkeys(name for held in regions.values() for name in held)
+        for cell in regions
+        for mark in store.marks(cell, region=region)
     ]
     tracks = []
     with reporter.task("reading tracks", len(names)) as task:
-        for cell, mark, around in names:
-            tracks.append(_track(store, cell, mark, around, profiles, verify))
+        for cell, mark, region in names:
+            tracks.append(_track(store, cell, mark, region, profiles, verify))
             task.advance(1, f"{cell} {mark}")
     expression = tuple(
         _expression(store, cell, unit, verify)

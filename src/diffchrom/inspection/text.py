@@ -15,6 +15,7 @@ from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import aligned, format_value
 from diffchrom.genome.genes import Window
+from diffchrom.genome.regions import TSS
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import CONFIG, FINISHED, FITTED, HISTORY, MODEL, PREDICTIONS, Run
@@ -46,11 +47,11 @@ def store_text(summary: StoreSummary) -> str:
     lines += [f"split {name}: {_counts(parts)}" for name, parts in summary.splits.items()]
     if summary.tracks:
         lines.append("tracks:")
-        header = ("cell", "mark", "around", "unit", "covered", "nonzero", "mean", "max", "source")
+        header = ("cell", "mark", "region", "unit", "covered", "nonzero", "mean", "max", "source")
         lines += _aligned(
             header,
             [
-                (t.cell, t.mark, t.around, t.unit, t.covered, t.nonzero, t.mean, t.maximum, t.source)
+                (t.cell, t.mark, t.region, t.unit, t.covered, t.nonzero, t.mean, t.maximum, t.source)
                 for t in summary.tracks
             ],
         )
@@ -69,7 +70,7 @@ def store_text(summary: StoreSummary) -> str:
             ("pair", "genes", "with se", "table", "source"),
             [(one.pair, one.known, one.with_se, one.dialect, one.source) for one in summary.labels],
         )
-    flags = [f"  {t.mark} of {t.cell}: {flag}" for t in summary.tracks for flag in t.flags]
+    flags = [f"  {t.mark} of {t.cell} ({t.region}): {flag}" for t in summary.tracks for flag in t.flags]
     if flags:
         lines += ["to look at:", *flags]
     if summary.notes:
@@ -220,7 +221,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
         When the name ends in none of `figures.FIGURE_METADATA`, or the store has no tracks.
     """
     check_figure_path(path)
-    tracks = [track for track in summary.tracks if track.around == "tss"]
+    tracks = [track for track in summary.tracks if track.region == TSS]
     if not tracks:
         raise UsageError(f"--plot: {summary.path} has no tracks")
     import matplotlib as mpl

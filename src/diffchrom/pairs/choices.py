@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.config import DEFAULT_SPLIT
-from diffchrom.errors import StoreError, UsageError
+from diffchrom.errors import StoreError, UsageError, did_you_mean
 from diffchrom.pairs.splits import fewer_training_genes, fold_split, is_fold_name, whole_split_name
 from diffchrom.store.store import Store
 
@@ -41,7 +41,10 @@ def resolve_cells(store: Store, cells: Sequence[str] | None) -> tuple[str, str]:
         return next((pair for pair in store.labelled_pairs() if set(pair) == set(present)), present)
     unknown = [name for name in cells if name not in present]
     if unknown:
-        raise StoreError(f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(present)}")
+        raise StoreError(
+            f"{store.path}: no cell named {', '.join(unknown)}; it has {', '.join(present)}"
+            + did_you_mean(unknown, present)
+        )
     first, second = cells
     if first == second:
         raise UsageError(f"--pair {first},{second}: the two cells are the same")
@@ -63,7 +66,7 @@ def resolve_split(store: Store, name: str | None) -> str:
     if not has_split(store, chosen):
         raise StoreError(
             f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
-            "add one with `diffchrom prepare --split`"
+            "add one with `diffchrom prepare --split`" + did_you_mean(chosen, known)
         )
     return chosen
 
@@ -105,7 +108,7 @@ def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | No
             advice = f"use --marks {common}" if common and not marks else "choose other marks"
             raise StoreError(
                 f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
-                f"or {advice}"
+                f"or {advice}{did_you_mean(missing, held[cell])}"
             )
     if not wanted:
         raise StoreError(f"{store.path}: cells {' and '.join(pair)} have no tracks")

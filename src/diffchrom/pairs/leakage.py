@@ -2,12 +2,19 @@
 
 A test gene that shares bases of its window with a training gene, or is its copy, makes a model look better
 than it is on genes that it has never seen. Training and validation genes count alike here.
+
+Windows beyond the TSS reach into other genes. What they show there is signal, and a model may use it: the
+same would be known of a gene whose expression nobody has measured. A label is no part of it. But where the
+other gene was learnt from, the model has seen these bases with that gene's label, and neighbours are
+expressed alike: it may recognise the place instead of reading the chromatin. So both are counted, region by
+region: test genes whose windows share bases with those of genes that were learnt from, and test genes whose
+windows show the body of one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.genome.genes import Genes, Rows, Window
+from diffchrom.genome.regions import BIN_REGIONS, REGIONS, Region
 from diffchrom.genome.windows import Mask, Windows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.progress import SILENT, Reporter
@@ -27,6 +35,23 @@ _STRETCHES, _TRACKS = 40, 40
 #: Test genes that are correlated with all others at a time.
 _BLOCK = 512
 _EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class RegionOverlap:
+    """What windows of one region beyond the TSS have in common across a split.
+
+    Attributes
+    ----------
+    region : name.
+    overlapping_pairs, overlapping : as of `Leakage`, of the windows of this region.
+    show_bodies : test genes whose windows share bases with another gene from TSS to TES.
+    """
+
+    region: str
+    overlapping_pairs: int
+    overlapping: int
+    show_bodies: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,7 @@ class Leakage:
     nearly_identical_by_chance : the same count after every track was shuffled among genes.
     featureless : test genes without signal, which are alike and not counted.
     examples : a few (test gene, other gene, what they share).
+    regions : the same of windows beyond the TSS; empty where they were not asked for, or have no coordinates.
     """
 
     split: str
@@ -59,6 +85,7 @@ class Leakage:
     nearly_identical_by_chance: int | None = None
     featureless: int | None = None
     examples: tuple[tuple[str, str, str], ...] = ()
+    regions: tuple[RegionOverlap, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``info --leakage --json`` prints."""
@@ -70,6 +97,7 @@ class Leakage:
         found = []
         if self.overlapping:
             found.append(f"{self.overlapping} share bases of their window")
+        found += [f"{one.overlapping} of {one.region}" for one in self.regions if one.overlapping]
         if self.same_symbol:
             found.append(f"{self.same_symbol} share their symbol")
         if not found:
@@ -80,7 +108,9 @@ class Leakage:
         )
 
 
-def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], window: Window, split: str) -> Leakage:
+def find_leakage(
+    genes: Genes, parts: npt.NDArray[np.int8], window: Window, split: str, regions: Iterable[Region] = ()
+) -> Leakage:
     """Find what can be told from coordinates and symbols, which is quick.
 
     Parameters
@@ -89,6 +119,7 @@ def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], window: Window, spli
     parts : int8 [n_genes]; 0 train, 1 valid, 2 test.
     window : of the store.
     split : its name.
+    regions : beyond the bins around the TSS, whose windows are compared, too.
     """
     test, learnt = _sides(parts)
     examples: list[tuple[str, str, str]] = []
@@ -106,7 +137,18 @@ def find_leakage(genes: Genes, parts: npt.NDArray[np.int8], window: Window, spli
     owner = {names[i]: i for i in learnt if named[i]}
     same = [i for i in test if named[i] and names[i] in owner]
     examples += [(str(genes.id[i]), str(genes.id[owner[names[i]]]), "symbol") for i in same[:_EXAMPLES]]
-    return Leakage(split, len(test), len(learnt), pairs, overlapping, len(same), examples=tuple(examples))
+    return Leakage(
+        *(split, len(test), len(learnt), pairs, overlapping, len(same)),
+        examples=tuple(examples),
+        regions=tuple(_overlap(genes, window, region, test, learnt) for region in regions),
+    )
+
+
+def _overlap(genes: Genes, window: Window, region: Region, test: Rows, learnt: Rows) -> RegionOverlap:
+    windows, bodies = (Windows.of(genes, one, window.orient) for one in (region, REGIONS["body"]))
+    counts, _ = windows.neighbours(test, learnt)
+    shown, _ = windows.neighbours(test, learnt, bodies)
+    return RegionOverlap(region.name, int(counts.sum()), int((counts > 0).sum()), int((shown > 0).sum()))
 
 
 def _sides(parts: npt.NDArray[np.int8]) -> tuple[Rows, Rows]:
@@ -226,7 +268,16 @@ def _with_profiles(
 
 def store_leakage(store: Store, reporter: Reporter = SILENT) -> list[Leakage]:
     """Everything about every stored split."""
-    found = [find_leakage(store.genes, store.split(name), store.window, name) for name in store.splits()]
+    rules = {
+        name: store.region(cell, name)
+        for cell in store.cells()
+        for name in store.regions(cell)
+        if name not in BIN_REGIONS and store.genes.located.any()
+    }
+    found = [
+        find_leakage(store.genes, store.split(name), store.window, name, rules.values())
+        for name in store.splits()
+    ]
     return compare_profiles(store, found, reporter) if found else found
 
 
@@ -243,6 +294,12 @@ def leakage_text(found: list[Leakage]) -> str:
                 f"  windows: {one.overlapping} test genes ({share:.1%}) overlap others, in "
                 f"{one.overlapping_pairs} pairs"
             )
+        lines += [
+            f"  {region.region}: windows of {region.overlapping} test genes "
+            f"({region.overlapping / max(one.n_test, 1):.1%}) overlap others, in {region.overlapping_pairs} "
+            f"pairs; those of {region.show_bodies} show another gene's body: its signal, not its label"
+            for region in one.regions
+        ]
         lines.append(f"  symbols: {one.same_symbol} test genes have the symbol of another gene")
         if one.identical is not None:
             lines.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import InputError, RunError
+from diffchrom.errors import InputError, RunError, did_you_mean
 from diffchrom.expression.dialects import ID_NAMES, NAME_COLUMNS
 from diffchrom.files.text import numbered_lines
 from diffchrom.genome.genes import Genes
@@ -82,7 +82,8 @@ def listed_rows(
     rows, missing = match_genes(genes, read_gene_list(gene_list))
     shown = examples(missing, _SHOWN)
     if not len(rows):
-        raise InputError(f"{gene_list}: none of its {len(missing)} genes ({shown}) is in {where}")
+        near = did_you_mean(missing[:_SHOWN], [*genes.name, *genes.id])
+        raise InputError(f"{gene_list}: none of its {len(missing)} genes ({shown}) is in {where}{near}")
     if missing:
         tell(f"{gene_list}: {len(missing)} genes are not in {where}: {shown}")
     return rows

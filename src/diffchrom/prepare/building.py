@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,25 @@ from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.files.lock import locked
 from diffchrom.genome.genes import Window
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.regions import REGION_NAMES, region_of
 from diffchrom.pairs.choices import direction, resolve_cells
 from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
-from diffchrom.prepare.genes import assayed_genes, tell_unassayed
+from diffchrom.prepare.genes import assayed_genes, tell_thin_regions, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
 from diffchrom.prepare.request import PrepareRequest, check_request
-from diffchrom.prepare.rows import annotated_genes, bin_mask, check_same_rows, masking, row_attrs
+from diffchrom.prepare.rows import (
+    annotated_genes,
+    asked_regions,
+    check_same_rows,
+    masking,
+    row_attrs,
+    tell_unknown_ends,
+    windows_to_read,
+)
 from diffchrom.prepare.splits import NamedSplit, added_splits, new_splits, split_genes
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import Plan
@@ -111,7 +119,9 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         summary=summary,
     )  # fmt: skip
     options = masking(request)
-    plans = prepare_tracks.plan_tracks(tracks, genome, window, request.around, options, summary)
+    regions = asked_regions(request, summary)
+    tell_unknown_ends(genes, regions, window, summary)
+    plans = prepare_tracks.plan_tracks(tracks, genome, window, regions, options, summary)
     # Read before the tracks, which may take long: what is wrong should show at once.
     cells = tuple(dict.fromkeys(plan.cell for plan in plans))
     joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
@@ -119,16 +129,14 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     changes = read_all_labels(request.labels, genes, known, summary)
     unchecked = check_directions(changes, expression_levels(joined), force=request.force, summary=summary)
     folder = prepare_tracks.parts_folder(request.store)
-    windows = Windows.around(genes, window, request.around)
-    mask = bin_mask(request, windows, summary)
+    windows = windows_to_read(request, genes, window, regions, summary)
     with _readers(request, plans, summary) as pool:
-        parts = prepare_tracks.read_parts(
-            folder, plans, windows, options, pool, summary, mask=mask, draft=True
-        )
+        parts = prepare_tracks.read_parts(folder, plans, windows, options, pool, summary, draft=True)
         kept = assayed_genes(parts, genes, request.min_coverage, summary)
         genes = genes.take(kept)
         parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
+    tell_thin_regions(parts, request.min_coverage, summary)
     joined = tuple(one.take(kept) for one in joined)
     changes = [one.take(kept) for one in changes]
     unchecked = [one.take(kept) for one in unchecked]
@@ -150,7 +158,7 @@ def _check_by_marks(
     store: Store | None = None,
 ) -> None:
     """Hold the changes of pairs without expression against the marks of active genes."""
-    levels = mark_levels(parts if request.around == "tss" else (), window, store)
+    levels = mark_levels(parts, window, store)
     check_directions(changes, levels, force=request.force, summary=summary)
 
 
@@ -170,9 +178,10 @@ def _fill(
 ) -> None:
     """Put everything that was read into the store that is being made or extended."""
     for part in parts:
-        editor.add_part(
-            part.plan.cell, part.plan.mark, part.path, around=request.around, replace=request.replace
-        )
+        for region in part.plan.regions:
+            editor.add_part(
+                part.plan.cell, part.plan.mark, part.path, region=region.name, replace=request.replace
+            )
     add_expression(editor, joined)
     add_labels(editor, changes)
     for split in splits:
@@ -185,7 +194,11 @@ def _result(
 ) -> PrepareResult:
     store = Store(request.store)
     cells = ", ".join(store.cells()) or "none"
-    summary.reporter.note(f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}")
+    regions = ", ".join(dict.fromkeys(name for cell in store.cells() for name in store.regions(cell)))
+    summary.reporter.note(
+        f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}, regions "
+        f"{regions or 'none'}"
+    )
     if len(store.cells()) == 2:
         summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
@@ -212,7 +225,8 @@ def _plan_more_tracks(
         force=request.force,
         summary=summary,
     )
-    plans = prepare_tracks.plan_tracks(tracks, genome, store.window, request.around, options, summary)
+    regions = asked_regions(request, summary, store)
+    plans = prepare_tracks.plan_tracks(tracks, genome, store.window, regions, options, summary)
     return plans, genome.sizes | store.chrom_sizes
 
 
@@ -240,11 +254,12 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     check_directions(stored, levels, force=request.force, summary=summary)
     splits = added_splits(store, request.splits, request.seed, summary, replace=request.replace)
     folder = prepare_tracks.parts_folder(request.store)
-    windows = Windows.around(genes, store.window, request.around)
-    mask = bin_mask(request, windows, summary) if new else None
+    wanted = dict.fromkeys(region.name for plan in new for region in plan.regions)
+    windows = windows_to_read(request, genes, store.window, wanted, summary)
     with _readers(request, new, summary) as pool:
-        parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary, mask=mask)
+        parts = prepare_tracks.read_parts(folder, new, windows, options, pool, summary)
     prepare_tracks.tell_found(parts, summary)
+    tell_thin_regions(parts, request.min_coverage, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     _check_by_marks(request, unchecked, parts, store.window, summary, store)
     if parts or expression or changes or splits or sizes != store.chrom_sizes:
@@ -268,23 +283,29 @@ def _earlier_notes(store: Store, summary: Summary) -> tuple[str, ...]:
 
 
 def _sort_out(request: PrepareRequest, store: Store, plans: list[Plan]) -> tuple[list[Plan], list[Plan]]:
-    """Split plans into those to read and those that the store has from the same files and settings."""
+    """Split plans into those to read, in the regions to read, and those that the store has as they are.
+
+    All regions of a track must come from the same files with the same settings.
+    """
     new: list[Plan] = []
     unchanged: list[Plan] = []
-    cells = store.cells()
+    cells = {cell: {r: store.marks(cell, region=r) for r in store.regions(cell)} for cell in store.cells()}
     for plan in plans:
-        if plan.cell in cells and plan.mark in store.marks(plan.cell, around=request.around):
-            attrs = store.signal_attrs(plan.cell, plan.mark, around=request.around)
-            if attrs.get("settings_sha256") == plan.settings_sha256:
-                unchanged.append(plan)
-                continue
-            if not request.replace:
-                raise StoreError(
-                    f"{store.path}: has {plan.mark} of {plan.cell} already, from "
-                    f"{attrs.get('source', '?')} as it was then or with other settings; use --replace to "
-                    "renew it"
-                )
-        new.append(plan)
+        held = [region for region, marks in cells.get(plan.cell, {}).items() if plan.mark in marks]
+        stale = []
+        for region in held:
+            attrs = store.signal_attrs(plan.cell, plan.mark, region=region)
+            if attrs.get("settings_sha256") != plan.settings_sha256.get(region):
+                stale.append(region)
+                if not request.replace:
+                    raise StoreError(
+                        f"{store.path}: has {plan.mark} of {plan.cell} already, from "
+                        f"{attrs.get('source', '?')} as it was then or with other settings; use --replace to "
+                        "renew it"
+                    )
+        asked = [region.name for region in plan.regions if region.name not in held]
+        wanted = [region_of(name, store.window) for name in REGION_NAMES if name in (*asked, *stale)]
+        (new if wanted else unchanged).append(replace(plan, regions=tuple(wanted)))
     return new, unchanged
 
 

@@ -12,6 +12,7 @@ from diffchrom.errors import InputError
 from diffchrom.expression.differential import JoinedLabels
 from diffchrom.expression.joining import JoinedExpression
 from diffchrom.genome.genes import Window
+from diffchrom.genome.regions import TSS
 from diffchrom.metrics import pearson
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.tracks import Part
@@ -102,8 +103,9 @@ def mark_levels(parts: Sequence[Part], window: Window, store: Store | None = Non
             if store and cell in store.cells() and mark in store.marks(cell):
                 signals[mark] = store.signal(cell, (mark,))[:, 0]
             for part in parts:
-                if (part.plan.cell, part.plan.mark) == (cell, mark):
-                    signals[mark] = read_part(part.path)[0]
+                read = TSS in (region.name for region in part.plan.regions)
+                if read and (part.plan.cell, part.plan.mark) == (cell, mark):
+                    signals[mark] = read_part(part.path, TSS)[0]
         means = {mark: signal[:, near].mean(axis=1, dtype=np.float64) for mark, signal in signals.items()}
         return {f"{mark} at the TSS": rankdata(mean) / len(mean) for mark, mean in means.items()}
 

@@ -2,7 +2,7 @@
 
 Two kinds of bigWig look alike where they have no data. In one, bases without data were not assayed (the rest
 of the genome in a track of the ENCODE pilot regions, assembly gaps). In the other they are zeros that were
-not written down (peak tracks, bedGraphs without zeros). They are told apart by their windows:
+not written down (peak tracks, bedGraphs without zeros). They are told apart by the windows around the TSS:
 
 - a track is *dense* when at least `dense_share` of the windows that it touches are covered to
   `min_coverage` or more; else it is *sparse*;
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from diffchrom.config import PREPARE
 from diffchrom.errors import InputError
 from diffchrom.genome.genes import Genes
+from diffchrom.genome.regions import TSS
 from diffchrom.prepare.summary import Summary
 from diffchrom.store.parts import read_part
 
@@ -67,7 +68,7 @@ def assayed_genes(
     touched = np.zeros(len(genes), dtype=bool)
     dense = 0
     for part in parts:
-        coverage, absent = read_part(part.path, "coverage")[0], read_part(part.path, "absent")[0]
+        coverage, absent = read_part(part.path, TSS, "coverage")[0], read_part(part.path, TSS, "absent")[0]
         kept |= assayed(coverage, absent, min_coverage)
         touched |= coverage > 0
         dense += is_dense(coverage, min_coverage)
@@ -95,11 +96,29 @@ def assayed_genes(
 
 def tell_unassayed(parts: Sequence[Part], min_coverage: float, summary: Summary) -> None:
     """Say how many rows of an existing store a new dense track has not assayed: they are 0 there."""
-    for part in parts:
-        coverage, absent = read_part(part.path, "coverage")[0], read_part(part.path, "absent")[0]
+    for part in (part for part in parts if any(region.name == TSS for region in part.plan.regions)):
+        coverage, absent = read_part(part.path, TSS, "coverage")[0], read_part(part.path, TSS, "absent")[0]
         missing = int((~assayed(coverage, absent, min_coverage)).sum())
         if missing:
             summary.note(
                 f"{part.plan.cell} {part.plan.mark}: {missing} of {len(coverage)} genes are not assayed; "
                 "they stay, with 0 where there is no data"
             )
+
+
+def tell_thin_regions(parts: Sequence[Part], min_coverage: float, summary: Summary) -> None:
+    """Say beyond which windows around the TSS dense tracks lack data: what was not assayed is 0 there."""
+    thin: dict[str, list[float]] = {}
+    for part in parts:
+        names = [region.name for region in part.plan.regions]
+        if TSS in names and is_dense(read_part(part.path, TSS, "coverage")[0], min_coverage):
+            for name in names:
+                covered = float(read_part(part.path, name, "coverage")[1]["covered"])
+                if name != TSS and covered < min_coverage:
+                    thin.setdefault(name, []).append(covered)
+    for name, shares in thin.items():
+        told = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares))))
+        summary.note(
+            f"{name}: {len(shares)} dense tracks have data over {told} of its bases; what was not assayed "
+            "counts as 0"
+        )

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.config import PREPARE
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.genes import ORIENTATIONS, Window
+from diffchrom.genome.regions import REGION_NAMES
 from diffchrom.pairs.splits import SPLITS
 from diffchrom.prepare.expression import ExpressionOptions
 from diffchrom.prepare.samples import UNITS
 from diffchrom.prepare.track_reading import CONTROL_MODES
 from diffchrom.prepare.tracks import TrackOptions
 from diffchrom.signal.reads import COUNT_MODES
-from diffchrom.store.format import SIGNAL_GROUPS
 
 BLACKLIST_MODES = ("mask", "drop")
 
@@ -33,6 +33,7 @@ class PrepareRequest:
     labels : ``A,B=FILE``, tables of changes, B over A.
     chrom_sizes : chromosome lengths, for reads in text, which tell none.
     deepdiff : a folder in the published DeepDiff format; instead of all of the above.
+    regions : `regions.REGION_NAMES` that every track is stored in; the TSS's always is.
     blacklist : BED of regions whose bins are set to 0 (``mask``), or whose genes are left out (``drop``).
     splits : names of splits to store.
     replace : renew what the store has already.
@@ -54,7 +55,7 @@ class PrepareRequest:
     bin_size: int | None = None
     orient: str | None = None
     biotype: str | None = None
-    around: str = PREPARE.around
+    regions: tuple[str, ...] | None = None
     genes: Path | None = None
     exclude_chroms: tuple[str, ...] = ()
     blacklist: Path | None = None
@@ -92,7 +93,7 @@ def check_request(request: PrepareRequest) -> None:
     """
     tracks = request.bigwigs or request.reads or request.samples
     others = tracks or request.expression or request.labels or request.chrom_sizes
-    if request.deepdiff is not None and (others or request.gtf):
+    if request.deepdiff is not None and (others or request.gtf or request.regions):
         raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
     if request.deepdiff is None and not (others or request.splits):
         raise UsageError(
@@ -105,11 +106,13 @@ def check_request(request: PrepareRequest) -> None:
         )
     for name in request.splits:
         if name not in SPLITS:
-            raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
+            raise UsageError(
+                f"--split {name}: unknown; choose one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
+            )
     settings = request.track_options.settings
     for option, value, choices in (
         ("--orient", window.orient, ORIENTATIONS),
-        ("--around", request.around, tuple(SIGNAL_GROUPS)),
+        *(("--regions", name, REGION_NAMES) for name in request.regions or ()),
         ("--control", settings.control, CONTROL_MODES),
         ("--count", settings.count, COUNT_MODES),
         ("--blacklist-mode", request.blacklist_mode, BLACKLIST_MODES),

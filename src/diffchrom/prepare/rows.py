@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from diffchrom.annotation.reading import blacklisted_bins, read_annotation
+from diffchrom.annotation.reading import blacklisted_bins, read_annotation, read_blacklist
+from diffchrom.config import PREPARE
 from diffchrom.errors import InputError, UsageError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.regions import REGION_NAMES, TSS, region_of
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs.selection import listed_rows
 from diffchrom.prepare.request import PrepareRequest
 from diffchrom.prepare.summary import Summary
+from diffchrom.prepare.track_reading import MaskedWindows
 from diffchrom.prepare.tracks import TrackOptions
 from diffchrom.store.store import Store
 
@@ -52,7 +55,7 @@ def annotated_genes(
         summary.note(f"{gtf.name}: {len(genes) - len(rows)} genes left out: not in {request.genes.name}")
         genes = genes.take(rows)
     if request.blacklist is not None and request.blacklist_mode == "drop":
-        bins = blacklisted_bins(Windows.around(genes, window, request.around), request.blacklist)
+        bins = blacklisted_bins(Windows.around(genes, window), read_blacklist(request.blacklist, genes))
         listed = np.asarray(bins.any(axis=1))
         if listed.all():
             raise InputError(f"{request.blacklist}: leaves no gene; mask bins with --blacklist-mode mask")
@@ -61,14 +64,44 @@ def annotated_genes(
     return genes, annotation.assembly
 
 
-def bin_mask(request: PrepareRequest, windows: Windows, summary: Summary) -> npt.NDArray[np.bool_] | None:
-    """Bins to set to 0; bool [n_genes, n_bins] in the store's order, or None."""
-    if request.blacklist is None or request.blacklist_mode != "mask":
-        return None
-    mask = blacklisted_bins(windows, request.blacklist)
-    n_genes = int(mask.any(axis=1).sum())
-    summary.note(f"{request.blacklist.name}: {int(mask.sum())} bins of {n_genes} genes are set to 0")
-    return mask
+def asked_regions(request: PrepareRequest, summary: Summary, store: Store | None = None) -> tuple[str, ...]:
+    """Regions of every track: those asked for, or else the store's, or the default; the TSS's in any case."""
+    held = {name for cell in store.cells() for name in store.regions(cell)} if store else set()
+    lacking = [name for name in PREPARE.regions if held and name not in held]
+    if lacking and not request.regions:
+        summary.reporter.note(f"the store has no {', '.join(lacking)}: --regions adds them")
+    asked = request.regions or held or PREPARE.regions
+    return tuple(name for name in REGION_NAMES if name in asked or name == TSS)
+
+
+def tell_unknown_ends(genes: Genes, regions: Collection[str], window: Window, summary: Summary) -> None:
+    """Warn where most genes have one length, as where an annotation knows only their starts."""
+    lengths, counts = np.unique(genes.end - genes.start, return_counts=True)
+    doubtful = [name for name in regions if region_of(name, window).anchor != "tss"]
+    if doubtful and counts.max() > len(genes) / 2 and len(genes) > 1:
+        summary.warn(
+            f"{counts.max()} of {len(genes)} genes are {lengths[counts.argmax()]} bases long: where ends are "
+            f"not known, {' and '.join(doubtful)} mean nothing; --regions "
+            f"{','.join(name for name in regions if name not in doubtful)} leaves them out"
+        )
+
+
+def windows_to_read(
+    request: PrepareRequest, genes: Genes, window: Window, regions: Collection[str], summary: Summary
+) -> MaskedWindows:
+    """Lay out the genes' windows, and find what the blacklist masks of them."""
+    windows = {name: Windows.of(genes, region_of(name, window), window.orient) for name in regions}
+    if request.blacklist is None or request.blacklist_mode != "mask" or not windows:
+        return MaskedWindows(windows, window.bin_size)
+    blacklist = read_blacklist(request.blacklist, genes)
+    of_bins = {name: one for name, one in windows.items() if one.region.bins}
+    masks = {name: blacklisted_bins(one, blacklist) for name, one in of_bins.items()}
+    for mask in masks.values():
+        n_genes = int(mask.any(axis=1).sum())
+        summary.note(f"{request.blacklist.name}: {int(mask.sum())} bins of {n_genes} genes are set to 0")
+    if others := [name for name in windows if name not in masks]:
+        summary.note(f"{request.blacklist.name}: the signal of its bases counts as 0 in {', '.join(others)}")
+    return MaskedWindows(windows, window.bin_size, masks, blacklist)
 
 
 def masking(request: PrepareRequest) -> TrackOptions:

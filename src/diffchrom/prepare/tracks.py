@@ -21,10 +21,11 @@ from diffchrom.errors import DiffchromError, InputError, OutputError
 from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.ids import examples
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.regions import REGION_NAMES, TSS, Region, region_of
 from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.track_reading import (
+    MaskedWindows,
     ReadSettings,
     Source,
     file_facts,
@@ -45,7 +46,7 @@ class TrackOptions:
     Attributes
     ----------
     unit : of all tracks, over what their names tell; empty leaves it to the names.
-    mask_sha256 : digest of the blacklist that masks bins; empty without one.
+    mask_sha256 : digest of the blacklist that masks bins and bases; empty without one.
     settings : how reads are counted and controls are used.
     time_limit : seconds a track may take.
     """
@@ -60,23 +61,31 @@ class TrackOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """One track of the store to be: its files, and the digest by which an unchanged one is recognised."""
+    """One track of the store to be.
+
+    Attributes
+    ----------
+    sources : its files.
+    regions : in which it is read.
+    settings_sha256 : digest by which an unchanged track is recognised, by region that a store may have.
+    """
 
     cell: str
     mark: str
     sources: tuple[Source, ...]
     unit: str
-    settings_sha256: str
+    regions: tuple[Region, ...]
+    settings_sha256: Mapping[str, str]
 
     @property
     def label(self) -> str:
         """The files, for messages."""
         return " + ".join(source.path for source in self.sources)
 
-    def attrs(self) -> dict[str, Any]:
-        """Attributes of the track in the store."""
+    def attrs(self) -> dict[str, dict[str, Any]]:
+        """Attributes of the track in the store, by region."""
         facts = [file_facts(source.path) for source in self.sources]
-        return {
+        shared = {
             "source": "\n".join(source.path for source in self.sources),
             "source_size": np.array([fact["size"] for fact in facts], dtype=np.int64),
             "source_mtime_ns": np.array([fact["mtime_ns"] for fact in facts], dtype=np.int64),
@@ -84,7 +93,14 @@ class Plan:
             "scale": np.array([source.scale for source in self.sources]),
             "control": "\n".join(source.control.path if source.control else "" for source in self.sources),
             "unit": self.unit,
-            "settings_sha256": self.settings_sha256,
+        }
+        return {
+            region.name: {
+                **({} if region.bins else region.attrs()),
+                **shared,
+                "settings_sha256": self.settings_sha256[region.name],
+            }
+            for region in self.regions
         }
 
 
@@ -169,11 +185,12 @@ def plan_tracks(
     tracks: Sequence[Track],
     genome: Genome,
     window: Window,
-    around: str,
+    regions: Sequence[str],
     options: TrackOptions,
     summary: Summary,
 ) -> list[Plan]:
-    """Group replicates and name units; one plan a (cell, mark)."""
+    """Group replicates and name units; one plan a (cell, mark), of all `regions`."""
+    rules = {name: region_of(name, window) for name in REGION_NAMES}
     groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
     for track in tracks:
         groups[track.cell, track.mark].append(track)
@@ -189,8 +206,12 @@ def plan_tracks(
                 f"{members[0].path}: replicates of {mark} of {cell} have different units "
                 f"({', '.join(unit or 'unknown' for unit in sorted(units))}); name one with --unit"
             )
-        digest = settings_digest(sources, window, around, options.settings, options.mask_sha256)
-        plans.append(Plan(cell, mark, sources, units.pop(), digest))
+        digests = {
+            name: settings_digest(sources, window, rule, options.settings, options.mask_sha256)
+            for name, rule in rules.items()
+        }
+        asked = tuple(rules[name] for name in regions)
+        plans.append(Plan(cell, mark, sources, units.pop(), asked, digests))
         if len(members) > 1:
             summary.note(f"{cell} {mark}: {len(members)} replicates averaged")
         controls = sum(track.control is not None for track in members)
@@ -230,12 +251,11 @@ def _remove_abandoned(folder: Path, time_limit: float) -> None:
 def read_parts(
     folder: Path,
     plans: Sequence[Plan],
-    windows: Windows,
+    windows: MaskedWindows,
     options: TrackOptions,
     pool: Pool,
     summary: Summary,
     *,
-    mask: npt.NDArray[np.bool_] | None = None,
     draft: bool = False,
 ) -> list[Part]:
     """Read tracks in worker processes; what an earlier `prepare` has left in `folder` is not read again.
@@ -254,7 +274,7 @@ def read_parts(
         summary.note(
             f"{len(parts) - len(waiting)} tracks were read by an earlier prepare that did not finish"
         )
-    shared = {"windows": windows, "settings": options.settings, "mask": mask, "draft": draft}
+    shared = {"windows": windows, "settings": options.settings, "draft": draft}
     try:
         failures = _read_waiting(waiting, shared, pool, options.time_limit, summary)
     finally:
@@ -274,7 +294,8 @@ def read_parts(
 
 def _part(folder: Path, plan: Plan, windows_digest: str, draft: bool) -> Part:
     """Where a plan's part lies: under a name made of all that decides what is in it."""
-    known_by = f"{plan.settings_sha256} {windows_digest} {plan.label} {draft}"
+    digests = " ".join(plan.settings_sha256[region.name] for region in plan.regions)
+    known_by = f"{digests} {windows_digest} {plan.label} {draft}"
     return Part(plan, folder / f"{hashlib.sha256(known_by.encode()).hexdigest()[:32]}.h5")
 
 
@@ -318,18 +339,22 @@ def _unseen(path: Path) -> DiffchromError | None:
 
 
 def tell_found(parts: Sequence[Part], summary: Summary) -> None:
-    """Say how many windows run over chromosome ends, or lie where a track has no chromosome."""
+    """Say of how many genes windows run over chromosome ends, or lie where a track has no chromosome."""
     for name, meaning in (
-        ("clipped", "windows run over a chromosome's end and have 0 beyond it"),
-        ("absent", "windows lie on chromosomes that are not in the track, and have 0"),
+        ("clipped", "run over a chromosome's end and have 0 beyond it"),
+        ("absent", "lie on chromosomes that are not in the track, and have 0"),
     ):
-        groups: dict[int, list[str]] = defaultdict(list)
+        groups: dict[tuple[str, int], list[str]] = defaultdict(list)
         for part in parts:
-            groups[int(read_part(part.path, name)[1][name])].append(f"{part.plan.cell} {part.plan.mark}")
-        for count, labels in groups.items():
+            # A chromosome is absent for all regions alike.
+            for region in part.plan.regions[: 1 if name == "absent" else None]:
+                count = int(read_part(part.path, region.name, name)[1][name])
+                groups[region.name, count].append(f"{part.plan.cell} {part.plan.mark}")
+        for (told, count), labels in groups.items():
             if count:
                 where = "all tracks" if len(labels) == len(parts) > 1 else examples(labels)
-                summary.note(f"{count} {meaning} ({where})")
+                which = f"{count} windows" if told == TSS else f"{told}: windows of {count} genes"
+                summary.note(f"{which} {meaning} ({where})")
 
 
 def take_rows(
@@ -341,7 +366,12 @@ def take_rows(
         Call(
             part.plan.label,
             take_part_rows,
-            {"source": part.path.absolute(), "target": target.path.absolute(), "kept": kept},
+            {
+                "source": part.path.absolute(),
+                "target": target.path.absolute(),
+                "regions": [region.name for region in part.plan.regions],
+                "kept": kept,
+            },
         )
         for part, target in zip(parts, chosen, strict=True)
     ]

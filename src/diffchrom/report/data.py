@@ -8,6 +8,7 @@ import numpy as np
 
 from diffchrom.files.figures import COLOURS
 from diffchrom.genome.genes import Window
+from diffchrom.genome.regions import TSS
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.pairs.splits import split_family
 from diffchrom.report.charts import Chart, Table, View, axis
@@ -19,7 +20,7 @@ def tracks_table(summary: StoreSummary) -> Table:
     header = (
         "cell",
         "mark",
-        "around",
+        "region",
         "unit",
         "bases with data",
         "bins not 0",
@@ -29,7 +30,7 @@ def tracks_table(summary: StoreSummary) -> Table:
     )
     rows = [
         [
-            track.cell, track.mark, track.around.upper(), track.unit or None, _share(track.covered),
+            track.cell, track.mark, track.region, track.unit or None, _share(track.covered),
             _share(track.nonzero), track.mean, track.maximum, "; ".join(track.flags) or "nothing",
         ]
         for track in summary.tracks
@@ -63,7 +64,7 @@ def profiles(summary: StoreSummary, window: Window, chart_id: str = "profiles") 
     marks = list(dict.fromkeys(track.mark for track in summary.tracks))
     views = []
     for cell in cells:
-        tracks = [track for track in summary.tracks if track.cell == cell and track.around == "tss"]
+        tracks = [track for track in summary.tracks if track.cell == cell and track.region == TSS]
         traces = []
         for track in tracks:
             traces.append(

@@ -218,9 +218,10 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
     try:
         if (path / CONFIG).is_file():
             if not force:
-                raise OutputError(
-                    f"{path}: exists already; choose another --out, or --force to replace that run"
-                )
+                unfinished = not is_finished(path) and not is_broken(path)
+                remedy = "--resume to go on with it" if unfinished else "choose another --out"
+                what = "holds an unfinished run" if unfinished else "exists already"
+                raise OutputError(f"{path}: {what}; {remedy}, or --force to replace that run")
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):

@@ -1,4 +1,4 @@
-/* Decode one inflated data block of a bigWig and add its signal to the bins of windows.
+/* Decode one inflated data block of a bigWig and add its signal to bins of windows and stretches of the genome.
  *
  * Every number of the block is checked before it is used: the block may come from a damaged or hostile file.
  * Layout of a block: Kent et al. 2010, supplement, tables 13 to 15.
@@ -13,7 +13,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Raised, here and in blocks.py, whenever the arguments of bin_block change. */
-EXPORT int binning_interface(void) { return 1; }
+EXPORT int binning_interface(void) { return 2; }
 
 enum { OK, TOO_SHORT, UNKNOWN_TYPE, NOT_SORTED, INFINITE_VALUE };
 enum { BEDGRAPH = 1, VARIABLE_STEP = 2, FIXED_STEP = 3, HEADER_SIZE = 24 };
@@ -53,6 +53,32 @@ static void add(const struct windows *w, int64_t first, int64_t start, int64_t e
     }
 }
 
+/* Stretches of one chromosome between cuts, which are sorted and counted in parts of a base. */
+struct segments {
+    int64_t n, parts; /* n cuts */
+    const int64_t *cut;
+    double *sums;     /* [n]; the last is not used */
+    int64_t *covered; /* [n] */
+};
+
+/* Add a value over [start, end) to the stretches that meet it; those before `at` end earlier.
+ *
+ * Returns the first that a later interval can meet. */
+static int64_t spread(const struct segments *s, int64_t at, int64_t start, int64_t end, double value)
+{
+    start *= s->parts;
+    end *= s->parts;
+    while (at + 1 < s->n && s->cut[at + 1] <= start)
+        at++;
+    for (int64_t i = at; i + 1 < s->n && s->cut[i] < end; i++) {
+        int64_t low = start > s->cut[i] ? start : s->cut[i];
+        int64_t high = end < s->cut[i + 1] ? end : s->cut[i + 1];
+        s->sums[i] += value * (double)(high - low);
+        s->covered[i] += high - low;
+    }
+    return at;
+}
+
 /* First window that ends after `position`. */
 static int64_t first_window(const struct windows *w, int64_t position)
 {
@@ -70,14 +96,16 @@ static int64_t first_window(const struct windows *w, int64_t position)
 /* Returns OK and the end of the last interval in `*position`, or what is wrong and where.
  *
  * `previous_end` is where the block before ended: intervals are sorted across blocks too. A window is
- * narrower than 2^31 bases.
+ * narrower than 2^31 bases. `*segment` is the first stretch that this block can meet, and is moved on.
  */
 EXPORT int bin_block(
     const uint8_t *block, int64_t size, int64_t chrom_size, int64_t previous_end, int64_t n_windows,
     int64_t n_bins, int64_t bin_size, const int64_t *window_start, double *sums, int64_t *covered,
-    int64_t *position)
+    int64_t n_cuts, int64_t parts, const int64_t *cut, double *cut_sums, int64_t *cut_covered,
+    int64_t *segment, int64_t *position)
 {
     struct windows w = {n_windows, n_bins, bin_size, window_start, sums, covered};
+    struct segments s = {n_cuts, parts, cut, cut_sums, cut_covered};
     if (size < HEADER_SIZE)
         return TOO_SHORT;
     int type = block[20];
@@ -114,6 +142,8 @@ EXPORT int bin_block(
             first++;
         if (first < n_windows && start < end)
             add(&w, first, start, end, value);
+        if (n_cuts && start < end)
+            *segment = spread(&s, *segment, start, end, value);
     }
     *position = previous_end;
     return OK;

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.processes.compiled import Extension, declare
 from diffchrom.signal import bigwig
+from diffchrom.signal.sums import BinSums, StretchSums
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -34,56 +35,71 @@ _WINDOWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class _Windows:
-    """Windows of equal width on one chromosome, sorted by start.
+class _Sums:
+    """What is summed on one chromosome: bins of windows of equal width, and stretches between cuts.
 
     Attributes
     ----------
     size : bases of the chromosome.
-    start : int64 [n_windows]
-    sums : float64 [n_windows, n_bins]
-        Sum of the signal over each bin; added to.
-    covered : int64 [n_windows]
-        Bases that have data; added to.
-    bin_size : bases a bin.
+    start, bins, covered, bin_size : the rows of a `BinSums` on it.
+    cuts, stretches, cut_covered, parts : of a `StretchSums`.
+    reached : the first stretch that a later block can meet, as far as C has found it.
     """
 
     size: int
     start: IntArray
-    sums: FloatArray
+    bins: FloatArray
     covered: IntArray
     bin_size: int
+    cuts: IntArray
+    stretches: FloatArray
+    cut_covered: IntArray
+    parts: int
+    reached: ctypes.c_int64 = field(default_factory=lambda: ctypes.c_int64(0))
+
+    @classmethod
+    def on(cls, chrom: int, size: int, bins: BinSums, stretches: StretchSums) -> _Sums:
+        rows, cuts = bins.of_chrom(chrom), stretches.of_chrom(chrom)
+        return cls(
+            *(size, bins.start[rows], bins.sums[rows], bins.covered[rows], bins.bin_size),
+            *(stretches.cuts[cuts], stretches.sums[cuts], stretches.covered[cuts], stretches.parts),
+        )
 
     @functools.cached_property
-    def addresses(self) -> tuple[int, int, int]:
-        return self.start.ctypes.data, self.sums.ctypes.data, self.covered.ctypes.data
+    def arguments(self) -> tuple[int, ...]:
+        """What C is told of it."""
+        windows = [array.ctypes.data for array in (self.start, self.bins, self.covered)]
+        cuts = [array.ctypes.data for array in (self.cuts, self.stretches, self.cut_covered)]
+        return (*self.bins.shape, self.bin_size, *windows, len(self.cuts), self.parts, *cuts)
 
 
 def _bind(library: ctypes.CDLL) -> ctypes._NamedFuncPointer:
     integer, address = ctypes.c_int64, ctypes.c_void_p
-    arguments: list[type] = [ctypes.c_char_p, *[integer] * 6, *[address] * 3, ctypes.POINTER(integer)]
+    arguments: list[type] = [ctypes.c_char_p, *[integer] * 6, *[address] * 3, *[integer] * 2, *[address] * 3]
+    arguments += [ctypes.POINTER(integer)] * 2
     return declare(library.bin_block, ctypes.c_int, *arguments)
 
 
-DECODER = Extension("diffchrom.signal._binning", "the compiled bigWig decoder", 1, _bind)
+DECODER = Extension("diffchrom.signal._binning", "the compiled bigWig decoder", 2, _bind)
 
 
-def _decode_with_c(block: bytes, order: str, windows: _Windows, previous_end: int) -> tuple[int, int]:
+def _decode_with_c(block: bytes, order: str, sums: _Sums, previous_end: int) -> tuple[int, int]:
     """See `_decode_with_numpy`; for little-endian blocks."""
     end = ctypes.c_int64(0)
-    numbers = windows.size, previous_end, *windows.sums.shape, windows.bin_size
-    answer = DECODER.require()(block, len(block), *numbers, *windows.addresses, end)
+    answer = DECODER.require()(
+        *(block, len(block), sums.size, previous_end, *sums.arguments, sums.reached, end)
+    )
     return answer, end.value
 
 
-def _decode_with_numpy(block: bytes, order: str, windows: _Windows, previous_end: int) -> tuple[int, int]:
-    """Add a block's signal to the bins of windows; what `bin_block` of _binning.c does.
+def _decode_with_numpy(block: bytes, order: str, sums: _Sums, previous_end: int) -> tuple[int, int]:
+    """Add a block's signal to bins and stretches; what `bin_block` of _binning.c does.
 
     Parameters
     ----------
     block : inflated.
     order : ``<`` or ``>``, of its bytes.
-    windows : of its chromosome.
+    sums : of its chromosome.
     previous_end : where the block before ended; intervals are sorted across blocks too.
 
     Returns
@@ -110,25 +126,36 @@ def _decode_with_numpy(block: bytes, order: str, windows: _Windows, previous_end
         at = int(np.argmax(wrong))
         return (NOT_SORTED if unsorted[at] else INFINITE), int(start[at])
     there = ~np.isnan(value)
-    inside = np.minimum([start[there], end[there]], windows.size)
-    _add(windows, inside[0], inside[1], value[there])
+    start_inside, end_inside = np.minimum([start[there], end[there]], sums.size)
+    if len(start_inside):
+        _add(sums, start_inside, end_inside, value[there])
+        _spread(sums, sums.parts * start_inside, sums.parts * end_inside, value[there])
     return OK, int(end[-1]) if count else previous_end
 
 
-def _add(windows: _Windows, start: IntArray, end: IntArray, value: FloatArray) -> None:
+def _add(sums: _Sums, start: IntArray, end: IntArray, value: FloatArray) -> None:
     """Add intervals, sorted and not overlapping, to the windows that they meet."""
-    if not len(start):
-        return
-    width = windows.sums.shape[1] * windows.bin_size
-    first = int(np.searchsorted(windows.start + width, start[0], side="right"))
-    last = int(np.searchsorted(windows.start, end[-1], side="left"))
-    steps = np.arange(windows.sums.shape[1] + 1) * windows.bin_size
+    width = sums.bins.shape[1] * sums.bin_size
+    first = int(np.searchsorted(sums.start + width, start[0], side="right"))
+    last = int(np.searchsorted(sums.start, end[-1], side="left"))
+    steps = np.arange(sums.bins.shape[1] + 1) * sums.bin_size
     for some in range(first, last, _WINDOWS_AT_ONCE):
         rows = slice(some, min(some + _WINDOWS_AT_ONCE, last))
-        edges = windows.start[rows, None] + steps
-        windows.sums[rows] += _between(edges, start, end, value)
+        edges = sums.start[rows, None] + steps
+        sums.bins[rows] += _between(edges, start, end, value)
         bases = _between(edges[:, [0, -1]], start, end, np.ones(len(start)))
-        windows.covered[rows] += bases[:, 0].astype(np.int64)
+        sums.covered[rows] += bases[:, 0].astype(np.int64)
+
+
+def _spread(sums: _Sums, start: IntArray, end: IntArray, value: FloatArray) -> None:
+    """Add intervals, in parts of bases, to the stretches that they meet."""
+    first = max(int(np.searchsorted(sums.cuts, start[0], side="right")) - 1, 0)
+    last = min(int(np.searchsorted(sums.cuts, end[-1], side="left")), len(sums.cuts) - 1)
+    if first < last:
+        edges = sums.cuts[None, first : last + 1]
+        sums.stretches[first:last] += _between(edges, start, end, value)[0]
+        bases = _between(edges, start, end, np.ones(len(start)))
+        sums.cut_covered[first:last] += bases[0].astype(np.int64)
 
 
 def _between(edges: IntArray, start: IntArray, end: IntArray, value: FloatArray) -> FloatArray:
@@ -148,48 +175,33 @@ def _between(edges: IntArray, start: IntArray, end: IntArray, value: FloatArray)
     return np.asarray(sums + (carried[:, :-1] - carried[:, 1:]))
 
 
-def bin_blocks(
-    header: bigwig.Header, regions: Regions, number: IntArray, start: IntArray, n_bins: int, bin_size: int
-) -> tuple[FloatArray, IntArray]:
-    """Sum the signal over every bin of windows, block by block.
+def bin_blocks(header: bigwig.Header, wanted: Regions, bins: BinSums, stretches: StretchSums) -> None:
+    """Add the signal to bins and stretches of the genome, block by block.
 
     Parameters
     ----------
     header : of the bigWig.
-    regions : what the windows cover.
-    number, start : int64 arrays [n_windows]
-        Chromosome number and first base, sorted by both.
-    n_bins, bin_size : bins a window, bases a bin.
-
-    Returns
-    -------
-    sums : float64 array [n_windows, n_bins]
-    covered : int64 array [n_windows]
-        Bases that have data.
+    wanted : what must be read for them.
 
     Raises
     ------
     InputError
         When a block is damaged, or the signal is infinite.
     """
-    sums, covered = np.zeros((len(start), n_bins)), np.zeros(len(start), dtype=np.int64)
-    start, order = np.ascontiguousarray(start), header.order
+    order = header.order
     sizes = {header.chrom_ids[name]: size for name, size in header.chrom_sizes.items()}
     decode = _decode_with_c if DECODER.missing is None and order == "<" else _decode_with_numpy
-    here, windows, end = -1, None, 0
-    for block in bigwig.read_blocks(header, *regions):
+    here, sums, end = -1, None, 0
+    for block in bigwig.read_blocks(header, *wanted):
         chrom = int.from_bytes(block[:4], "little" if order == "<" else "big")
-        if windows is None or chrom != here:
+        if sums is None or chrom != here:
             if chrom not in sizes:
                 raise bigwig.unknown_chrom(header, chrom)
-            rows = slice(*np.searchsorted(number, [chrom, chrom + 1]))
-            here, end = chrom, 0
-            windows = _Windows(sizes[chrom], start[rows], sums[rows], covered[rows], bin_size)
-        answer, end = decode(block, order, windows, end)
+            here, end, sums = chrom, 0, _Sums.on(chrom, sizes[chrom], bins, stretches)
+        answer, end = decode(block, order, sums, end)
         if answer == NOT_SORTED:
             raise bigwig.not_sorted(header, chrom, end)
         if answer == INFINITE:
             raise bigwig.infinite(header, chrom, end)
         if answer != OK:
             raise bigwig.damaged(header.path, _DAMAGE[answer])
-    return sums, covered

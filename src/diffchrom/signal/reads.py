@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import open_text, require_file
 from diffchrom.genome.assemblies import canonical
-from diffchrom.genome.windows import on_chromosome
+from diffchrom.genome.windows import NOWHERE, GenomeIntervals, Windows, on_chromosome
+from diffchrom.signal.bins import BinnedSignal
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,6 +32,8 @@ FLAGS_LEFT_OUT = 0x4 | 0x100 | 0x200 | 0x400 | 0x800
 REVERSE = 0x10
 COUNT_MODES = ("overlap", "start")
 READS_AT_ONCE = 1_000_000
+#: Genes in whose windows reads are counted together.
+ROWS_AT_ONCE = 2048
 MAX_POSITION = 2**40
 _BED_COMMENTS = ("#", "track", "browser")
 
@@ -54,28 +57,6 @@ class Reads:
     start: IntArray
     end: IntArray
     minus: npt.NDArray[np.bool_]
-
-
-@dataclass
-class CountedReads:
-    """Reads counted in windows.
-
-    Attributes
-    ----------
-    counts : float32 array [n_windows, n_bins]
-        Reads a bin, in genome order.
-    depth : int
-        Reads used, in the whole file.
-    absent : bool array [n_windows]
-        True where the file has no such chromosome.
-    clipped : bool array [n_windows]
-        True where the window runs over an end of its chromosome, as far as lengths are known.
-    """
-
-    counts: npt.NDArray[np.float32]
-    depth: int
-    absent: npt.NDArray[np.bool_]
-    clipped: npt.NDArray[np.bool_]
 
 
 def reads_kind(path: str | Path) -> str:
@@ -248,82 +229,96 @@ def laid_out(reads: Reads, count: str, extend: int) -> tuple[IntArray, IntArray]
     return start, start + extend
 
 
-def add_counts(start: IntArray, end: IntArray, edges: IntArray, counts: npt.NDArray[Any]) -> None:
-    """Count reads in the bins of windows on their chromosome.
-
-    A read overlaps a bin when it starts before the bin's end and ends after the bin's start.
+class _Counter:
+    """Windows of genes in one region, and the reads that have been counted in them.
 
     Parameters
     ----------
-    start, end : int64 array [n_reads]
-    edges : int64 array [n_windows, n_bins + 1]
-    counts : array [n_windows, n_bins]
-        Changed in place.
+    windows : of the genes.
+    number : int64 [n_genes]; chromosome of each gene.
     """
-    flat = edges.ravel()
-    begun = np.searchsorted(np.sort(start), flat, side="left").reshape(edges.shape)
-    ended = np.searchsorted(np.sort(end), flat, side="right").reshape(edges.shape)
-    counts += begun[:, 1:] - ended[:, :-1]
 
-
-@dataclass
-class _Counter:
-    """Windows in genome order, chromosome by chromosome, and what has been counted in them."""
-
-    number: IntArray
-    start: IntArray
-    n_bins: int
-    bin_size: int
-    counts: npt.NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.counts = np.zeros((len(self.start), self.n_bins), dtype=np.int64)
+    def __init__(self, windows: Windows, number: IntArray) -> None:
+        self.windows = windows
+        self._order = np.lexsort((windows.start, number))
+        self._number = number[self._order]
+        self._start, self._end = windows.start[self._order], windows.end[self._order]
+        self._counts = np.zeros((len(number), windows.n_windows), dtype=np.int64)
 
     def add(self, number: int, start: IntArray, end: IntArray) -> None:
-        first = int(np.searchsorted(self.number, number, side="left"))
-        last = int(np.searchsorted(self.number, number, side="right"))
-        here = self.start[first:last]
-        one = first + int(np.searchsorted(here + self.n_bins * self.bin_size, start.min(), side="right"))
-        two = first + int(np.searchsorted(here, end.max(), side="left"))
-        for some in range(one, two, 2048):
-            rows = slice(some, min(some + 2048, two))
-            edges = self.start[rows, None] + np.arange(self.n_bins + 1) * self.bin_size
-            add_counts(start, end, edges, self.counts[rows])
+        """Count reads of a chromosome in every window that they overlap; both columns sorted by themselves.
+
+        A read overlaps a window when it starts before the window's end and ends after the window's start.
+        """
+        if not len(start):
+            return
+        first, last = np.searchsorted(self._number, [number, number + 1])
+        met = (self._end[first:last] > start[0]) & (self._start[first:last] < end[-1])
+        rows, parts = first + np.flatnonzero(met), self.windows.region.parts
+        for some in range(0, len(rows), ROWS_AT_ONCE):
+            at = rows[some : some + ROWS_AT_ONCE]
+            lower, upper = self.windows.bounds(self._order[at])
+            begun = np.searchsorted(start * parts, upper.ravel(), side="left")
+            ended = np.searchsorted(end * parts, lower.ravel(), side="right")
+            self._counts[at] += (begun - ended).reshape(lower.shape)
+
+    def counted(self, length: IntArray, bin_size: int) -> npt.NDArray[np.float32]:
+        """Reads a bin; in windows that are no bins their density, as reads per `bin_size` bases."""
+        values = np.empty(self._counts.shape, dtype=np.float32)
+        parts = self.windows.region.parts
+        for some in range(0, len(values), ROWS_AT_ONCE):
+            rows = self._order[some : some + ROWS_AT_ONCE]
+            lower, upper = self.windows.bounds(rows)
+            low, high, _ = on_chromosome(lower, upper, length[rows, None] * parts)
+            # An extended read may reach over an end of its chromosome; nothing is counted there.
+            counts = np.where(high > low, self._counts[some : some + ROWS_AT_ONCE], 0)
+            bins = self.windows.region.bins
+            values[rows] = counts if bins else counts * bin_size * parts / (upper - lower)
+        return values
+
+
+def _off(start: IntArray, end: IntArray, masked: GenomeIntervals) -> npt.NDArray[np.bool_]:
+    """Reads that share no base with intervals of their chromosome, which are sorted."""
+    begun = np.searchsorted(masked.start, end, side="left")
+    return np.asarray(begun <= np.searchsorted(masked.end, start, side="right"))
 
 
 def count_reads(
     path: str | Path,
-    chrom: npt.NDArray[Any],
-    start: IntArray,
+    regions: Sequence[Windows],
     *,
-    n_bins: int,
     bin_size: int,
     count: str = "overlap",
     extend: int = 0,
     min_mapq: int = 0,
     sizes: Mapping[str, int] | None = None,
-) -> CountedReads:
-    """Count a file's reads in windows.
+    masked: GenomeIntervals = NOWHERE,
+) -> tuple[list[BinnedSignal], int]:
+    """Count a file's reads in the windows of genes in several regions, in one reading.
 
     Parameters
     ----------
     path : BAM, BED or tagAlign.
-    chrom : object array [n_windows]
-        Chromosome names in any of the usual spellings (``chr1``, ``1``).
-    start : int64 array [n_windows]
-        First base of each window, 0-based; may be negative.
-    n_bins, bin_size : bins a window, bases a bin.
+    regions : the same genes in each; chromosome names in any of the usual spellings (``chr1``, ``1``).
+    bin_size : bases a bin: what the density of reads in windows that are no bins is told in.
     count, extend, min_mapq : see `laid_out` and `read_bam`.
     sizes : lengths of chromosomes, where a BED does not tell; only `clipped` depends on them.
+    masked : reads that share a base with it do not count, except in bins.
+
+    Returns
+    -------
+    (signal, depth)
+        One `BinnedSignal` a region, without data nowhere but where the file lacks the chromosome; and the
+        reads used, in the whole file.
     """
     path = Path(path)
     kind = reads_kind(path)
     lengths = bam_chroms(path) if kind == "bam" else dict(sizes or {})
     by_name = {canonical(name): length for name, length in lengths.items()}
-    names, inverse = np.unique([canonical(str(name)) for name in chrom], return_inverse=True)
+    names, number = np.unique([canonical(str(name)) for name in regions[0].chrom], return_inverse=True)
     numbers = {name: i for i, name in enumerate(names.tolist())}
-    order = np.lexsort((start, inverse))
-    counter = _Counter(inverse[order], np.asarray(start, dtype=np.int64)[order], n_bins, bin_size)
+    counters = [_Counter(windows, number) for windows in regions]
+    dark_chroms = np.array([canonical(str(name)) for name in masked.chrom], dtype=object)
     stranded = count == "start" or extend > 0
     seen = set(by_name) if kind == "bam" else set()
     depth = 0
@@ -339,14 +334,19 @@ def count_reads(
             name = known[int(reads.chrom[rows[0]])]
             seen.add(name)
             if name in numbers:
-                counter.add(numbers[name], first[rows], last[rows])
-    length = np.array([by_name.get(name, MAX_POSITION) for name in names.tolist()], dtype=np.int64)[inverse]
-    absent = np.array([name not in seen for name in names.tolist()], dtype=bool)[inverse]
-    counts = np.empty((len(start), n_bins), dtype=np.float32)
-    counts[order] = counter.counts
-    clipped = on_chromosome(start, start + n_bins * bin_size, length)[2] & ~absent
-    # An extended read may reach over an end of its chromosome; nothing is counted there.
-    bins = start[:, None] + np.arange(n_bins) * bin_size
-    low, high, _ = on_chromosome(bins, bins + bin_size, length[:, None])
-    counts[high <= low] = 0
-    return CountedReads(counts, depth, absent, clipped)
+                light = rows[_off(first[rows], last[rows], masked.take(dark_chroms == name))]
+                for counter in counters:
+                    some = rows if counter.windows.region.bins else light
+                    counter.add(numbers[name], np.sort(first[some]), np.sort(last[some]))
+    length = np.array([by_name.get(name, MAX_POSITION) for name in names.tolist()], dtype=np.int64)[number]
+    absent = np.array([name not in seen for name in names.tolist()], dtype=bool)[number]
+    coverage = np.where(absent, 0, 1).astype(np.float32)  # no reads means a count of 0, not missing data
+    return [
+        BinnedSignal(
+            counter.counted(length, bin_size),
+            coverage,
+            on_chromosome(counter.windows.start, counter.windows.end, length)[2] & ~absent,
+            absent,
+        )
+        for counter in counters
+    ], depth

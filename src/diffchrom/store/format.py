@@ -16,16 +16,18 @@ from diffchrom.errors import DiffchromError, StoreError
 from diffchrom.store.soundness import require_sound, unreadable
 
 FORMAT = "diffchrom-store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-#: Names of the signal groups, by what the window is laid around.
-SIGNAL_GROUPS = {"tss": "signal", "tes": "signal_tes"}
+#: Groups of a cell that hold a region's signal: those of version 1 by region, and the group of all others.
+SIGNAL_GROUPS = {"tss": "signal", "tes_bins": "signal_tes"}
+REGION_GROUP = "regions"
 #: Group of a cell with the expression of its replicates, and group of changes that were given by pair.
 REPLICATES, LABELS = "replicates", "labels"
 #: What the groups hold, as dimensions and kinds of values; a reader ignores whatever else stands there.
 MEMBERS = {
     "signal": (2, "iuf"),
     "signal_tes": (2, "iuf"),
+    REGION_GROUP: (2, "iuf"),
     "expression": (1, "iuf"),
     REPLICATES: (2, "iuf"),
     "splits": (1, "iu"),
@@ -35,7 +37,8 @@ LABEL_COLUMNS = ("log2fc", "se", "padj")
 #: Units of expression, the preferred first where a store holds several.
 EXPRESSION_UNITS = ("tpm", "rpkm", "fpkm", "counts")
 
-CHUNK_GENES = 32
+#: Genes and values of a chunk of signal: few, so that reading random genes inflates little.
+CHUNK_GENES, CHUNK_VALUES = 32, 6400
 MAX_GENES = 50_000_000
 MAX_BINS = 1_000_000
 COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
@@ -76,7 +79,7 @@ def read_column(group: h5py.Group, name: str, n_genes: int | None = None) -> npt
 
 def datasets_in(parent: h5py.Group, name: str) -> tuple[str, ...]:
     """Names of what a group of `parent` holds of ours (`MEMBERS`); empty where there is no such group."""
-    ndim, kinds = MEMBERS[name]
+    ndim, kinds = MEMBERS[name.partition("/")[0]]
     group = parent.get(name, {})
     held = ((member, group.get(member)) for member in group)
     return tuple(
@@ -90,6 +93,16 @@ def groups_in(parent: h5py.Group, name: str) -> tuple[str, ...]:
     """Names of the groups in a group of `parent`; empty where there is no such group."""
     group = parent.get(name, {})
     return tuple(member for member in group if group.get(member, getclass=True) is h5py.Group)
+
+
+def signal_group(region: str) -> str:
+    """Return the path, below a cell, of the group that holds a region's signal."""
+    return SIGNAL_GROUPS.get(region, f"{REGION_GROUP}/{region}")
+
+
+def signal_chunks(n_genes: int, n_windows: int) -> tuple[int, int]:
+    """Chunk shape of a track in one region."""
+    return min(max(CHUNK_GENES, CHUNK_VALUES // n_windows), n_genes), n_windows
 
 
 def check_size(dataset: h5py.Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +13,57 @@ import numpy.typing as npt
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
 from diffchrom.genome.genes import Signal
-from diffchrom.store.format import CHUNK_GENES, COMPRESSION, digest, reading
+from diffchrom.store.format import COMPRESSION, digest, reading, signal_chunks
 from diffchrom.store.soundness import read_attrs, write_attrs
 
 
-def signal_chunks(n_genes: int, n_bins: int) -> tuple[int, int]:
-    """Chunk shape of a track: few genes, so that reading random genes inflates little."""
-    return min(CHUNK_GENES, n_genes), n_bins
+@dataclass(frozen=True)
+class RegionSignal:
+    """A track's signal in one region.
+
+    Attributes
+    ----------
+    values : float32 [n_genes, n_windows]
+    attrs : of the track in the store.
+    extra : further arrays that stay in the part (coverage).
+    """
+
+    values: Signal
+    attrs: Mapping[str, Any]
+    extra: Mapping[str, npt.NDArray[Any]]
 
 
-def write_part(
-    path: Path,
-    values: Signal,
-    attrs: Mapping[str, Any],
-    extra: Mapping[str, npt.NDArray[Any]],
-    *,
-    draft: bool = False,
-) -> None:
+def write_part(path: Path, signals: Mapping[str, RegionSignal], *, draft: bool = False) -> None:
     """Write one track as it will stand in a store, for `StoreEditor.add_part`; whole or not at all.
 
     Parameters
     ----------
     path : the part's file.
-    values : float32 [n_genes, n_bins].
-    attrs : of the track.
-    extra : further arrays that stay in the part (coverage).
+    signals : by region.
     draft : write the values plainly, since the part's rows are still to be chosen.
     """
-    layout = {} if draft else {"chunks": signal_chunks(*values.shape), **COMPRESSION}
     with staged(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        dataset = file.create_dataset("values", data=values, **layout)
-        write_attrs(dataset, attrs)
-        if not draft:
-            write_attrs(dataset, {"values_sha256": digest(values)})
-        for name, array in extra.items():
-            file[name] = array
+        for region, signal in signals.items():
+            layout = {} if draft else {"chunks": signal_chunks(*signal.values.shape), **COMPRESSION}
+            group = file.create_group(region)
+            dataset = group.create_dataset("values", data=signal.values, **layout)
+            write_attrs(dataset, signal.attrs)
+            if not draft:
+                write_attrs(dataset, {"values_sha256": digest(signal.values)})
+            for name, array in signal.extra.items():
+                group[name] = array
 
 
 def is_part(path: Path) -> bool:
     """Tell whether a part is there and whole; parts are renamed into place, so opening it is enough."""
     try:
-        with reading(path) as file:
-            return "values" in file
+        with reading(path):
+            return True
     except StoreError:
         return False
 
 
-def read_part(path: Path, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
+def read_part(path: Path, region: str, name: str = "values") -> tuple[npt.NDArray[Any], dict[str, Any]]:
     """Read an array of a part and the track's attributes; StoreError when the part is broken."""
     with reading(path) as file:
-        return file[name][:], read_attrs(file["values"])
+        return file[region][name][:], read_attrs(file[region]["values"])

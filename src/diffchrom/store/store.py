@@ -1,4 +1,4 @@
-"""The store: one HDF5 file with genes, binned signal, expression and splits (docs/store.md, version 1).
+"""The store: one HDF5 file with genes, binned signal, expression and splits (docs/store.md, version 2).
 
 A `Store` keeps a path and opens the file for each operation, so it can be handed to other processes. All
 writing goes through `create` or `Store.edit`: a copy is changed beside the store and renamed over it, so a
@@ -21,9 +21,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import StoreError
+from diffchrom.errors import StoreError, did_you_mean
 from diffchrom.files.whole import staged
 from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
+from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
+from diffchrom.genome.windows import Windows
 from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
@@ -32,6 +34,7 @@ from diffchrom.store.format import (
     LABELS,
     MAX_BINS,
     MAX_GENES,
+    REGION_GROUP,
     REPLICATES,
     SIGNAL_GROUPS,
     check_size,
@@ -40,6 +43,7 @@ from diffchrom.store.format import (
     groups_in,
     read_column,
     reading,
+    signal_group,
 )
 from diffchrom.store.soundness import read_attrs
 from diffchrom.store.writer import StoreEditor, creating
@@ -147,56 +151,111 @@ class Store:
         with reading(self.path) as file:
             return groups_in(file, "cells")
 
-    def marks(self, cell: str, *, around: str = "tss") -> tuple[str, ...]:
-        """Marks of one cell, in the order in which they were added; empty where it has none."""
+    def marks(self, cell: str, *, region: str = TSS) -> tuple[str, ...]:
+        """Marks of one cell in a region, in the order in which they were added; empty where it has none."""
         with reading(self.path) as file:
-            return datasets_in(self._cell(file, cell), SIGNAL_GROUPS[around])
+            return datasets_in(self._cell(file, cell), signal_group(region))
 
     def common_marks(self, cells: Sequence[str]) -> tuple[str, ...]:
         """Marks that every one of `cells` has, in the order of the first cell."""
         first, *others = [self.marks(cell) for cell in cells]
         return tuple(mark for mark in first if all(mark in other for other in others))
 
-    def signal(
-        self,
-        cell: str,
-        marks: Sequence[str],
-        rows: slice | None = None,
-        *,
-        around: str = "tss",
+    def regions(self, cell: str) -> tuple[str, ...]:
+        """Regions of which a cell has tracks: the bins first, then in the order in which they were added."""
+        with reading(self.path) as file:
+            group = self._cell(file, cell)
+            names = (*BIN_REGIONS, *groups_in(group, REGION_GROUP))
+            return tuple(name for name in names if datasets_in(group, signal_group(name)))
+
+    def region(self, cell: str, name: str, marks: Sequence[str] | None = None) -> Region:
+        """Return the rule of one of a cell's regions.
+
+        Parameters
+        ----------
+        marks : those that must have it; None is all that the cell has in the region.
+
+        Raises
+        ------
+        StoreError
+            When a mark is missing, or the marks have it by different rules.
+        """
+        with reading(self.path) as file:
+            return self._rule(file, cell, name, marks)
+
+    def _rule(self, file: h5py.File, cell: str, name: str, marks: Sequence[str] | None) -> Region:
+        group = self._cell(file, cell)
+        held = datasets_in(group, signal_group(name))
+        wanted = held if marks is None else marks
+        missing = [mark for mark in wanted if mark not in held]
+        if missing or not (held or name in BIN_REGIONS):
+            raise StoreError(
+                f"{self.path}: cell {cell} has no {name} signal of {', '.join(missing) or 'any mark'}; it "
+                f"has {', '.join(held) or 'none'}; add it with `diffchrom prepare --regions {name}`"
+            )
+        if name in BIN_REGIONS:
+            return region_of(name, self.window)
+        tracks = group[signal_group(name)]
+        rules = {Region.from_attrs(name, read_attrs(tracks[mark])) for mark in wanted or held}
+        if len(rules) > 1:
+            raise StoreError(
+                f"{self.path}: tracks of {cell} have different windows in region {name}; prepare them again "
+                f"with --regions {name} --replace"
+            )
+        return rules.pop()
+
+    def common_regions(self, cells: Sequence[str], marks: Sequence[str]) -> tuple[Region, ...]:
+        """Regions in which every one of `cells` has all `marks`, by the same rule, in the first's order."""
+        shared: list[Region] = []
+        for name in self.regions(cells[0]):
+            if all(set(marks) <= set(self.marks(cell, region=name)) for cell in cells):
+                rules = {self.region(cell, name, marks) for cell in cells}
+                shared += rules if len(rules) == 1 else ()
+        return tuple(shared)
+
+    def windows(self, region: Region) -> Windows:
+        """Where the genes' windows of a region lie."""
+        return Windows.of(self.genes, region, self.window.orient)
+
+    def signal(self, cell: str, marks: Sequence[str], rows: slice | None = None) -> Signal:
+        """Binned signal of one cell around the TSS; see `region_signal`."""
+        return self.region_signal(cell, TSS, marks, rows)
+
+    def region_signal(
+        self, cell: str, region: str, marks: Sequence[str], rows: slice | None = None
     ) -> Signal:
-        """Binned signal of one cell.
+        """Signal of one cell in the windows of a region.
 
         Returns
         -------
-        float32 array [n_genes (or rows), n_marks, n_bins]
-            Marks in the order asked for.
+        float32 array [n_genes (or rows), n_marks, n_windows]
+            Marks in the order asked for; windows in transcription order, or in ascending coordinates where
+            the store is oriented so.
+
+        Raises
+        ------
+        StoreError
+            As of `region`.
         """
         rows = rows or slice(0, self.n_genes)
         with reading(self.path) as file:
-            group = self._cell(file, cell).get(SIGNAL_GROUPS[around], {})
-            missing = [mark for mark in marks if mark not in group]
-            if missing:
-                known = datasets_in(self._cell(file, cell), SIGNAL_GROUPS[around])
-                raise StoreError(
-                    f"{self.path}: cell {cell} has no {around.upper()} signal of {', '.join(missing)}; "
-                    f"it has {', '.join(known) or 'none'}; add it with `diffchrom prepare`"
-                )
-            n_rows = len(range(*rows.indices(self.n_genes)))
+            n_windows = len(self._rule(file, cell, region, marks).windows)
+            group = self._cell(file, cell).get(signal_group(region), {})
             for mark in marks:
                 dataset = group[mark]
-                if dataset.shape != (self.n_genes, self.window.n_bins) or dataset.dtype != np.float32:
+                if dataset.shape != (self.n_genes, n_windows) or dataset.dtype != np.float32:
                     raise ValueError(f"{dataset.name} is {dataset.dtype}{dataset.shape}")
                 check_size(dataset)
-            values = np.empty((n_rows, len(marks), self.window.n_bins), dtype=np.float32)
+            n_rows = len(range(*rows.indices(self.n_genes)))
+            values = np.empty((n_rows, len(marks), n_windows), dtype=np.float32)
             for j, mark in enumerate(marks):
                 values[:, j] = group[mark][rows]
             return values
 
-    def signal_attrs(self, cell: str, mark: str, *, around: str = "tss") -> dict[str, Any]:
+    def signal_attrs(self, cell: str, mark: str, *, region: str = TSS) -> dict[str, Any]:
         """Attributes of a track: source, unit, scale, checksum, ..."""
         with reading(self.path) as file:
-            return read_attrs(self._cell(file, cell)[SIGNAL_GROUPS[around]][mark])
+            return read_attrs(self._cell(file, cell)[signal_group(region)][mark])
 
     def expression_units(self, cell: str) -> tuple[str, ...]:
         """Units in which a cell's expression is known, the preferred first."""
@@ -267,7 +326,10 @@ class Store:
         with reading(self.path) as file:
             known = datasets_in(file, "splits")
             if name not in known:
-                raise StoreError(f"{self.path}: no split named {name}; it has {', '.join(known) or 'none'}")
+                raise StoreError(
+                    f"{self.path}: no split named {name}; it has {', '.join(known) or 'none'}"
+                    + did_you_mean(name, known)
+                )
             values = np.asarray(read_column(file["splits"], name, self.n_genes), dtype=np.int8)
             if not np.isin(values, (-1, 0, 1, 2)).all():
                 raise ValueError(f"split {name} has values other than -1, 0, 1, 2")
@@ -313,6 +375,12 @@ class Store:
                     for name in sorted(datasets_in(group, kind)):
                         checksum = read_attrs(group[kind][name])["values_sha256"]
                         seen.update(f"{cell}/{kind}/{name}={checksum};".encode())
+                for region in sorted(groups_in(group, REGION_GROUP)):
+                    kind = signal_group(region)
+                    for name in sorted(datasets_in(group, kind)):
+                        told = read_attrs(group[kind][name])
+                        rule = Region.from_attrs(region, told)
+                        seen.update(f"{cell}/{kind}/{name}={told['values_sha256']} {rule};".encode())
             labels = file.get(LABELS, {})
             for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
                 for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):

@@ -16,6 +16,7 @@ from diffchrom._version import __version__
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import staged
 from diffchrom.genome.genes import Genes, Signal, Window
+from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
 from diffchrom.store.format import (
     COMPRESSION,
     FORMAT,
@@ -25,8 +26,9 @@ from diffchrom.store.format import (
     SIGNAL_GROUPS,
     digest,
     reading,
+    signal_chunks,
+    signal_group,
 )
-from diffchrom.store.parts import signal_chunks
 from diffchrom.store.soundness import write_attrs
 
 
@@ -138,6 +140,13 @@ class StoreEditor:
             group = group[name] if name in group else group.create_group(name, track_order=True)
         return group
 
+    def _signal_group(self, cell: str, mark: str, region: str) -> h5py.Group:
+        _check_name("mark", mark)
+        if region not in SIGNAL_GROUPS and int(self._file.attrs["format_version"]) < FORMAT_VERSION:
+            write_attrs(self._file, {"format_version": FORMAT_VERSION})
+        path = signal_group(_check_name("region", region)).split("/")
+        return self._group("cells", _check_name("cell", cell), *path)
+
     def add_signal(
         self,
         cell: str,
@@ -145,35 +154,35 @@ class StoreEditor:
         values: Signal,
         attrs: Mapping[str, Any] | None = None,
         *,
-        around: str = "tss",
+        region: Region | str = TSS,
         replace: bool = False,
     ) -> None:
-        """Add one track; `values` is float32 [n_genes, n_bins], finite."""
-        shape = (self.n_genes, self.window.n_bins)
+        """Add one track; `values` is float32 [n_genes, n_windows], finite, in the order of the store.
+
+        Parameters
+        ----------
+        region : a rule, or the name of one that diffchrom knows.
+        """
+        rule = region if isinstance(region, Region) else region_of(region, self.window)
+        shape = (self.n_genes, len(rule.windows))
         if values.shape != shape:
             raise ValueError(f"signal of {cell} {mark} is {values.shape}, not {shape}")
         if not np.isfinite(values).all():
             raise StoreError(f"signal of {cell} {mark} has values that are not finite numbers")
-        group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
-        values = np.asarray(values, np.float32)
-        self._put(group, _check_name("mark", mark), values, signal_chunks(*shape), attrs, replace)
+        group = self._signal_group(cell, mark, rule.name)
+        told = {**({} if rule.bins else rule.attrs()), **(attrs or {})}
+        self._put(group, mark, np.asarray(values, np.float32), signal_chunks(*shape), told, replace)
 
-    def add_part(
-        self,
-        cell: str,
-        mark: str,
-        part: Path,
-        *,
-        around: str = "tss",
-        replace: bool = False,
-    ) -> None:
-        """Add a track from a file that `write_part` made, without compressing it again."""
-        group = self._group("cells", _check_name("cell", cell), SIGNAL_GROUPS[around])
-        self._make_room(group, _check_name("mark", mark), replace)
+    def add_part(self, cell: str, mark: str, part: Path, *, region: str = TSS, replace: bool = False) -> None:
+        """Add a track in one region from a file that `write_part` made, without compressing it again."""
+        group = self._signal_group(cell, mark, region)
+        self._make_room(group, mark, replace)
         with reading(part) as source:
-            if source["values"].shape != (self.n_genes, self.window.n_bins):
-                raise ValueError(f"{part} is {source['values'].shape}")
-            source.copy("values", group, name=mark)
+            values = source[region]["values"]
+            n_windows = self.window.n_bins if region in BIN_REGIONS else len(values.attrs["windows"])
+            if values.shape != (self.n_genes, n_windows):
+                raise ValueError(f"{part} is {values.shape}")
+            source.copy(values, group, name=mark)
 
     def add_expression(
         self,

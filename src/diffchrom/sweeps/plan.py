@@ -21,7 +21,7 @@ from diffchrom.config import (
     default_store,
     hyperparameters,
 )
-from diffchrom.errors import InputError, StoreError, UsageError
+from diffchrom.errors import InputError, StoreError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
 from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
 from diffchrom.pairs.splits import make_folds
@@ -130,7 +130,8 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
         return known
     for name in wanted:
         if name not in known:
-            raise UsageError(f"{what} {name}: unknown; choose from {', '.join(known)}, or all")
+            choices = f"choose from {', '.join(known)}, or all"
+            raise UsageError(f"{what} {name}: unknown; {choices}{did_you_mean(name, known)}")
     return tuple(dict.fromkeys(wanted))
 
 
