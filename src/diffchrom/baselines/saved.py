@@ -20,6 +20,11 @@ PREDICTORS = {
     "SelectedForest": "relief",
     "BestBin": "svr",
     "TwoLayer": "svr",
+    "LogOdds": "classes",
+    "OnBestBins": "best_bins",
+    "CellLines": "cell_lines",
+    "RankingNetwork": "ranking",
+    "DecisionList": "rules",
     "OneNetwork": "networks",
     "TwoCells": "networks",
 }

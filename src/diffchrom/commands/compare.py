@@ -28,10 +28,20 @@ def compare(
         str | None,
         typer.Option(metavar="METHOD", help="Method to take differences from.", show_default="the best"),
     ] = None,
+    percent: Annotated[
+        bool, typer.Option("--percent", help="Table 1 in percent of the baselines' r, as in the paper.")
+    ] = False,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|A,B", help="Only these pairs, in this order; may be repeated."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
     ] = None,
+    name_best: Annotated[
+        bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
+    ] = False,
     output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
@@ -51,15 +61,16 @@ def compare(
     from diffchrom.pairs.choices import direction
     from diffchrom.runs.tables import DRAWN_ALONE
     from diffchrom.sweeps.comparison import compare_groups
+    from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
-    from diffchrom.sweeps.results import COLUMNS, load_results
-    from diffchrom.sweeps.summary import SUMMARY_COLUMNS, summary_tables
+    from diffchrom.sweeps.results import COLUMNS, load_results, of_pairs
+    from diffchrom.sweeps.summary import one_table, summary_tables
 
     if against is not None and not summary:
         raise UsageError("--against is for the differences of --summary; give both")
     if plot is not None:
         check_figure_path(plot)
-    results = load_results(runs, force=force, reporter=console)
+    results = of_pairs(load_results(runs, force=force, reporter=console), read_pairs(pairs or ("all",)))
     console.note(direction(*(result.pair for result in results)))
     if alone := sum(result.resampled["genes"] > 0 for result in results):
         console.note(f"in {alone} of {len(results)} runs, {DRAWN_ALONE}")
@@ -67,14 +78,14 @@ def compare(
     if summary or plot is not None:
         comparisons = compare_groups(results, resamples=resamples, seed=seed, reporter=console)
     if plot is not None:
-        plot_methods(comparisons, plot)
+        plot_methods(comparisons, plot, name_best=name_best)
     for_people = output == options.STDOUT and sys.stdout.isatty()
     if summary:
         tables = summary_tables(comparisons, against)
         if for_people:
             show_methods(comparisons, tables, sys.stdout)
         else:
-            _write(SUMMARY_COLUMNS, [row for rows in tables for row in rows], output)
+            _write(*one_table(tables, percent=percent), output)
     elif for_people:
         show_runs(results, sys.stdout)
     else:
