@@ -169,7 +169,7 @@ def prefixes(model: Any, features: Signal, sizes: tuple[int, ...]) -> list[Vecto
     total = np.zeros(len(features))
     stages = []
     for number, tree in enumerate(model.estimators_, 1):
-        total += tree.predict(features)
+        total += tree.predict(features, check_input=False)
         if number in sizes:
             stages.append(total / number)
     return stages

@@ -45,7 +45,7 @@ from diffchrom.store.format import (
     reading,
     signal_group,
 )
-from diffchrom.store.soundness import read_attrs
+from diffchrom.store.soundness import read_attrs, read_checksum
 from diffchrom.store.writer import StoreEditor, creating
 
 
@@ -373,7 +373,7 @@ class Store:
                 group = self._cell(file, cell)
                 for kind in (*SIGNAL_GROUPS.values(), "expression", REPLICATES):
                     for name in sorted(datasets_in(group, kind)):
-                        checksum = read_attrs(group[kind][name])["values_sha256"]
+                        checksum = read_checksum(group[kind][name])
                         seen.update(f"{cell}/{kind}/{name}={checksum};".encode())
                 for region in sorted(groups_in(group, REGION_GROUP)):
                     kind = signal_group(region)
@@ -384,7 +384,7 @@ class Store:
             labels = file.get(LABELS, {})
             for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
                 for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):
-                    checksum = read_attrs(labels[pair][name])["values_sha256"]
+                    checksum = read_checksum(labels[pair][name])
                     seen.update(f"{pair}/{name}={checksum};".encode())
         return seen.hexdigest()
 
