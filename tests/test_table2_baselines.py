@@ -23,6 +23,7 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.errors import StoreError
 from diffchrom.metrics import METRICS
 from diffchrom.pairs.pair import Pair
+from diffchrom.sweeps.estimate import BASELINE_SECONDS
 
 #: Methods that predict no log2fc but what ranks genes as it does.
 CLASSIFYING = (
@@ -262,3 +263,12 @@ def test_the_help_lists_every_method_and_says_what_those_that_classify_predict(c
         assert f"{name} {method.summary[:20]}" in said
     for name in CLASSIFYING:
         assert METHODS[name].summary.endswith(("log-odds", "decision value"))
+
+
+def test_a_sweep_can_estimate_every_method_at_every_preset_that_it_has() -> None:
+    listed = {
+        name if preset == "default" else f"{name} {preset}"
+        for name, method in METHODS.items()
+        for preset in method.grids
+    }
+    assert listed == set(BASELINE_SECONDS)
