@@ -24,7 +24,13 @@ SMALL = {
         "max_features": (0.5,),
         "min_samples_leaf": (1, 3),
     },
-    "gradient-boosting": {"merge": (5,), "max_iter": (40,), "learning_rate": (0.1,), "max_leaf_nodes": (4,)},
+    "gradient-boosting": {
+        "merge": (5,),
+        "max_iter": (40,),
+        "learning_rate": (0.1,),
+        "max_features": (0.5,),
+        "max_leaf_nodes": (4,),
+    },
     "random-forest-classes": {"merge": (5,), "n_estimators": (30,), "min_samples_leaf": (1, 3)},
     "forest-best-bins": {"n_estimators": (30,), "min_samples_leaf": (1, 3)},
     "forest-best-bins-classes": {"n_estimators": (30,), "min_samples_leaf": (1, 3)},
@@ -54,7 +60,7 @@ SMALL = {
     },
 }
 #: Methods whose prediction must follow the signal of these data (the others don't look at it).
-BLIND = ("mean", "cell-mean")
+BLIND = ("mean", "cell-mean", "cell-mean-shuffled")
 
 
 def small(name: str, preset: str = DEFAULT_PRESET) -> Method:
@@ -103,5 +109,6 @@ def examples(data, **changes) -> Examples:
         "expr_a": data.expr_a,
         "expr_b": data.expr_b,
         "change_elsewhere": np.zeros(len(data)),
+        "change_to_others": np.ones(len(data)),
     }
     return Examples(**(values | changes))

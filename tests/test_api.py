@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> dc.OpenedStore:
 def test_every_block_of_the_page_runs_in_a_fresh_interpreter(store: dc.OpenedStore) -> None:
     page = (PROJECT / "docs" / "api.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     code = "import torch; torch.set_num_threads(1)\n" + "\n".join(blocks)
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=store.path.parent, capture_output=True, text=True
@@ -82,6 +82,41 @@ def test_what_the_command_makes_the_face_makes(store: dc.OpenedStore, tmp_path: 
     kept = dc.open_run(tmp_path / "run")
     assert kept.metrics == run.metrics
     assert repr(kept).startswith("<raw:d on E116,E123: r = ")
+
+
+@pytest.mark.parametrize("recipe", ["ridge", "antisymmetric"])
+def test_a_run_of_either_kind_opens_as_at_the_shell(
+    store: dc.OpenedStore, tmp_path: Path, recipe: str
+) -> None:
+    from conftest import called
+
+    if recipe == "ridge":
+        run = dc.fit_baseline(store.pair(), recipe, out=tmp_path / "run")
+    else:
+        run = dc.train(store.pair(), recipe, epochs=1, ensemble=1, device="cpu", out=tmp_path / "run")
+    opened = dc.open_run(run.path).open(store)
+    rows = opened.rows("test")
+    words = ["predict", str(run.path), "--store", str(store.path), "--split", "test", "--threads", "1", "-q"]
+    assert called([*words, "-o", str(tmp_path / "shell.tsv")]) == 0
+    shell = pd.read_csv(tmp_path / "shell.tsv", sep="\t", na_values=["NA"], keep_default_na=False)
+    mine = opened.table(rows)
+    assert list(mine.columns) == list(shell.columns)
+    np.testing.assert_allclose(mine["log2fc_pred"], shell["log2fc_pred"], rtol=1e-5)
+    np.testing.assert_array_equal(opened.predict(rows).log2fc, mine["log2fc_pred"])
+    if recipe == "ridge":
+        assert {"cell", "mark", "first_bin", "coefficient"} <= set(opened.coefficients().columns)
+        assert opened.rows(genes=["GENE3"]).tolist() == [3]
+
+
+def test_what_the_shell_says_of_other_cells_is_said_in_python(tmp_path: Path) -> None:
+
+    make_store(tmp_path / "s.h5", cells=("A", "B", "C"), marks=MARKS, n_genes=60)
+    store = dc.open_store(tmp_path / "s.h5")
+    run = dc.train(store.pair("A", "B"), epochs=1, ensemble=1, device="cpu")
+    said: list[str] = []
+    run.open(store, ("A", "C"), reporter=dc.BarReporter(lambda **_: None, said.append))
+    assert any("interval" in line for line in said)
+    assert any("without the shift" in line for line in said)
 
 
 class Planted(nn.Module):

@@ -376,7 +376,7 @@ def test_a_folder_of_tracks_is_whole_or_absent(
     assert os.listdir(tmp_path) == []
 
 
-def test_a_closed_pipe_ends_quietly(run: Path, toy_store: Store) -> None:
+def test_a_closed_pipe_ends_quietly_after_what_is_to_be_known(run: Path, toy_store: Store) -> None:
     command = [sys.executable, "-m", "diffchrom", "attend", str(run), "--store", str(toy_store.path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running([*command, "--threads", "1"], **pipes) as process:
@@ -384,7 +384,10 @@ def test_a_closed_pipe_ends_quietly(run: Path, toy_store: Store) -> None:
         assert process.stdout.readline().startswith(b"gene_id\tblock\tmark\tbin")
         process.stdout.close()
         assert process.stderr is not None
-        assert process.stderr.read() == b""
+        said = process.stderr.read().decode()
+        assert "log2fc: positive = higher in B2" in said
+        assert "attention is practically even" in said
+        assert len(said.splitlines()) == 2
         assert process.wait(60) in (0, 141)
 
 

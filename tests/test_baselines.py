@@ -21,6 +21,7 @@ from diffchrom.baselines.linear import PairFeatures, fit_ridge
 from diffchrom.baselines.memory import mean
 from diffchrom.baselines.method import Context, Method
 from diffchrom.baselines.methods import METHODS, parse_methods
+from diffchrom.baselines.opened import open_baseline
 from diffchrom.cli import app
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError, UsageError
 from diffchrom.pairs.pair import Pair
@@ -152,11 +153,36 @@ def test_merging_averages_neighbouring_bins_mark_by_mark():
 def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
     run = fitting(store.path, "cell-mean", "A,B").make(tmp_path / "run")
     assert run.config.metrics["test"]["n"] == N_GENES // 3
-    lines = (tmp_path / "run" / "predictions.tsv").read_text().splitlines()
+    predicted = read_columns(tmp_path / "run" / "predictions.tsv")["log2fc_pred"]
     expected = np.log2(store.expression("C", "tpm") + 1) - np.log2(store.expression("A", "tpm") + 1)
-    column = lines[0].split("\t").index("log2fc_pred")
-    predicted = [float(line.split("\t")[column]) for line in lines[1:]]
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+def read_columns(path):
+    """The numbers of a predictions table, by column."""
+    header, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return {
+        name: np.array([float(row[number]) for row in rows])
+        for number, name in enumerate(header)
+        if name.startswith("log2fc")
+    }
+
+
+def test_cell_mean_shuffled_keeps_of_a_gene_only_what_it_is_in_a(store, tmp_path):
+    case = fitting(store.path, "cell-mean-shuffled", "A,B")
+    run = case.make(tmp_path / "run")
+    columns = read_columns(tmp_path / "run" / "predictions.tsv")
+    in_a, in_c = (np.log2(store.expression(cell, "tpm") + 1) for cell in "AC")
+    elsewhere = columns["log2fc_pred"] + in_a
+    np.testing.assert_allclose(np.sort(elsewhere), np.sort(in_c), atol=1e-4)  # C's genes, each once
+    assert abs(np.corrcoef(elsewhere, in_c)[0, 1]) < 0.2
+    # A alone is worth this much, as it is in the label and in the prediction
+    assert run.config.metrics["test"]["pearson"] > 0.3
+    other = case.but(seed=1).make(tmp_path / "other")
+    assert other.config.metrics["test"]["pearson"] != run.config.metrics["test"]["pearson"]
+    (piece,) = open_baseline(other, store).predict_batches(np.arange(N_GENES))
+    shuffled = read_columns(tmp_path / "other" / "predictions.tsv")["log2fc_pred"]
+    np.testing.assert_allclose(piece.columns()["log2fc_pred"], shuffled, rtol=1e-5)
 
 
 @pytest.mark.parametrize("uses_tes", [False, True])

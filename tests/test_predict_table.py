@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,33 @@ def test_no_interval_that_excludes_0_is_said(store: Store) -> None:
     table = narrow.completed(columns | {"lo90": np.array([0.05, -1, 0.5, -1]), "hi90": np.full(4, 9.0)}, rows)
     assert table["explained"].tolist() == ["yes", "no", "", "no"]
     assert narrow.note() == ""
+
+
+class ClosedPipe(io.StringIO):
+    """A stdout that nobody reads any more."""
+
+    def __init__(self, spare: IO[str]) -> None:
+        super().__init__()
+        self.fileno = spare.fileno
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_what_is_to_be_known_is_said_also_where_nobody_reads_on(
+    store: Store,
+    runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ["predict", str(runs / "model"), "--store", str(store.path), "--threads", "1"]
+    with (tmp_path / "spare").open("w") as spare:
+        monkeypatch.setattr("sys.stdout", ClosedPipe(spare))
+        assert called([*command, "--pair", "A1,C3"]) == 0
+    said = capsys.readouterr().err
+    assert "intervals" in said
+    assert "log2fc: positive = higher in C3" in said
 
 
 @pytest.mark.parametrize(("more", "sign"), [((), 0), (("--up",), 1), (("--down",), -1)])

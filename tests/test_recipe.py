@@ -205,7 +205,7 @@ def test_the_asymmetry_of_a_run_is_that_of_predicting_its_pair_both_ways(
         assert run.config.metrics["test"]["asymmetry"] == pytest.approx(sums.mean() / 2, rel=1e-5)
 
 
-def test_the_shift_is_left_out_where_the_store_holds_something_else(
+def test_the_shift_is_left_out_where_the_store_holds_other_signal(
     toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(training(toy_store.path, settings=replace(QUICK, ensemble=2), device="cpu"), tmp_path / "run")
@@ -215,8 +215,14 @@ def test_the_shift_is_left_out_where_the_store_holds_something_else(
     assert called(["predict", str(run.path), "--store", str(copy), "-o", str(tmp_path / "own.tsv")]) == 0
     assert "without the shift" not in capsys.readouterr().err
     other = Store(copy)
-    with other.edit() as editor:  # the same names, another experiment
+    with other.edit() as editor:  # new labels, and tracks that the model does not read
         editor.add_expression("A1", "counts", other.expression("A1", "counts") + 1, replace=True)
+        editor.add_signal("A1", "ATAC", other.signal("A1", data.marks[:1])[:, 0])
+    np.testing.assert_array_equal(predictions_of(run, Store(copy))[1]["log2fc_pred"], own["log2fc_pred"])
+    signal = other.signal("A1", data.marks[:1])[:, 0]
+    signal[data.rows("train")] += 1
+    with other.edit() as editor:  # the same names, another experiment
+        editor.add_signal("A1", data.marks[0], signal, replace=True)
     (_, forward), (_, backward) = (predictions_of(run, Store(copy), pair=pair) for pair in ("A1,B2", "B2,A1"))
     test = data.rows("test")
     r = np.corrcoef(data.labels.log2fc[test], forward["log2fc_pred"][test])[0, 1]

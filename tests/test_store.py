@@ -63,6 +63,24 @@ def test_the_fingerprint_sees_signal_and_expression_of_its_cells_only(tmp_path: 
     assert store.fingerprint(["A", "B"]) != before
 
 
+def test_the_digest_of_signals_sees_what_a_model_reads_and_nothing_else(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", n_genes=10, cells=("A", "B"), marks=("m1", "m2", "m3"))
+    before = store.signal_digest(["A", "B"], ["m1", "m2"])
+    assert store.signal_digest(["B", "A"], ["m2", "m1"]) == before
+    assert store.signal_digest(["A", "B"], ["m1", "m3"]) != before
+    values = store.signal("A", ["m1"])[:, 0] + 1
+    with store.edit() as editor:
+        editor.add_expression("B", "rpkm", np.ones(10))
+        editor.add_signal("A", "m3", values, replace=True)
+        editor.add_signal("A", "m1", values, region="tes_bins")
+    assert store.signal_digest(["A", "B"], ["m1", "m2"]) == before
+    with pytest.raises(StoreError, match="no cell named C"):
+        store.signal_digest(["A", "C"], ["m1"])
+    with store.edit() as editor:
+        editor.add_signal("A", "m1", values, replace=True)
+    assert store.signal_digest(["A", "B"], ["m1", "m2"]) != before
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5", n_genes=10)
     values = np.ones((10, 20), np.float32)

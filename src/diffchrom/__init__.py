@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diffchrom._version import __version__
 
 if TYPE_CHECKING:
+    from diffchrom.face import Baseline as Baseline
     from diffchrom.face import MadeRun as MadeRun
     from diffchrom.face import Model as Model
     from diffchrom.face import OpenedStore as OpenedStore
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            "MadeRun", "Model", "OpenedStore",
+            "Baseline", "MadeRun", "Model", "OpenedStore",
             "fit_baseline", "open_run", "open_store", "prepare_store", "train",
         ),
         "diffchrom.face",

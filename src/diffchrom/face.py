@@ -16,10 +16,12 @@ import numpy as np
 
 from diffchrom.attention.check import SAMPLE, Check, check
 from diffchrom.attention.perturbation import parse_perturbations, perturb
+from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
+from diffchrom.baselines.opened import BaselinePredictions, OpenedBaseline, open_predictor
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.attribution import attribute as attributions
-from diffchrom.deepdiff.opened import GenePredictions, OpenedModel, open_model
+from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.deepdiff.training import Training
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.genes import Rows
@@ -31,6 +33,7 @@ from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.predicted import PredictedTable
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
@@ -102,18 +105,15 @@ class Model(OpenedModel):
 
     def rows(self, part: str = "all", genes: str | Path | Sequence[str] | None = None) -> Rows:
         """Rows of a part of the split (train, valid, test, all) and of genes: a file of them, or names."""
-        if genes is None or isinstance(genes, str | Path):
-            path = None if genes is None else Path(genes)
-            return chosen_rows(self.genes, self.pair.parts, part=part, gene_list=path)
-        rows, missing = match_genes(self.genes, genes)
-        if missing:
-            near = did_you_mean(missing[:5], [*self.genes.name, *self.genes.id])
-            raise UsageError(f"{self.pair.store.path}: no gene {', '.join(missing[:5])}{near}")
-        return np.intersect1d(rows, chosen_rows(self.genes, self.pair.parts, part=part))
+        return _rows(self.pair, part, genes)
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
         """Predicted log2fc (B over A), expression and intervals; ``.columns()`` is the table of `predict`."""
         return super().predict(np.asarray(rows, dtype=np.intp), reporter)
+
+    def table(self, rows: Rows, reporter: Reporter = SILENT) -> DataFrame:
+        """The table of ``diffchrom predict``, with what is known of the labels."""
+        return _table(self.predict(rows, reporter))
 
     def attend(self, rows: Rows, reporter: Reporter = SILENT) -> Attention:
         """Bin and mark attention with the names of genes, sequences and windows."""
@@ -160,6 +160,41 @@ class Model(OpenedModel):
     def check(self, rows: Rows, *, size: int = SAMPLE, seed: int = 0, reporter: Reporter = SILENT) -> Check:
         """How far the attention can be trusted; `attend --check` says what is compared."""
         return check(self, rows, size=size, seed=seed, reporter=reporter)
+
+
+class Baseline(OpenedBaseline):
+    """A fitted baseline opened on a pair of cells; `rows` as of `Model`."""
+
+    def rows(self, part: str = "all", genes: str | Path | Sequence[str] | None = None) -> Rows:
+        """Rows of a part of the split (train, valid, test, all) and of genes: a file of them, or names."""
+        return _rows(self.pair, part, genes)
+
+    def table(self, rows: Rows, reporter: Reporter = SILENT) -> DataFrame:
+        """The table of ``diffchrom predict``, with what is known of the labels."""
+        return _table(self.predict(rows, reporter))
+
+    def coefficients(self) -> DataFrame:
+        """What it weighs, by cell, mark and bin (`baselines.coefficients`); RunError where it does not."""
+        import pandas as pd
+
+        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.window.n_bins))
+
+
+def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:
+    if genes is None or isinstance(genes, str | Path):
+        path = None if genes is None else Path(genes)
+        return chosen_rows(pair.genes, pair.parts, part=part, gene_list=path)
+    rows, missing = match_genes(pair.genes, genes)
+    if missing:
+        near = did_you_mean(missing[:5], [*pair.genes.name, *pair.genes.id])
+        raise UsageError(f"{pair.store.path}: no gene {', '.join(missing[:5])}{near}")
+    return np.intersect1d(rows, chosen_rows(pair.genes, pair.parts, part=part))
+
+
+def _table(predicted: GenePredictions | BaselinePredictions) -> DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(PredictedTable(predicted.pair).completed(predicted.columns(), predicted.rows))
 
 
 class MadeRun:
@@ -217,15 +252,20 @@ class MadeRun:
         *,
         module: nn.Module | None = None,
         device: str = "auto",
-    ) -> Model:
-        """Open the model on a store, for its own pair of cells unless others are named.
+        reporter: Reporter = SILENT,
+    ) -> Model | Baseline:
+        """Open the model or baseline on a store, for its own pair of cells unless others are named.
 
         Parameters
         ----------
         module : needed where the run is of a module of your own.
+        reporter : is told what intervals hold for other cells, and whether the shift is left out.
         """
-        opened = open_model(self._run, store, cells, module=module, device=device)
-        return Model(**vars(opened.calibrated(self._run)[0]))
+        opened, said = open_predictor(self._run, store, cells, module=module, device=device)
+        for note in filter(None, (said, opened.without_shift)):
+            reporter.note(note)
+        kind = Baseline if isinstance(opened, OpenedBaseline) else Model
+        return kind(**vars(opened))
 
 
 def open_store(path: str | Path = "diffchrom.h5") -> OpenedStore:
@@ -300,13 +340,17 @@ def fit_baseline(
     out: str | Path | None = None,
     folds: int = 0,
     seed: int = 0,
+    seeds: int = 1,
     threads: int = 1,
     resume: bool = False,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> MadeRun:
-    """Fit a baseline on a pair of cells, as ``diffchrom baseline`` does; parameters as of `train`."""
-    recipe = Fitting(method, seed, threads)
+    """Fit a baseline on a pair of cells, as ``diffchrom baseline`` does.
+
+    Parameters are those of `train`, and of trees `seeds`: the number of fits that are averaged.
+    """
+    recipe = Fitting(method, seed, threads, seeds=seeds)
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 
 

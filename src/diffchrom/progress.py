@@ -6,7 +6,7 @@ stderr (`diffchrom.commands.console`); everybody else gets the silent one by def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -31,6 +31,25 @@ class Reporter(Protocol):
 
     def warn(self, message: str) -> None:
         """Tell what the user should look at."""
+
+
+@contextmanager
+def noting(reporter: Reporter, notes: Callable[[], Iterable[str]]) -> Iterator[None]:
+    """Tell those `notes` that say anything when the block ends, also where ``| head`` closes the pipe.
+
+    Told before the block, they would stand beside the one line of an error.
+    """
+
+    def tell() -> None:
+        for note in filter(None, notes()):
+            reporter.note(note)
+
+    try:
+        yield
+    except BrokenPipeError:
+        tell()
+        raise
+    tell()
 
 
 class _SilentTask:

@@ -24,7 +24,7 @@ from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
-from diffchrom.progress import SILENT, Reporter
+from diffchrom.progress import SILENT, Reporter, noting
 
 LEVELS = ("bin", "mark")
 #: Formats by level, the default first; all but TSV need genes in genome order.
@@ -114,9 +114,8 @@ def export(
         Genes or chromosomes without coordinates where the format needs them; what can't be written.
     """
     keep = choose_sequences(opened, options.blocks, options.marks)
-    _write_format(opened, rows, options, keep, output, reporter)
-    if said := even_attention(opened, rows):
-        reporter.note(said)
+    with noting(reporter, lambda: [even_attention(opened, rows)]):
+        _write_format(opened, rows, options, keep, output, reporter)
 
 
 def _write_format(

@@ -19,7 +19,7 @@ from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import format_row, write_table
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
-from diffchrom.progress import SILENT, Reporter
+from diffchrom.progress import SILENT, Reporter, noting
 from diffchrom.runs.folder import Run
 
 
@@ -38,14 +38,12 @@ def report_groups(
         check_figure_path(plot)
     groups = collect(opened, rows, rule, reporter)
     table = group_table(groups, seed)
-    with output_text(output) as stream:
+    with noting(reporter, lambda: [even_attention(opened, rows, seed)]), output_text(output) as stream:
         write_table(stream, table)
     if plot is not None:
         save_figure(plot_groups(table), plot)
         save_figure(plot_distance(groups, opened.window), heat_map_path(plot))
         reporter.note(f"bars of beta in {plot}, heat map of alpha in {heat_map_path(plot)}")
-    if said := even_attention(opened, rows, seed):
-        reporter.note(said)
 
 
 def report_check(
@@ -71,14 +69,14 @@ def report_check(
     with output_text(output) as stream:
         siblings = open_others(opened, runs, opened.pair.store, device)
         result = check(opened, rows, siblings, size=size, seed=seed, reporter=reporter)
+        for sentence in result.notes:
+            reporter.note(sentence)
+        for sentence in result.warnings:
+            reporter.warn(sentence)
         stream.write(format_row(field.name for field in fields(Finding)) + "\n")
         stream.writelines(format_row(astuple(finding)) + "\n" for finding in result.findings)
     if plot is not None:
         save_figure(plot_deletion(result.curves), plot)
-    for sentence in result.notes:
-        reporter.note(sentence)
-    for sentence in result.warnings:
-        reporter.warn(sentence)
     return result
 
 

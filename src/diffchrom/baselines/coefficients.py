@@ -11,6 +11,7 @@ import numpy.typing as npt
 from diffchrom.baselines.linear import Ridge
 from diffchrom.baselines.method import Predictor
 from diffchrom.baselines.relief import SelectedForest
+from diffchrom.baselines.seeds import Averaged
 from diffchrom.baselines.trees import TreeEnsemble
 from diffchrom.errors import RunError
 
@@ -96,8 +97,21 @@ def _selected(forest: SelectedForest, marks: tuple[str, ...], n_bins: int) -> Co
     }
 
 
+def _averaged(averaged: Averaged, marks: tuple[str, ...], n_bins: int) -> Columns:
+    """Mean importance over the members, whose features may differ: who has no such feature gives it 0."""
+    members = [coefficients(member, marks, n_bins) for member in averaged.members]
+    total: dict[tuple[Any, ...], float] = {}
+    for columns in members:
+        *positions, importance = (values.tolist() for values in columns.values())
+        for row, share in zip(zip(*positions, strict=True), importance, strict=True):
+            total[row] = total.get(row, 0.0) + share / len(members)
+    positions = [np.array(values) for values in zip(*total, strict=True)]
+    return dict(zip(members[0], [*positions, np.array(list(total.values()))], strict=True))
+
+
 _COLUMNS: Mapping[type, Callable[[Any, tuple[str, ...], int], Columns]] = {
     Ridge: _ridge,
     TreeEnsemble: _ensemble,
     SelectedForest: _selected,
+    Averaged: _averaged,
 }

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from diffchrom.baselines.method import Context, Examples, Grid, Method, Prediction, Predictor, Vector
-from diffchrom.baselines.methods import get_method
+from diffchrom.baselines.methods import check_seeds, get_method
 from diffchrom.baselines.saved import save_fitted
+from diffchrom.baselines.seeds import fit_seeds
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
@@ -39,6 +41,7 @@ class Fitting:
     threads : cores to use; the result doesn't depend on it.
     preset_name : of the method's `grids`.
     epochs : most epochs, for methods that have any; None is the preset's.
+    seeds : fits that are averaged, where the method is `Method.seeded`.
     """
 
     kind: ClassVar[str] = "baseline"
@@ -49,6 +52,7 @@ class Fitting:
     threads: int = 1
     preset_name: str = DEFAULT_PRESET
     epochs: int | None = None
+    seeds: int = 1
 
     @property
     def preset(self) -> str:
@@ -58,13 +62,15 @@ class Fitting:
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
         """For ``config.json``."""
-        return get_method(self.name).hyperparameters(self.preset_name, self.epochs)
+        values = get_method(self.name).hyperparameters(self.preset_name, self.epochs)
+        return values | ({"seeds": self.seeds} if self.seeds > 1 else {})
 
     def meet(self, pair: Pair, reporter: Reporter) -> FittingLearner:
         """Read the genes, and what else of the store the method looks at."""
         method = get_method(self.name)
+        check_seeds((method,), self.seeds)
         data = pair.load()
-        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, reporter))
+        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, self.seed, reporter))
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,9 @@ class FittingLearner:
         """Fit the method and predict every gene."""
         context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
         grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
-        prediction, predictor = fit_and_predict(self.method, self.examples, self.data, context, grid)
+        prediction, predictor = fit_and_predict(
+            self.method, self.examples, self.data, context, grid, self.recipe.seeds
+        )
         save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
@@ -125,12 +133,18 @@ def ridge_beside(pair: Pair) -> str:
 
 
 def fit_and_predict(
-    method: Method, examples: Examples, data: PairData, context: Context, grid: Grid | None = None
+    method: Method,
+    examples: Examples,
+    data: PairData,
+    context: Context,
+    grid: Grid | None = None,
+    seeds: int = 1,
 ) -> tuple[Prediction, Predictor]:
     """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
 
     The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
-    Hyper-parameters are chosen among those of `grid`, or of the method's default preset.
+    Hyper-parameters are chosen among those of `grid`, or of the method's default preset; fits of several
+    `seeds` are averaged.
     """
     for part in ("train", "valid", "test"):
         if part != "test" and not len(data.rows(part)):
@@ -141,7 +155,7 @@ def fit_and_predict(
     train = examples.take(data.rows("train"))
     valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
     _report_features(train, data, context.reporter)
-    predictor = method.fit(train, valid, method.grid() if grid is None else grid, context)
+    predictor = fit_seeds(method, train, valid, method.grid() if grid is None else grid, context, seeds)
     return predictor.predict(examples.without_labels()), predictor
 
 
@@ -152,7 +166,7 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) -> Examples:
+def examples_of(pair: Pair, data: PairData, method: Method, seed: int, reporter: Reporter) -> Examples:
     """Everything a method may look at, for all genes of the store."""
     store = pair.store
     tes_a = tes_b = None
@@ -171,7 +185,11 @@ def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) 
             )
         else:
             tes_a, tes_b = (store.region_signal(cell, "tes_bins", data.marks) for cell in data.cells)
-    elsewhere = _change_elsewhere(store, data) if method.needs_other_cells else None
+    elsewhere = to_others = None
+    if method.needs_other_cells:
+        genes = np.arange(store.n_genes)
+        elsewhere = _change_elsewhere(store, data, genes)
+        to_others = _change_elsewhere(store, data, np.random.default_rng(seed).permutation(genes))
     return Examples(
         data.marks,
         data.signal_a,
@@ -182,13 +200,17 @@ def examples_of(pair: Pair, data: PairData, method: Method, reporter: Reporter) 
         tes_a,
         tes_b,
         elsewhere,
+        to_others,
     )
 
 
-def _change_elsewhere(store: Store, data: PairData) -> Vector | None:
-    """Mean over the store's cells C other than A and B of log2fc(A, C); None where there is no such cell."""
+def _change_elsewhere(store: Store, data: PairData, genes: npt.NDArray[np.intp]) -> Vector | None:
+    """Mean over the store's cells C other than A and B of log2fc(A, C); None where there is no such cell.
+
+    C's values are those of `genes`, one for each gene of the store.
+    """
     others = [
-        np.log2(store.expression(cell, data.unit) + 1)
+        np.log2(store.expression(cell, data.unit)[genes] + 1)
         for cell in store.cells()
         if cell not in data.cells and data.unit in store.expression_units(cell)
     ]

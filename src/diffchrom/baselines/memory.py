@@ -36,9 +36,16 @@ def mean(train: Examples, valid: Examples, grid: Grid, context: Context) -> Pred
 
 @dataclass(frozen=True)
 class CellMean:
-    """A gene's mean change from A to the store's further cells; the training mean where none is known."""
+    """A gene's mean change from A to the store's further cells; the training mean where none is known.
+
+    Attributes
+    ----------
+    fallback : the training mean.
+    shuffled : whether the further cells' values are those of other genes.
+    """
 
     fallback: float
+    shuffled: bool = False
 
     @property
     def chosen(self) -> Mapping[str, Any]:
@@ -47,7 +54,7 @@ class CellMean:
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict from the same genes in other pairs."""
-        change = _change_elsewhere(genes)
+        change = _change_elsewhere(genes, self.shuffled)
         return Prediction(np.where(np.isfinite(change), change, self.fallback))
 
 
@@ -56,15 +63,29 @@ def cell_mean(train: Examples, valid: Examples, grid: Grid, context: Context) ->
 
     That is what a model trained on several pairs with A could remember about a gene; it needs no mark of B.
     """
+    return _cell_mean(train, shuffled=False)
+
+
+def cell_mean_shuffled(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Predict as `cell_mean` with other genes' values in the further cells: mean over C of log2(C'/A).
+
+    Nothing of the gene is left but A, which is in the label log2(B/A) too: what this reaches, `cell_mean`
+    owes to that and not to the gene's memory.
+    """
+    return _cell_mean(train, shuffled=True)
+
+
+def _cell_mean(train: Examples, *, shuffled: bool) -> CellMean:
     require_genes(train, 1, "cell-mean")
-    _change_elsewhere(train)
-    return CellMean(float(train.log2fc.mean()))
+    _change_elsewhere(train, shuffled)
+    return CellMean(float(train.log2fc.mean()), shuffled)
 
 
-def _change_elsewhere(genes: Examples) -> Vector:
-    if genes.change_elsewhere is None:
+def _change_elsewhere(genes: Examples, shuffled: bool) -> Vector:
+    change = genes.change_to_others if shuffled else genes.change_elsewhere
+    if change is None:
         raise StoreError(
             "cell-mean needs a third cell with expression in the same unit; "
             "add its tracks and expression with `diffchrom prepare`"
         )
-    return genes.change_elsewhere
+    return change

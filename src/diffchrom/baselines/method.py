@@ -35,6 +35,8 @@ class Examples:
         Binned signal around the transcript's end, for methods that ask for it and stores that have it.
     change_elsewhere : float64 [n_genes] or None
         Mean log2fc of the gene from A to the store's further cells, for methods that ask for it.
+    change_to_others : float64 [n_genes] or None
+        The same from the gene in A to other genes, drawn at random, in the further cells.
     """
 
     marks: tuple[str, ...]
@@ -46,6 +48,7 @@ class Examples:
     tes_a: Signal | None = None
     tes_b: Signal | None = None
     change_elsewhere: Vector | None = None
+    change_to_others: Vector | None = None
 
     def __len__(self) -> int:
         return len(self.signal_a)
@@ -94,12 +97,14 @@ class Context:
     threads : cores to use.
     reporter : where progress and notes go.
     folder : where finished pieces are kept, so that a killed fit goes on; None keeps nothing.
+    shared : what does not depend on the seed, for further fits to the same genes.
     """
 
     seed: int = 0
     threads: int = 1
     reporter: Reporter = SILENT
     folder: Path | None = None
+    shared: dict[Any, Any] = field(default_factory=dict)
 
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -122,6 +127,7 @@ class Method:
         bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
     needs_other_cells : whether it needs expression of cells beyond the pair.
+    seeded : whether the mean over several seeds is a better baseline that may be asked for (`fit_seeds`).
     """
 
     name: str
@@ -132,6 +138,7 @@ class Method:
     selection: Literal["none", "training", "validation"] = "none"
     uses_tes: bool = False
     needs_other_cells: bool = False
+    seeded: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:
         """Return a preset's hyper-parameters; `epochs` takes the place of its own, where it has any."""

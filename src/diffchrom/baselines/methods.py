@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from diffchrom.baselines.best_bins import forest_best_bins, forest_best_bins_classes
 from diffchrom.baselines.cell_lines import linear_cells
 from diffchrom.baselines.classes import random_forest_classes, relieff_forest_classes
 from diffchrom.baselines.linear import ridge
-from diffchrom.baselines.memory import cell_mean, mean
+from diffchrom.baselines.memory import cell_mean, cell_mean_shuffled, mean
 from diffchrom.baselines.method import Grid, Method
 from diffchrom.baselines.neural import (
     attentivechrome,
@@ -81,6 +82,13 @@ METHODS = {
             needs_other_cells=True,
         ),
         Method(
+            "cell-mean-shuffled",
+            "the same with other genes' values in the other cells",
+            "what of cell-mean's r comes from A, which is in the label and in the prediction",
+            cell_mean_shuffled,
+            needs_other_cells=True,
+        ),
+        Method(
             "ridge",
             "linear, on log2 binned signal of both cells and their difference",
             "Hoerl and Kennard, Technometrics 1970",
@@ -95,6 +103,7 @@ METHODS = {
             random_forest,
             _FOREST,
             "training",
+            seeded=True,
         ),
         Method(
             "random-forest-classes",
@@ -117,6 +126,7 @@ METHODS = {
                 max_leaf_nodes=(8, 32),
             ),
             "validation",
+            seeded=True,
         ),
         Method(
             "svr-best-bin",
@@ -173,6 +183,7 @@ METHODS = {
                 PUBLISHED_PRESET: {**_RELIEFF, "max_features": (1.0,)},
             },
             "validation",
+            seeded=True,
         ),
         Method(
             "relieff-rf-classes",
@@ -276,3 +287,11 @@ def parse_methods(text: str, preset: str = DEFAULT_PRESET) -> tuple[Method, ...]
         if get_method(name).name not in able:
             raise UsageError(f"--preset {preset}: {name} has none; it is of {', '.join(able) or 'no method'}")
     return tuple(able[name] for name in dict.fromkeys(names))
+
+
+def check_seeds(methods: Sequence[Method], seeds: int) -> None:
+    """Refuse several seeds where no method can be averaged over them."""
+    if seeds > 1 and not any(method.seeded for method in methods):
+        seeded = ", ".join(method.name for method in METHODS.values() if method.seeded)
+        names = ", ".join(method.name for method in methods)
+        raise UsageError(f"--seeds {seeds}: {names} is not averaged over seeds; {seeded} are")

@@ -1,17 +1,17 @@
-"""A fitted baseline opened on a pair of cells, as `deepdiff.opened` opens a model."""
+"""A fitted baseline opened on a pair of cells, as `deepdiff.opened` opens a model; and either of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.baselines.coefficients import Columns, coefficients
 from diffchrom.baselines.fitting import examples_of
-from diffchrom.baselines.method import Method, Prediction, Predictor
+from diffchrom.baselines.method import Method, Predictor, Vector
 from diffchrom.baselines.methods import get_method
 from diffchrom.baselines.saved import load_fitted
 from diffchrom.errors import RunError
@@ -23,21 +23,26 @@ from diffchrom.runs.opening import pair_of_run, require_single
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from diffchrom.deepdiff.opened import OpenedModel
+
 
 @dataclass(frozen=True)
 class BaselinePredictions:
-    """What a baseline says of the genes `rows` of a pair."""
+    """What a baseline says of the genes `rows` of a pair: log2fc and expression as of `Prediction`."""
 
     pair: Pair
     rows: Rows
-    predicted: Prediction
+    log2fc: Vector
+    expression: Mapping[str, Vector]
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """Columns of a predictions table; a baseline has no intervals."""
-        rows, labels = self.rows, self.pair.labels.log2fc
-        expression = {cell: values[rows] for cell, values in self.predicted.expression.items()}
-        genes, parts = self.pair.genes.take(rows), self.pair.parts[rows]
-        return prediction_columns(genes, parts, self.predicted.log2fc[rows], labels[rows], expression)
+        genes, parts = self.pair.genes.take(self.rows), self.pair.parts[self.rows]
+        labels = self.pair.labels.log2fc[self.rows]
+        return prediction_columns(genes, parts, self.log2fc, labels, self.expression)
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,23 @@ class OpenedBaseline:
     predictor: Predictor
     method: Method
     pair: Pair
+    seed: int
 
     @property
     def genes(self) -> Genes:
         """All genes of the store."""
         return self.pair.genes
 
+    def predict(self, rows: Rows, reporter: Reporter = SILENT) -> BaselinePredictions:
+        """Predict the genes `rows` of the store."""
+        examples = examples_of(self.pair, self.pair.load(), self.method, self.seed, reporter)
+        predicted = self.predictor.predict(examples.without_labels())
+        expression = {cell: values[rows] for cell, values in predicted.expression.items()}
+        return BaselinePredictions(self.pair, rows, predicted.log2fc[rows], expression)
+
     def predict_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[BaselinePredictions]:
         """Yield predictions of the genes `rows`, in that order, in one piece."""
-        examples = examples_of(self.pair, self.pair.load(), self.method, reporter)
-        yield BaselinePredictions(self.pair, rows, self.predictor.predict(examples.without_labels()))
+        yield self.predict(rows, reporter)
 
 
 def open_baseline(
@@ -74,7 +86,30 @@ def open_baseline(
     """
     require_single(run)
     pair = pair_of_run(run, store, cells)
-    return OpenedBaseline(load_fitted(run.path / FITTED, threads), get_method(run.config.variant), pair)
+    config = run.config
+    return OpenedBaseline(
+        load_fitted(run.path / FITTED, threads), get_method(config.variant), pair, config.seed
+    )
+
+
+def open_predictor(
+    run: Run,
+    store: Store,
+    cells: Sequence[str] | None = None,
+    *,
+    module: nn.Module | None = None,
+    device: str = "auto",
+    threads: int = 1,
+) -> tuple[OpenedModel | OpenedBaseline, str]:
+    """Open a run by `open_model` or `open_baseline`, and say what is to be said of its intervals.
+
+    Each kind needs libraries that the other doesn't.
+    """
+    if run.config.kind == "baseline":
+        return open_baseline(run, store, cells, threads=threads), ""
+    from diffchrom.deepdiff.opened import open_model
+
+    return open_model(run, store, cells, module=module, device=device).calibrated(run)
 
 
 def largest_coefficients(run: Run, n: int) -> Columns:

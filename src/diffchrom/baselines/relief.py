@@ -196,11 +196,13 @@ def relieff_forest(
     settings = combinations({name: grid[name] for name in ("n_neighbors", "sigma") if name in grid})
     candidates = combinations({name: grid[name] for name in ("max_features", "n_features")})
     best: SelectedForest | None = None
+    weights: dict[Any, Vector] = context.shared.setdefault(rank, {})
     with context.reporter.task("ReliefF and forests", len(settings) * (1 + len(candidates))) as task:
         for ranking in settings:
-            order = np.argsort(
-                -rank(features, train.log2fc, threads=context.threads, **ranking), kind="stable"
-            )
+            key = tuple(ranking.values())
+            if key not in weights:
+                weights[key] = rank(features, train.log2fc, threads=context.threads, **ranking)
+            order = np.argsort(-weights[key], kind="stable")
             task.advance(1, "features ranked")
             for candidate in candidates:
                 columns = order[: candidate["n_features"]]

@@ -27,6 +27,7 @@ PREDICTORS = {
     "DecisionList": "rules",
     "OneNetwork": "networks",
     "TwoCells": "networks",
+    "Averaged": "seeds",
 }
 
 

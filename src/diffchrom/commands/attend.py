@@ -104,6 +104,7 @@ def attend(
     from diffchrom.deepdiff.opened import open_model
     from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
+    from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
     from diffchrom.store.store import Store
 
@@ -111,7 +112,5 @@ def attend(
     opened = open_model(made, Store(store), parse_pair(pair), device=device)
     parts = opened.pair.parts
     rows = chosen_rows(opened.genes, parts, part=split, gene_list=genes, reporter=console)
-    mode.execute(Request(made, opened, rows, values, console), wanted)
-    console.note(direction(opened.pair.cells))
-    if opened.without_shift:
-        console.note(opened.without_shift)
+    with noting(console, lambda: (direction(opened.pair.cells), opened.without_shift)):
+        mode.execute(Request(made, opened, rows, values, console), wanted)

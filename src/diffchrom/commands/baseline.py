@@ -54,14 +54,21 @@ def baseline(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is already in --out.")] = False,
     seed: options.SeedOption = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Average random-forest, gradient-boosting and relieff-rf over N seeds."
+        ),
+    ] = 1,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
-    from diffchrom.baselines.methods import ALL, parse_methods
+    from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
     options.check_choice("--preset", preset, tuple(PRESETS))
     methods = parse_methods(method, preset)
+    check_seeds(methods, seeds)
     options.check_folds(folds, split)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
@@ -72,9 +79,10 @@ def baseline(
     header = True
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
+        fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1)
         try:
             make_and_print(
-                Fitting(row.name, seed, threads, preset), chosen, folder,
+                fitting, chosen, folder,
                 folds=folds, resume=resume, force=force, console=console, header=header,
             )  # fmt: skip
         except StoreError as error:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from diffchrom.commands import options
 from diffchrom.config import DEVICES
 from diffchrom.errors import UsageError
-
-if TYPE_CHECKING:
-    from diffchrom.baselines.opened import OpenedBaseline
-    from diffchrom.deepdiff.opened import OpenedModel
-    from diffchrom.runs.folder import Run
-    from diffchrom.store.store import Store
 
 PARTS = ("train", "valid", "test", "all")
 
@@ -51,39 +45,28 @@ def predict(
     if (up or down) and top is None:
         raise UsageError(f"{'--up' if up else '--down'}: needs --top N")
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    from diffchrom.baselines.opened import open_predictor
     from diffchrom.files.tables import joined_lines
     from diffchrom.files.whole import output_text
     from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import chosen_rows
+    from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
     from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
     from diffchrom.store.store import Store
 
-    opened, note = _open(Run.open(run), Store(store), parse_pair(pair), device, threads)
-    if note:
-        console.note(note)
+    opened, note = open_predictor(
+        Run.open(run), Store(store), parse_pair(pair), device=device, threads=threads
+    )
     rows = chosen_rows(opened.genes, opened.pair.parts, part=split, gene_list=genes, reporter=console)
     table = PredictedTable(opened.pair)
     pieces = opened.predict_batches(rows, console)
     tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
-    with output_text(output) as stream:
+    with (
+        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift)),
+        output_text(output) as stream,
+    ):
         chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]
         stream.writelines(joined_lines(chosen))
-    console.note(direction(opened.pair.cells))
-    if opened.without_shift:
-        console.note(opened.without_shift)
     if said := table.note():
         console.note(said)
-
-
-def _open(
-    run: Run, store: Store, cells: tuple[str, ...] | None, device: str, threads: int
-) -> tuple[OpenedModel | OpenedBaseline, str]:
-    """Open a run of either kind, and say what is to be said; each needs libraries that the other doesn't."""
-    if run.config.kind == "baseline":
-        from diffchrom.baselines.opened import open_baseline
-
-        return open_baseline(run, store, cells, threads=threads), ""
-    from diffchrom.deepdiff.opened import open_model
-
-    return open_model(run, store, cells, device=device).calibrated(run)

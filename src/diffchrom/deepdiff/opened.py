@@ -349,11 +349,15 @@ def open_model(
 
 
 def order_of(run: Run, pair: Pair) -> float:
-    """`PairModel.order` for a pair: not 0 where its store still holds what the run was trained on."""
+    """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
     orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
     if pair.cells not in orders:
         return 0.0
-    same = pair.store.fingerprint(run.config.pair) == run.config.store.get("fingerprint")
+    trained_on = run.config.store
+    if "signals" in trained_on:
+        same = pair.signal_digest == trained_on["signals"]
+    else:  # a run made before signals had a digest of their own
+        same = pair.store.fingerprint(run.config.pair) == trained_on.get("fingerprint")
     return orders[pair.cells] if same else 0.0
 
 

@@ -167,6 +167,11 @@ class Pair:
             {"source": "expression"},
         )
 
+    @property
+    def signal_digest(self) -> str:
+        """Sha256 of what models read of the two cells, whichever is A; labels are no part of it."""
+        return self.store.signal_digest(self.cells, self.marks)
+
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
         return _rows_of(part, self.parts, self.labels.log2fc)

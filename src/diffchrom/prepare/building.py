@@ -27,6 +27,7 @@ from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deep
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
+from diffchrom.prepare.finding import find_tracks
 from diffchrom.prepare.genes import assayed_genes, tell_thin_regions, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
 from diffchrom.prepare.request import PrepareRequest, check_request
@@ -112,7 +113,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
     window = request.window
-    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    tracks = find_tracks(request, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(
         tracks, genes, gtf=str(request.gtf), header=header, known=_given_sizes(request), force=request.force,
@@ -208,7 +209,7 @@ def _plan_more_tracks(
     request: PrepareRequest, store: Store, options: prepare_tracks.TrackOptions, summary: Summary
 ) -> tuple[list[Plan], dict[str, int]]:
     """Plan the tracks that a store shall have, too; also the chromosome lengths that are known by then."""
-    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    tracks = find_tracks(request, summary)
     if not (tracks or request.chrom_sizes):
         return [], store.chrom_sizes
     if not store.genes.located.all():

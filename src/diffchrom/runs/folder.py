@@ -60,7 +60,8 @@ class RunConfig:
     unit : unit of the expression behind the labels.
     seed : int
     hyperparameters : what decides the computation, apart from data and variant.
-    store : path, fingerprint (of the pair's two cells) and n_genes of the store it was trained on.
+    store : path, fingerprint (of all about the pair's two cells), signals (digest of those that were read)
+        and n_genes of the store it was trained on.
     transform : `Transform.to_dict`, or empty.
     status : ``training`` or ``finished``.
     metrics : part of the split (train, valid, test) to metric to value; None where undefined.

@@ -186,6 +186,7 @@ def describe_store(pair: Pair) -> dict[str, Any]:
     return {
         "path": str(pair.store.path.resolve()),
         "fingerprint": pair.store.fingerprint(pair.cells),
+        "signals": pair.signal_digest,
         "n_genes": pair.store.n_genes,
     }
 

@@ -8,7 +8,6 @@ reader sees the old store or the new one, whatever kills the writer.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from diffchrom.files.whole import staged
 from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
 from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
 from diffchrom.genome.windows import Windows
+from diffchrom.store import fingerprints
 from diffchrom.store.format import (
     EXPRESSION_UNITS,
     FORMAT,
@@ -36,7 +36,6 @@ from diffchrom.store.format import (
     MAX_GENES,
     REGION_GROUP,
     REPLICATES,
-    SIGNAL_GROUPS,
     check_size,
     datasets_in,
     digest,
@@ -45,7 +44,7 @@ from diffchrom.store.format import (
     reading,
     signal_group,
 )
-from diffchrom.store.soundness import read_attrs, read_checksum
+from diffchrom.store.soundness import read_attrs
 from diffchrom.store.writer import StoreEditor, creating
 
 
@@ -363,30 +362,22 @@ class Store:
 
     def fingerprint(self, cells: Sequence[str]) -> str:
         """Sha256 of everything about `cells` that a model can see: genes, window, signal and expression."""
-        seen = hashlib.sha256()
+        with self._reading_cells(cells) as file:
+            return fingerprints.fingerprint(file, self.genes.id, cells)
+
+    def signal_digest(
+        self, cells: Sequence[str], marks: Sequence[str], regions: Sequence[str] = (TSS,)
+    ) -> str:
+        """Sha256 of what a model predicts `cells` from: genes, window and signal of `marks` in `regions`."""
+        with self._reading_cells(cells) as file:
+            return fingerprints.signal_digest(file, self.genes.id, cells, marks, regions)
+
+    @contextlib.contextmanager
+    def _reading_cells(self, cells: Sequence[str]) -> Iterator[h5py.File]:
         with reading(self.path) as file:
-            attrs = read_attrs(file)
-            for key in ("flank", "bin_size", "orient"):
-                seen.update(f"{key}={attrs.get(key, '')};".encode())
-            seen.update("\n".join(self.genes.id).encode())
             for cell in cells:
-                group = self._cell(file, cell)
-                for kind in (*SIGNAL_GROUPS.values(), "expression", REPLICATES):
-                    for name in sorted(datasets_in(group, kind)):
-                        checksum = read_checksum(group[kind][name])
-                        seen.update(f"{cell}/{kind}/{name}={checksum};".encode())
-                for region in sorted(groups_in(group, REGION_GROUP)):
-                    kind = signal_group(region)
-                    for name in sorted(datasets_in(group, kind)):
-                        told = read_attrs(group[kind][name])
-                        rule = Region.from_attrs(region, told)
-                        seen.update(f"{cell}/{kind}/{name}={told['values_sha256']} {rule};".encode())
-            labels = file.get(LABELS, {})
-            for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
-                for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):
-                    checksum = read_checksum(labels[pair][name])
-                    seen.update(f"{pair}/{name}={checksum};".encode())
-        return seen.hexdigest()
+                self._cell(file, cell)
+            yield file
 
     def _cell(self, file: h5py.File, cell: str) -> h5py.Group:
         if file["cells"].get(cell, getclass=True) is not h5py.Group:

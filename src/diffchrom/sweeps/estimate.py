@@ -25,6 +25,7 @@ from diffchrom.variants import get_variant
 BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
     "mean": (0.01, 1.0),
     "cell-mean": (0.01, 1.0),
+    "cell-mean-shuffled": (0.01, 1.0),
     "ridge": (0.7, 1.1),
     "random-forest": (11.0, 1.1),
     "random-forest-classes": (1.7, 0.9),
