@@ -39,6 +39,7 @@ def baseline(
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
+    regions: options.RegionsOption = None,
     split: options.SplitOption = None,
     folds: options.FoldsOption = 0,
     unit: options.UnitOption = None,
@@ -70,12 +71,13 @@ def baseline(
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)
+    options.check_regions(regions, {row.name: row.whole_gene for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
     from diffchrom.errors import StoreError
 
-    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
+    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
     header = True
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.genome.regions import TSS
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 if TYPE_CHECKING:
@@ -55,6 +57,15 @@ UnitOption = Annotated[
 MarksOption = Annotated[
     str | None, typer.Option("--marks", metavar="M1,M2,...", help="Marks to use, in this order; default all.")
 ]
+RegionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        metavar="R1,R2,...",
+        help="Regions to read, of what reads more than the bins around the TSS.",
+        show_default="all in the store",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where to compute.")]
 ThreadsOption = Annotated[
@@ -84,7 +95,14 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
 
 
 def open_pair(
-    store: Path, pair: str | None, *, marks: str | None, split: str | None, unit: str | None, folds: int = 0
+    store: Path,
+    pair: str | None,
+    *,
+    marks: str | None,
+    split: str | None,
+    unit: str | None,
+    regions: str | None,
+    folds: int = 0,
 ) -> Pair:
     """Find in a store the pair that the options of these names mean; folds make their own splits."""
     from diffchrom.pairs.choices import parse_pair
@@ -97,7 +115,14 @@ def open_pair(
         marks=split_names(marks),
         split="" if folds else split,
         unit=unit,
+        regions=split_names(regions),
     )
+
+
+def check_regions(regions: str | None, readers: Mapping[str, bool]) -> None:
+    """Refuse ``--regions`` where none of the models asked for reads more than the bins around the TSS."""
+    if any(name != TSS for name in split_names(regions) or ()) and not any(readers.values()):
+        raise UsageError(f"--regions {regions}: {', '.join(readers)} reads the bins around the TSS alone")
 
 
 def check_folds(folds: int, split: str | None) -> None:

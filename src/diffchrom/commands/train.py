@@ -9,7 +9,7 @@ import typer
 
 from diffchrom.commands import options
 from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
-from diffchrom.variants import VARIANTS
+from diffchrom.variants import VARIANTS, get_variant
 
 _PRESET = PRESETS["default"]
 
@@ -63,6 +63,7 @@ def train(
         bool, typer.Option("--weight-by-se", help="Weigh genes by the standard error of their log2fc.")
     ] = False,
     marks: options.MarksOption = None,
+    regions: options.RegionsOption = None,
     split: options.SplitOption = None,
     folds: options.FoldsOption = 0,
     unit: options.UnitOption = None,
@@ -94,6 +95,7 @@ def train(
         if value is not None:
             options.check_choice(option, value, choices)
     options.check_folds(folds, split)
+    options.check_regions(regions, {variant: get_variant(variant).whole_gene})
     settings = hyperparameters(
         preset,
         epochs=epochs,
@@ -111,7 +113,7 @@ def train(
 
     limit = None if memory is None else int(memory * 1e9)
     recipe = Training(variant, preset, settings, seed, device, limit)
-    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, folds=folds)
+    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
     make_and_print(recipe, chosen, out, folds=folds, resume=resume, force=force, console=console)
     if not (no_ridge or quiet or folds):
         from diffchrom.baselines.fitting import ridge_beside

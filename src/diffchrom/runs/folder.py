@@ -56,6 +56,8 @@ class RunConfig:
         Name of the preset; empty for baselines at their default one.
     pair, marks : cells A and B; marks in the model's order.
     window : flank, bin_size and orient of the store it was trained on.
+    regions : name of every region that it reads to `Region.digest`; empty for an older run, which reads the
+        bins around the TSS.
     split : name of the split.
     unit : unit of the expression behind the labels.
     seed : int
@@ -81,6 +83,7 @@ class RunConfig:
     seed: int
     hyperparameters: Mapping[str, Any]
     store: Mapping[str, Any]
+    regions: Mapping[str, str] = field(default_factory=dict)
     transform: Mapping[str, Any] = field(default_factory=dict)
     status: str = TRAINING
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
