@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from diffchrom.commands import completion, options
+from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PRESETS
+
+
+class BaselineCommand(OnceCommand):
+    """A command whose help ends with the methods."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them; see `click.Command.format_epilog`."""
+        from diffchrom.baselines.methods import METHODS
+
+        with formatter.section("Methods"):
+            formatter.write_dl([(method.name, method.summary) for method in METHODS.values()])
 
 
 def baseline(
@@ -19,7 +31,7 @@ def baseline(
         str,
         typer.Option(
             metavar="NAME[,NAME...]|all",
-            help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+            help="What to fit; see below and docs/methods.md.",
             autocompletion=completion.methods,
         ),
     ] = "ridge",
