@@ -14,7 +14,7 @@ from diffchrom.config import DEFAULT_PRESET, PRESETS
 
 
 class BaselineCommand(OnceCommand):
-    """A command whose help ends with the methods."""
+    """A command whose help lists the methods before its examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write them; see `click.Command.format_epilog`."""
@@ -22,6 +22,7 @@ class BaselineCommand(OnceCommand):
 
         with formatter.section("Methods"):
             formatter.write_dl([(method.name, method.summary) for method in METHODS.values()])
+        super().format_epilog(ctx, formatter)
 
 
 def baseline(
