@@ -17,6 +17,8 @@ from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
+from diffchrom.genome.genes import Window
+from diffchrom.genome.layout import layout_of
 from diffchrom.pairs.choices import read_split
 from diffchrom.processes.cluster import ClusterLostError, dask_pool
 from diffchrom.processes.machine import share_cores
@@ -31,6 +33,7 @@ from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 
 QUICK = {"hidden": 4, "epochs": 1}
+TSS_LAYOUT = layout_of(Window(1000), ("tss",))
 
 
 @pytest.fixture(scope="module")
@@ -356,9 +359,9 @@ def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(pl
 
 def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     for variant in VARIANTS:
-        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, TSS_LAYOUT, 4) > 0
     classes = hyperparameters("published", hidden=4, aux_task="classification")
-    assert step_seconds("aux+siamese", classes, 2, 20, 4) > 0
+    assert step_seconds("aux+siamese", classes, 2, TSS_LAYOUT, 4) > 0
 
 
 # ---- processes

@@ -163,9 +163,10 @@ class Additive(PairModel):
     def _contributions(self, gene: Tensor, alpha: Tensor, beta: Tensor, difference: Tensor) -> Tensor:
         """What each mark and window adds to log2fc [batch, n_marks, windows], of the scaled difference."""
         phi = UNIT * torch.cat((difference, difference / (difference.abs() + UNIT)), dim=1)
-        value = (self.value(gene) * phi).unflatten(1, (2, self.n_marks, self.n_windows)).sum(1)
-        gain = F.softplus(self.gain(gene) + _NEUTRAL).unsqueeze(2)
-        return self.n_marks * self.n_windows * gain * beta.unsqueeze(2) * alpha * value
+        value: Tensor = (self.value(gene) * phi).unflatten(1, (2, self.n_marks, self.n_windows)).sum(1)
+        gain: Tensor = F.softplus(self.gain(gene) + _NEUTRAL).unsqueeze(2)
+        passed: Tensor = gain * (self.n_marks * self.n_windows) * beta.unsqueeze(2) * alpha * value
+        return passed
 
     def _amounts(self, both: Tensor) -> Tensor:
         """How much of each pattern the segments around the TSS hold [2 * batch, patterns * segments]."""
