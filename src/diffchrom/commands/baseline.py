@@ -9,7 +9,10 @@ import typer
 
 from diffchrom.commands import options
 from diffchrom.commands.greedy import OnceCommand
-from diffchrom.config import DEFAULT_PRESET, PRESETS
+from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
+
+#: That a baseline may have; `METHODS` knows which has which.
+_PRESETS = (DEFAULT_PRESET, PUBLISHED_PRESET)
 
 
 class BaselineCommand(OnceCommand):
@@ -35,7 +38,7 @@ def baseline(
     ] = "ridge",
     preset: Annotated[
         str,
-        typer.Option(metavar="|".join(PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+        typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
@@ -67,7 +70,7 @@ def baseline(
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
-    options.check_choice("--preset", preset, tuple(PRESETS))
+    options.check_choice("--preset", preset, _PRESETS)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)

@@ -49,7 +49,10 @@ def expand(args: Sequence[str], greedy: Collection[str]) -> tuple[list[str], dic
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option of one value that is given twice, instead of taking the last."""
+    """A command that refuses an option of one value that is given twice, instead of taking the last.
+
+    Its help has a section for each ``rich_help_panel``, which Typer shows only with rich.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; see `click.Command.parse_args`."""
@@ -60,6 +63,17 @@ class OnceCommand(TyperCommand):
             if parameter.param_type_name == "option" and uses > 1:
                 raise typer.BadParameter(f"{parameter.opts[0]} is given {uses} times; it takes one value")
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of all parameters; see `click.Command.format_options`."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            title = getattr(parameter, "rich_help_panel", None) or f"{parameter.param_type_name.title()}s"
+            if record := parameter.get_help_record(ctx):
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def greedy_command(*names: str) -> type[TyperCommand]:

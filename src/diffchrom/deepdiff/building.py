@@ -64,7 +64,9 @@ def build_model(variant: Variant, n_marks: int, settings: Hyperparameters) -> Pa
             settings.transform,
             settings.standardise,
         )
-    return DeepDiff(variant, n_marks, settings.hidden, settings.dropout, outputs)
+    return DeepDiff(
+        variant, n_marks, settings.hidden, settings.dropout, outputs, settings.contrastive_dropout
+    )
 
 
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
