@@ -14,6 +14,7 @@ from diffchrom._version import __version__
 from diffchrom.commands.attend import attend
 from diffchrom.commands.baseline import BaselineCommand, baseline
 from diffchrom.commands.compare import compare
+from diffchrom.commands.defaults import default_map
 from diffchrom.commands.demo import demo
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.info import info
@@ -33,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help in plain text: importing rich would double the time it takes
+    epilog="docs/glossary.md says what raw:d, alpha, beta and block mean. diffchrom.toml in the working "
+    "folder may set store, pair and threads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -100,4 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if DEBUG in words:
         words.remove(DEBUG)
         os.environ["DIFFCHROM_DEBUG"] = "1"
-    app(words, prog_name="diffchrom")
+    try:
+        defaults = default_map()
+    except DiffchromError as error:
+        print(f"diffchrom: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    app(words, prog_name="diffchrom", default_map=defaults)

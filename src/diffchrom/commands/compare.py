@@ -5,17 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
+from diffchrom.commands.printing import JsonOption, Lines
 from diffchrom.config import RESAMPLES
+
+if TYPE_CHECKING:
+    from diffchrom.sweeps.comparison import Comparison
+    from diffchrom.sweeps.results import Result
 
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...|SWEEP", help="Run folders, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...|SWEEP",
+            help="Run folders, or folders of them.",
+            autocompletion=completion.runs,
+        ),
     ],
     summary: Annotated[
         bool,
@@ -42,6 +52,11 @@ def compare(
     name_best: Annotated[
         bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
     ] = False,
+    anndata: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.h5ad", help="Predictions, gene x run, as AnnData (extra: anndata)."),
+    ] = None,
+    json: JsonOption = False,
     output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
@@ -55,16 +70,16 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=quiet, verbose=verbose)
-    from diffchrom.commands.compare_view import show_methods, show_runs
     from diffchrom.errors import UsageError
     from diffchrom.files.figures import check_figure_path
+    from diffchrom.inspection.anndata import write_anndata
     from diffchrom.pairs.choices import direction
     from diffchrom.runs.tables import DRAWN_ALONE
     from diffchrom.sweeps.comparison import compare_groups
     from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
-    from diffchrom.sweeps.results import COLUMNS, load_results, of_pairs
-    from diffchrom.sweeps.summary import one_table, summary_tables
+    from diffchrom.sweeps.results import load_results, of_pairs
+    from diffchrom.sweeps.summary import summary_tables
 
     if against is not None and not summary:
         raise UsageError("--against is for the differences of --summary; give both")
@@ -79,23 +94,41 @@ def compare(
         comparisons = compare_groups(results, resamples=resamples, seed=seed, reporter=console)
     if plot is not None:
         plot_methods(comparisons, plot, name_best=name_best)
-    for_people = output == options.STDOUT and sys.stdout.isatty()
-    if summary:
-        tables = summary_tables(comparisons, against)
-        if for_people:
-            show_methods(comparisons, tables, sys.stdout)
-        else:
-            _write(*one_table(tables, percent=percent), output)
-    elif for_people:
+    if anndata is not None:
+        write_anndata(anndata, [result.run for result in results])
+    tables = summary_tables(comparisons, against) if summary else None
+    _print(results, comparisons, tables, output, json=json, percent=percent)
+
+
+def _print(
+    results: Sequence[Result],
+    comparisons: Sequence[Comparison],
+    tables: Sequence[Sequence[Mapping[str, Any]]] | None,
+    output: Path,
+    *,
+    json: bool,
+    percent: bool,
+) -> None:
+    """Print a row a run, or those of `tables`, short where a person reads along."""
+    from diffchrom.commands.compare_view import show_methods, show_runs
+    from diffchrom.sweeps.results import COLUMNS
+    from diffchrom.sweeps.summary import one_table
+
+    for_people = not json and output == options.STDOUT and sys.stdout.isatty()
+    if tables is None and for_people:
         show_runs(results, sys.stdout)
+    elif tables is None:
+        _write(COLUMNS, [result.row() for result in results], output, json)
+    elif for_people:
+        show_methods(comparisons, tables, sys.stdout)
     else:
-        _write(COLUMNS, [result.row() for result in results], output)
+        _write(*one_table(tables, percent=percent), output, json)
 
 
-def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path) -> None:
-    from diffchrom.files.tables import format_row
+def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path, json: bool) -> None:
     from diffchrom.files.whole import output_text
 
     with output_text(output) as stream:
-        stream.write(format_row(header) + "\n")
-        stream.writelines(format_row(row[name] for name in header) + "\n" for row in rows)
+        lines = Lines(json, stream)
+        for row in rows:
+            lines.print(header, [row[name] for name in header])

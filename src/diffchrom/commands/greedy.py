@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from diffchrom.commands.help import write_examples, write_options
+
 #: Under this key ``ctx.meta`` holds, for each greedy option, how many values each of its uses had.
 GROUP_SIZES = "diffchrom.group_sizes"
 
@@ -65,15 +67,12 @@ class OnceCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of all parameters; see `click.Command.format_options`."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            title = getattr(parameter, "rich_help_panel", None) or f"{parameter.param_type_name.title()}s"
-            if record := parameter.get_help_record(ctx):
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+        """Write options in panels; see `click.Command.format_options`."""
+        write_options(str(self.name), self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write examples; see `click.Command.format_epilog`."""
+        write_examples(str(self.name), formatter)
 
 
 def greedy_command(*names: str) -> type[TyperCommand]:

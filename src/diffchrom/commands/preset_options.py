@@ -9,14 +9,10 @@ import typer
 from diffchrom.config import AUX_TASKS, CONTRASTIVE, DEFAULT_PRESET, PRECISIONS, PRESETS
 
 
-def _preset(name: str, help_text: str, panel: str | None = None, **more: Any) -> Any:
+def _preset(name: str, help_text: str, **more: Any) -> Any:
     """An option of the hyper-parameter `name`."""
     default = getattr(PRESETS[DEFAULT_PRESET], name)
-    return typer.Option(help=help_text, show_default=f"{default}, by preset", rich_help_panel=panel, **more)
-
-
-def _advanced(name: str, help_text: str, **more: Any) -> Any:
-    return _preset(name, help_text, "Advanced", **more)
+    return typer.Option(help=help_text, show_default=f"{default}, by preset", **more)
 
 
 EpochsOption = Annotated[int | None, _preset("epochs", "Most epochs.", min=1)]
@@ -34,24 +30,22 @@ PrecisionOption = Annotated[
     _preset("precision", "bfloat16: mixed precision, for CUDA.", metavar="|".join(PRECISIONS)),
 ]
 HiddenOption = Annotated[
-    int | None, _advanced("hidden", "Units of Level I, each direction; Level II has half.", min=2)
+    int | None, _preset("hidden", "Units of Level I, each direction; Level II has half.", min=2)
 ]
 DropoutOption = Annotated[
-    float | None, _advanced("dropout", "Share of units dropped after Level I and Level II.", min=0)
+    float | None, _preset("dropout", "Share of units dropped after Level I and Level II.", min=0)
 ]
-CellWeightOption = Annotated[float | None, _advanced("cell_weight", "Of the cells' losses.", min=0)]
+CellWeightOption = Annotated[float | None, _preset("cell_weight", "Of the cells' losses.", min=0)]
 ContrastiveOption = Annotated[
     str | None,
-    _advanced(
-        "contrastive", "Form of the contrast: the code's or the text's.", metavar="|".join(CONTRASTIVE)
-    ),
+    _preset("contrastive", "Form of the contrast: the code's or the text's.", metavar="|".join(CONTRASTIVE)),
 ]
-ContrastiveWeightOption = Annotated[float | None, _advanced("contrastive_weight", "Of the contrast.", min=0)]
+ContrastiveWeightOption = Annotated[float | None, _preset("contrastive_weight", "Of the contrast.", min=0)]
 ContrastiveDropoutOption = Annotated[
     bool | None,
-    _advanced("contrastive_dropout", "Whether the contrast's embeddings have dropout."),
+    _preset("contrastive_dropout", "Whether the contrast's embeddings have dropout."),
 ]
-MarginOption = Annotated[float | None, _advanced("margin", "Distance of genes that change.", min=0)]
+MarginOption = Annotated[float | None, _preset("margin", "Distance of genes that change.", min=0)]
 ChangeThresholdOption = Annotated[
-    float | None, _advanced("change_threshold", "|log2fc| of genes that change.", min=0)
+    float | None, _preset("change_threshold", "|log2fc| of genes that change.", min=0)
 ]
