@@ -14,7 +14,7 @@ import pytest
 import worker_tasks
 from conftest import DaskCluster, SchedulerKiller, dask_cluster, free_port, make_store, wait_for
 from diffchrom.cli import main
-from diffchrom.config import hyperparameters
+from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.genome.genes import Window
@@ -73,7 +73,7 @@ def test_a_plan_file_and_the_same_options_give_the_same_jobs(store: Store, tmp_p
         pairs = ["A1,B2", "A1,C3"]
         variants = "all"
         baselines = ["ridge", "mean"]
-        presets = ["default", "published"]
+        presets = ["default", "published", "paper"]
         seeds = 2
         [settings]
         epochs = 3
@@ -89,7 +89,7 @@ def test_a_plan_file_and_the_same_options_give_the_same_jobs(store: Store, tmp_p
     from_options = make_plan(None, given, pairs=["A1,B2", "A1,C3"], seeds=2, epochs=3)
     jobs = jobs_of(make_plan(file, {}))
     assert jobs == jobs_of(from_options)
-    assert len(jobs) == 2 * 2 * (2 + len(VARIANTS) * 2)
+    assert len(jobs) == 2 * 2 * (2 + len(VARIANTS) * len(PRESETS))
     assert len({job.name for job in jobs}) == len(jobs)
     assert {job.settings.epochs for job in jobs if job.settings} == {3}
 

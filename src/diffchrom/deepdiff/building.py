@@ -77,7 +77,9 @@ def build_model(
             settings.transform,
             settings.standardise,
         )
-    return DeepDiff(variant, n_marks, settings.hidden, settings.dropout, outputs)
+    return DeepDiff(
+        variant, n_marks, settings.hidden, settings.dropout, outputs, settings.contrastive_dropout
+    )
 
 
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:

@@ -136,12 +136,20 @@ class DeepDiff(PairModel):
     hidden : D, hidden size of Level I in each direction; Level II has half of it.
     dropout : on Level I embeddings and Level II outputs, while training.
     aux_outputs : 1 for regression of log2(expression + 1), 2 for classification above/below the median.
+    drop_compared : whether dropout is on the embeddings that the contrastive loss compares, too.
     """
 
     def __init__(
-        self, variant: Variant, n_marks: int, hidden: int = 32, dropout: float = 0.0, aux_outputs: int = 1
+        self,
+        variant: Variant,
+        n_marks: int,
+        hidden: int = 32,
+        dropout: float = 0.0,
+        aux_outputs: int = 1,
+        drop_compared: bool = True,
     ) -> None:
         super().__init__()
+        self.drop_compared = drop_compared
         self.variant = variant
         self.n_marks = n_marks
         self.dropout = dropout
@@ -177,7 +185,9 @@ class DeepDiff(PairModel):
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
-        level1, alpha = self._level1(a, b)
+        whole, alpha = self._level1(a, b)
+        level1 = {block: F.dropout(h, self.dropout, self.training) for block, h in whole.items()}
+        compared = level1 if self.drop_compared else whole
         main_parts = [level1[block] for block in self.sequences()]
         pooled: dict[str, Tensor] = {}
         beta: dict[str, Tensor] = {}
@@ -193,7 +203,7 @@ class DeepDiff(PairModel):
         return Output(
             log2fc=self.head(summary).squeeze(1),
             expression={block: self.expression[block](pooled[block]) for block in pooled},
-            embeddings={block: level1[block].transpose(0, 1).flatten(1) for block in (CELL_A, CELL_B)}
+            embeddings={block: compared[block].transpose(0, 1).flatten(1) for block in (CELL_A, CELL_B)}
             if self.variant.siamese
             else {},
             alpha={block: weights.transpose(0, 1) for block, weights in alpha.items()},
@@ -221,7 +231,7 @@ class DeepDiff(PairModel):
             both, weights = self.level1[SHARED](_by_sequence(torch.cat((a, b))))
             embedding[CELL_A], embedding[CELL_B] = both.chunk(2, dim=1)
             alpha[CELL_A], alpha[CELL_B] = weights.chunk(2, dim=1)
-        return {block: F.dropout(h, self.dropout, self.training) for block, h in embedding.items()}, alpha
+        return embedding, alpha
 
     def _level2(self, block: str, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Summary [batch, D] and beta [batch, J] of the embeddings [J, batch, 2D]."""

@@ -12,10 +12,9 @@ from typing import Any
 
 from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
-    AUX_TASKS,
+    CHOICES,
     DEFAULT_PRESET,
     DEVICES,
-    PRECISIONS,
     PRESETS,
     Hyperparameters,
     default_store,
@@ -31,14 +30,6 @@ from diffchrom.variants import VARIANTS
 ALL = "all"
 DEFAULT_OUT = "sweep"
 DEEPDIFF, BASELINE = "deepdiff", "baseline"
-#: Hyper-parameters that are one of a few words.
-_WORDS = {
-    "aux_task": AUX_TASKS,
-    "precision": PRECISIONS,
-    "transform": ("raw", "log1p"),
-    "contrastive": ("squared", "paper"),
-}
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -254,8 +245,8 @@ def _check_settings(path: Path, where: str, values: Mapping[str, Any]) -> None:
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             continue
         _typed(path, f"{where}.{name}", value, type(default))
-        if value not in _WORDS.get(name, (value,)):
-            raise InputError(f"{path}: {where}.{name} = {value!r} must be one of {', '.join(_WORDS[name])}")
+        if value not in CHOICES.get(name, (value,)):
+            raise InputError(f"{path}: {where}.{name} = {value!r} must be one of {', '.join(CHOICES[name])}")
 
 
 def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
