@@ -145,9 +145,9 @@ def test_leave_one_out_ridge_equals_sklearns(shape):
 def test_merging_averages_neighbouring_bins_mark_by_mark():
     signal = np.array([[[1, 3, 5, 7, 9], [0, 0, 0, 2, -3]]], dtype=np.float32)
     np.testing.assert_allclose(
-        log2_merged(signal, 2), [[np.log2(3), np.log2(7), np.log2(10), 0, 1, -2]], rtol=1e-6
+        log2_merged(signal, 5, 2), [[np.log2(3), np.log2(7), np.log2(10), 0, 1, -2]], rtol=1e-6
     )
-    assert log2_merged(signal, 5).shape == (1, 2)
+    assert log2_merged(signal, 5, 5).shape == (1, 2)
 
 
 def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):
@@ -290,7 +290,7 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
     modules = []
     for _ in range(2):
         torch.manual_seed(0)
-        modules.append(getattr(networks, network)(3, 20, settings))
+        modules.append(getattr(networks, network)(3, 20, 0, settings))
     ours, theirs = modules
     mse = torch.nn.functional.mse_loss
     torch.manual_seed(5)

@@ -80,6 +80,7 @@ METHODS = {
             ridge,
             _only(merge=_MERGE, alpha=_PENALTIES),
             "training",
+            whole_gene=True,
         ),
         Method(
             "random-forest",
@@ -88,6 +89,7 @@ METHODS = {
             random_forest,
             _only(merge=(10,), n_estimators=(200,), max_features=(0.1,), min_samples_leaf=(1, 3, 10)),
             "training",
+            whole_gene=True,
             seeded=True,
         ),
         Method(
@@ -103,6 +105,7 @@ METHODS = {
                 max_leaf_nodes=(8, 32),
             ),
             "validation",
+            whole_gene=True,
             seeded=True,
         ),
         Method(
@@ -158,6 +161,7 @@ METHODS = {
             deepchrome,
             _DEEPCHROME,
             "validation",
+            whole_gene=True,
         ),
         Method(
             "deepchrome-cells",
