@@ -145,9 +145,9 @@ def test_leave_one_out_ridge_equals_sklearns(shape):
 def test_merging_averages_neighbouring_bins_mark_by_mark():
     signal = np.array([[[1, 3, 5, 7, 9], [0, 0, 0, 2, -3]]], dtype=np.float32)
     np.testing.assert_allclose(
-        log2_merged(signal, 5, 2), [[np.log2(3), np.log2(7), np.log2(10), 0, 1, -2]], rtol=1e-6
+        log2_merged(signal, 2), [[np.log2(3), np.log2(7), np.log2(10), 0, 1, -2]], rtol=1e-6
     )
-    assert log2_merged(signal, 5, 5).shape == (1, 2)
+    assert log2_merged(signal, 5).shape == (1, 2)
 
 
 def test_cell_mean_is_the_genes_mean_change_in_other_pairs(store, tmp_path):

@@ -31,7 +31,7 @@ def test_ridge_predicts_by_its_coefficients_times_the_log2_signal(genes):
     ridge = fitted("ridge", genes)
     columns = coefficients(ridge, MARKS, LAYOUT)
     signal = np.concatenate(
-        [log2_merged(of_cell, N_BINS, ridge.features.merge) for of_cell in (genes.signal_a, genes.signal_b)],
+        [log2_merged(of_cell, ridge.features.merge) for of_cell in (genes.signal_a, genes.signal_b)],
         axis=1,
     )
     rest = ridge.predict(genes).log2fc - signal @ columns["coefficient"]

@@ -68,7 +68,7 @@ def test_the_methods_of_the_whole_gene_are_those_that_are_not_the_papers():
 def test_bins_are_merged_and_further_windows_are_not():
     # Five bins by two: (1 3) (5 7) (9); then two windows beyond the TSS.
     signal = np.array([[[1, 3, 5, 7, 9, 3, 15], [0, 0, 0, 2, -3, 1, -7]]], dtype=np.float32)
-    features = log2_merged(signal, 5, 2)
+    features = log2_merged(signal, 2, 5)
     expected = [np.log2(3), np.log2(7), np.log2(10), 2, 4, 0, 1, -2, 1, -3]
     np.testing.assert_allclose(features, [expected], rtol=1e-6)
     np.testing.assert_array_equal(feature_edges(5, 7, 2), [0, 2, 4, 5, 6, 7])
@@ -82,9 +82,9 @@ def test_bins_are_merged_and_further_windows_are_not():
 )
 def test_no_feature_joins_the_bins_with_a_window_beyond_them(n_bins, merge, beyond):
     around = np.random.default_rng(n_bins).gamma(1.0, 2.0, (3, 2, n_bins)).astype(np.float32)
-    both = log2_merged(np.concatenate([around, beyond], axis=2), n_bins, merge).reshape(3, 2, -1)
-    np.testing.assert_array_equal(both[..., :-4], log2_merged(around, n_bins, merge).reshape(3, 2, -1))
-    np.testing.assert_array_equal(both[..., -4:].reshape(3, -1), log2_merged(beyond, 4, 1))
+    both = log2_merged(np.concatenate([around, beyond], axis=2), merge, n_bins).reshape(3, 2, -1)
+    np.testing.assert_array_equal(both[..., :-4], log2_merged(around, merge).reshape(3, 2, -1))
+    np.testing.assert_array_equal(both[..., -4:].reshape(3, -1), log2_merged(beyond, 1))
 
 
 @pytest.mark.parametrize("name", WHOLE_GENE)

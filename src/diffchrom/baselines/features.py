@@ -19,12 +19,14 @@ def feature_edges(n_bins: int, n_windows: int, merge: int) -> IntArray:
     return np.concatenate([np.arange(0, n_bins, merge), np.arange(n_bins, n_windows + 1)])
 
 
-def log2_merged(signal: Signal, n_bins: int, merge: int) -> Signal:
+def log2_merged(signal: Signal, merge: int, n_bins: int | None = None) -> Signal:
     """Average `merge` neighbouring bins, then log2(x + 1); float32 [n_genes, n_marks * features a mark].
 
-    The first `n_bins` windows are the bins (`feature_edges`). Negative signal (a log ratio) keeps its sign.
+    The first `n_bins` windows are the bins (`feature_edges`), or all. Negative signal (a log ratio) keeps
+    its sign.
     """
-    edges = feature_edges(n_bins, signal.shape[2], merge)
+    n_windows = signal.shape[2]
+    edges = feature_edges(n_windows if n_bins is None else n_bins, n_windows, merge)
     merged = np.add.reduceat(signal, edges[:-1], axis=2) if merge > 1 else signal
     merged = merged / np.diff(edges).astype(np.float32)
     result = np.copysign(np.log2(np.abs(merged) + 1), merged)
@@ -33,7 +35,7 @@ def log2_merged(signal: Signal, n_bins: int, merge: int) -> Signal:
 
 def both_and_difference(genes: Examples, merge: int) -> Signal:
     """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * features a mark]."""
-    a, b = (log2_merged(signal, genes.n_bins, merge) for signal in (genes.signal_a, genes.signal_b))
+    a, b = (log2_merged(signal, merge, genes.n_bins) for signal in (genes.signal_a, genes.signal_b))
     return np.concatenate([a, b, b - a], axis=1)
 
 

@@ -97,7 +97,7 @@ class PairFeatures:
     @classmethod
     def fit(cls, genes: Examples, merge: int) -> PairFeatures:
         """Fit the scales on the training genes."""
-        a, b = (log2_merged(signal, genes.n_bins, merge) for signal in (genes.signal_a, genes.signal_b))
+        a, b = (log2_merged(signal, merge, genes.n_bins) for signal in (genes.signal_a, genes.signal_b))
         scale_a, scale_b, scale_d = Scaler.fit(a), Scaler.fit(b), Scaler.fit(b - a)
         # The standardised difference is (s_b v - s_a u) / s_d of the standardised u and v.
         finite_a, finite_b = (np.where(np.isinf(s.scale), 0, s.scale) for s in (scale_a, scale_b))
@@ -109,8 +109,8 @@ class PairFeatures:
 
     def apply(self, genes: Examples) -> Matrix:
         """Features [n_genes, 2 * n_marks * features a mark]."""
-        u = self.a.apply(log2_merged(genes.signal_a, genes.n_bins, self.merge))
-        v = self.b.apply(log2_merged(genes.signal_b, genes.n_bins, self.merge))
+        u = self.a.apply(log2_merged(genes.signal_a, self.merge, genes.n_bins))
+        v = self.b.apply(log2_merged(genes.signal_b, self.merge, genes.n_bins))
         l00, l10, l11 = self.factors
         return np.concatenate([u * l00 + v * l10, v * l11], axis=1)
 
