@@ -18,7 +18,7 @@ from conftest import fitting, make_store
 from diffchrom.baselines import methods as table
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.features import both_and_difference, feature_edges, log2_merged
-from diffchrom.baselines.fitting import examples_of
+from diffchrom.baselines.fitting import Fitting, examples_of, ridge_beside
 from diffchrom.baselines.methods import METHODS, get_method
 from diffchrom.baselines.opened import open_baseline
 from diffchrom.baselines.saved import load_fitted
@@ -27,6 +27,7 @@ from diffchrom.errors import RunError
 from diffchrom.genome.regions import REGIONS, TSS
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import SILENT
+from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import CONFIG, FITTED, Run
 from diffchrom.store.store import Store
 
@@ -194,3 +195,19 @@ def test_weights_of_a_run_with_other_rules_are_not_placed(store, tmp_path):
     result = CliRunner().invoke(app, ["info", str(run.path)])
     assert result.exit_code == 0
     assert "largest weights" not in result.stdout
+
+
+def test_ridge_beside_a_model_is_ridge_of_the_same_pair(store, tss_alone, tmp_path):
+    for number, one in enumerate((store, tss_alone)):
+        run = fitting(one.path, "ridge", "A1,B2").make(tmp_path / str(number))
+        assert f"has r = {run.config.metrics['test']['pearson']:.3f} " in ridge_beside(Pair.of(one, PAIR))
+
+
+def test_a_learning_curve_and_folds_read_the_regions_too(store, tmp_path):
+    few = fitting(store.path, "ridge", "A1,B2", split="chromosome.train40").make(tmp_path / "few")
+    assert few.config.metrics["train"]["n"] == 40
+    assert list(few.config.regions) == [TSS, *REGIONS]
+    pair = Pair.of(store, PAIR, split="", regions=("body",))
+    folds = cross_validate(Fitting("ridge"), pair, 3, tmp_path / "folds")
+    assert list(folds.config.regions) == [TSS, "body"]
+    assert list(Run.open(tmp_path / "folds" / "fold-2").config.regions) == [TSS, "body"]
