@@ -290,7 +290,7 @@ def test_a_network_takes_the_steps_of_torchs_adam_with_clipped_gradients(network
     modules = []
     for _ in range(2):
         torch.manual_seed(0)
-        modules.append(getattr(networks, network)(3, 20, settings))
+        modules.append(getattr(networks, network)(3, 20, 0, settings))
     ours, theirs = modules
     mse = torch.nn.functional.mse_loss
     torch.manual_seed(5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from baseline_data import MARKS, N_BINS, examples, make_store, small
+from baseline_data import LAYOUT, MARKS, examples, make_store, small
 from conftest import fitting
 from diffchrom.baselines import methods as table
 from diffchrom.baselines import relief
@@ -69,7 +69,7 @@ def test_an_average_is_kept_and_explained_like_a_single_fit(name, genes, tmp_pat
 
 
 def by_position(predictor):
-    *positions, importance = coefficients(predictor, MARKS, N_BINS).values()
+    *positions, importance = coefficients(predictor, MARKS, LAYOUT).values()
     return dict(zip(zip(*positions, strict=True), importance, strict=True))
 
 

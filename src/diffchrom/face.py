@@ -177,10 +177,10 @@ class Baseline(OpenedBaseline):
         return _table(self.predict(rows, reporter))
 
     def coefficients(self) -> DataFrame:
-        """What it weighs, by cell, mark and bin (`baselines.coefficients`); RunError where it does not."""
+        """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.window.n_bins))
+        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
 
 
 def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:

@@ -95,6 +95,7 @@ METHODS = {
             ridge,
             _only(merge=_MERGE, alpha=_PENALTIES),
             "training",
+            whole_gene=True,
         ),
         Method(
             "random-forest",
@@ -103,6 +104,7 @@ METHODS = {
             random_forest,
             _FOREST,
             "training",
+            whole_gene=True,
             seeded=True,
         ),
         Method(
@@ -126,6 +128,7 @@ METHODS = {
                 max_leaf_nodes=(8, 32),
             ),
             "validation",
+            whole_gene=True,
             seeded=True,
         ),
         Method(
@@ -243,6 +246,7 @@ METHODS = {
             deepchrome,
             _DEEPCHROME,
             "validation",
+            whole_gene=True,
         ),
         Method(
             "deepchrome-cells",

@@ -101,7 +101,7 @@ def build_run_model(run: Run, layout: Layout | None = None) -> PairModel:
     """
     config = run.config
     try:
-        layout = layout or layout_of(config.window, tuple(config.regions) or (TSS,))
+        layout = layout or config.layout
         settings = Hyperparameters(**config.hyperparameters)
         variant = get_variant(config.variant)
         n_members = variant.ensemble_size(settings.ensemble)

@@ -35,6 +35,11 @@ class Layout:
         return tuple(region.name for region in self.regions)
 
     @property
+    def n_bins(self) -> int:
+        """Bins around the TSS."""
+        return len(self.regions[0].windows)
+
+    @property
     def n_windows(self) -> int:
         """Windows of a gene, over all regions."""
         return sum(len(region.windows) for region in self.regions)

@@ -15,11 +15,11 @@ from typing import Any
 
 from diffchrom.baselines.methods import METHODS
 from diffchrom.genome.layout import Layout
-from diffchrom.genome.regions import TSS, region_of
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_regions, resolve_unit
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Job
-from diffchrom.variants import VARIANTS, get_variant
+from diffchrom.variants import get_variant
 
 #: Seconds of a fit to 1,000 training genes x 5 marks x 200 bins on one core, and the power of the number of
 #: genes with which they grow: CPU seconds on Roadmap's pilot tracks (250 training genes) and on the
@@ -131,13 +131,13 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _shapes(jobs: Sequence[Job]) -> list[_Shape]:
-    """Sizes of each job's pair, read once a pair and split."""
+    """Sizes of what each job reads, found once a pair and split."""
     known: dict[tuple[Any, ...], _Shape] = {}
     for job in jobs:
-        key = (job.pair, job.split, _reads_whole_gene(job))
+        key = (job.pair, job.split, job.whole_gene)
         if key not in known:
             known[key] = _shape(job)
-    return [known[job.pair, job.split, _reads_whole_gene(job)] for job in jobs]
+    return [known[job.pair, job.split, job.whole_gene] for job in jobs]
 
 
 def _shape(job: Job) -> _Shape:
@@ -147,14 +147,8 @@ def _shape(job: Job) -> _Shape:
     if known:
         n_train = int((read_split(store, job.split) == SPLIT_PARTS["train"]).sum())
     marks = resolve_marks(store, job.pair, job.marks)
-    regions = resolve_regions(store, job.pair, marks) if _reads_whole_gene(job) else ()
-    layout = Layout(regions or (region_of(TSS, store.window),), store.window.orient)
-    return _Shape(store.n_genes, n_train, len(marks), layout)
-
-
-def _reads_whole_gene(job: Job) -> bool:
-    methods = METHODS if job.settings is None else VARIANTS
-    return methods[job.method].whole_gene
+    regions = resolve_regions(store, job.pair, marks, job.regions if job.whole_gene else ())
+    return _Shape(store.n_genes, n_train, len(marks), Layout(regions, store.window.orient))
 
 
 def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | None:
@@ -179,7 +173,10 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
         if _listed(job) not in BASELINE_SECONDS:
             return Estimate(math.nan, memory, "unknown")
         seconds, power = BASELINE_SECONDS[_listed(job)]
-        size = shape.n_marks * shape.layout.n_windows / 1000
+        # A window beyond the TSS is a feature, and so are as many bins as are merged.
+        merge = min(METHODS[job.method].grid().get("merge", (1,)))
+        n_bins = shape.layout.spans[TSS].stop
+        size = shape.n_marks * (n_bins + merge * (shape.layout.n_windows - n_bins)) / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
     from diffchrom.deepdiff.building import INFERENCE_BATCH
     from diffchrom.deepdiff.memory import step_bytes

@@ -22,6 +22,7 @@ from diffchrom.config import (
 )
 from diffchrom.errors import InputError, StoreError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
+from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
 from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
@@ -45,7 +46,7 @@ class Plan:
     variants, baselines, presets : names, or ``all``.
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
-    split, unit, marks, device : as in `pairs.pair.Pair` and the recipes.
+    split, unit, marks, regions, device : as in `pairs.pair.Pair` and the recipes.
     settings : changes to every preset's hyper-parameters; of those, baselines take the number of epochs.
     preset_settings : further changes, by preset.
     """
@@ -61,6 +62,7 @@ class Plan:
     split: str | None = None
     unit: str | None = None
     marks: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | None = None
     device: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
     preset_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class Job:
     settings : hyper-parameters; None for baselines.
     pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
     epochs : most epochs of a baseline that has any; None is its preset's.
+    regions : names in the order in which they are read; None is all of the store, as far as it is read.
     """
 
     name: str
@@ -101,6 +104,12 @@ class Job:
     seed: int = 0
     device: str = "auto"
     epochs: int | None = None
+    regions: tuple[str, ...] | None = None
+
+    @property
+    def whole_gene(self) -> bool:
+        """Whether it reads more than the bins around the TSS."""
+        return (METHODS if self.settings is None else VARIANTS)[self.method].whole_gene
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -130,7 +139,7 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
     return tuple(dict.fromkeys(wanted))
 
 
-_LISTS = ("pairs", "variants", "baselines", "presets", "marks")
+_LISTS = ("pairs", "variants", "baselines", "presets", "marks", "regions")
 _TEXTS = ("store", "out", "split", "unit", "device")
 #: Keys of a plan file.
 PLAN_KEYS = (*_TEXTS, *_LISTS, "seeds", "folds", "settings")
@@ -302,6 +311,9 @@ def jobs_of(plan: Plan) -> list[Job]:
     variants = chosen("--variants", plan.variants, VARIANTS)
     baselines = chosen("--baselines", plan.baselines, METHODS)
     presets = chosen("--presets", plan.presets, PRESETS)
+    regions = plan.regions and chosen("--regions", (TSS, *plan.regions), DEFAULT_REGIONS)
+    if regions:
+        regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
     if not variants and not baselines:
         raise UsageError("nothing to run: give --variants, --baselines, or both")
     if plan.device not in DEVICES:
@@ -336,7 +348,7 @@ def jobs_of(plan: Plan) -> list[Job]:
                 Job(
                     "", path, fingerprint, kind, method, preset, changed, pair, split,
                     plan.unit, plan.marks, seed, plan.device,
-                    plan.settings.get("epochs") if kind == BASELINE else None,
+                    plan.settings.get("epochs") if kind == BASELINE else None, regions,
                 )
                 for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds
