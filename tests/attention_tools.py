@@ -23,7 +23,7 @@ from diffchrom.variants import VARIANTS
 def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> OpenedModel:
     """A model with random weights, large enough for its attention to be far from uniform."""
     cells = store.cells()
-    pair = Pair.of(store, cells[:2], labelled=False)
+    pair = Pair.of(store, cells[:2], regions=(), labelled=False)
     torch.manual_seed(seed)
     settings = hyperparameters("default", hidden=4)
     model = build_model(VARIANTS[variant], len(pair.marks), settings).eval()

@@ -20,7 +20,7 @@ import pytest
 from diffchrom.cli import main
 from diffchrom.config import DEFAULT_VARIANT
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.regions import Region
+from diffchrom.genome.regions import REGIONS, Region
 from diffchrom.genome.windows import Windows
 from diffchrom.pairs.choices import parse_pair
 from diffchrom.pairs.pair import Pair
@@ -96,8 +96,12 @@ def make_store(
     marks: tuple[str, ...] = ("H3K4me3", "H3K27me3"),
     window: Window = Window(flank=1000, bin_size=100),  # noqa: B008
     seed: int = 0,
+    regions: tuple[str, ...] = (),
 ) -> Store:
-    """A small store in which the first mark around the TSS drives expression up, the second down."""
+    """A small store in which the first mark around the TSS drives expression up, the second down.
+
+    Windows of `regions` beyond the TSS hold noise around the strength of the mark.
+    """
     random = np.random.default_rng(seed)
     genes = make_genes(n_genes)
     store = create(path, genes, window, chrom_sizes=dict.fromkeys(sorted(set(genes.chrom)), 10**7))
@@ -110,6 +114,10 @@ def make_store(
                 signal = random.gamma(4.0, 0.25, (n_genes, window.n_bins))
                 signal[:, middle - 2 : middle + 2] += 8 * strength[:, None]
                 editor.add_signal(cell, mark, signal.astype(np.float32), {"unit": "coverage", "source": mark})
+                for region in regions:
+                    noise = random.gamma(4.0, 0.1, (n_genes, len(REGIONS[region].windows)))
+                    beyond = (noise + strength[:, None]).astype(np.float32)
+                    editor.add_signal(cell, mark, beyond, {"unit": "coverage"}, region=region)
                 log2 += (3.0, -3.0)[j % 2] * strength
             counts = np.round(np.exp2(log2 + random.normal(0, 0.3, n_genes)))
             editor.add_expression(cell, "counts", counts)
@@ -122,6 +130,13 @@ def make_store(
 def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 genes, 20 bins, two marks, two cells, a split; read-only."""
     return make_store(tmp_path_factory.mktemp("toy") / "toy.h5")
+
+
+@pytest.fixture(scope="session")
+def whole_gene_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """As `toy_store`, with bins of the default size and every region; read-only."""
+    path = tmp_path_factory.mktemp("whole_gene") / "store.h5"
+    return make_store(path, window=Window(), regions=tuple(REGIONS))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from conftest import make_genes, make_store
 from diffchrom.cli import main
 from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Window
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import region_of
 from diffchrom.metrics import METRICS, Resamples, paired_bootstrap, pearson, pearson_of_many
 from diffchrom.pairs.pair import PairData
 from diffchrom.progress import SilentReporter
@@ -49,9 +51,11 @@ def make_run(
     genes = make_genes(N)
     moved = {name: getattr(genes, name) + genes.tss * (step - 1) for name in ("tss", "tes", "start", "end")}
     signal = np.zeros((N, 1, 20), np.float32)
+    layout = Layout((region_of("tss", WINDOW),), WINDOW.orient)
     data = PairData(
-        truth, truth * 0, truth, unit="counts", cells=pair, marks=("H3K4me3",), genes=replace(genes, **moved),
-        signal_a=signal, signal_b=signal, parts=np.tile([0, 1, 2], N // 3).astype(np.int8),
+        truth, truth * 0, truth, unit="counts", cells=pair, marks=("H3K4me3",), layout=layout,
+        genes=replace(genes, **moved), signal_a=signal, signal_b=signal,
+        parts=np.tile([0, 1, 2], N // 3).astype(np.int8),
     )  # fmt: skip
     metrics, intervals = part_metrics(data, predicted)
     config = RunConfig(

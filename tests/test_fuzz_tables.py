@@ -24,7 +24,7 @@ from diffchrom.expression.reading import read_expression
 from diffchrom.expression.transcripts import read_tx2gene
 from diffchrom.pairs.selection import read_gene_list
 from diffchrom.prepare.deepdiff_format import read_deepdiff
-from diffchrom.prepare.samples import read_sample_sheet
+from diffchrom.prepare.sheets import read_sample_sheet
 
 #: Damaged copies of each table below.
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "10"))

@@ -24,11 +24,12 @@ SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 DOCUMENTS = [*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "README.md"]
 FOLDERS = ("src", "tests", "examples", "docs")
 TREE = [path.as_posix() for name in FOLDERS for path in (PROJECT / name).rglob("*.*")]
+TREE += ["./diffchrom.toml"]  # the user's own, in the working folder
 TREE += [path.as_posix() for path in PROJECT.glob("*.*")]
 FILE = re.compile(r"[\w./-]+\.(?:py|c|h|sh|css|js|html|toml|md)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 #: In documents: endings of data files, and names of other programs.
-DATA = {"bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv"}
+DATA = {"bigWig", "bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv"}
 FOREIGN = {
     "csv.write_csv",
     "chrom.sizes",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import called, make_store
-from diffchrom.errors import DiffchromError
+from diffchrom.errors import DiffchromError, StoreError, UsageError
 from diffchrom.genome.genes import Window
 from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
@@ -73,3 +73,41 @@ def test_a_model_and_a_baseline_tell_the_same_of_their_input(
     assert notes[0] == notes[1]
     for name in ("pair", "marks", "window", "split", "unit", "store"):
         assert getattr(configs[0], name) == getattr(configs[1], name)
+
+
+def test_a_pair_reads_every_region_that_both_cells_have_side_by_side(whole_gene_store: Store) -> None:
+    pair = Pair.of(whole_gene_store)
+    assert pair.layout.names == ("tss", "body", "tes", "distal")
+    assert [span.stop - span.start for span in pair.layout.spans.values()] == [200, 10, 12, 8]
+    rows = np.array([7, 2, 11])
+    for cell, signal in zip(pair.cells, pair.signal(rows), strict=True):
+        assert signal.shape == (3, len(pair.marks), 230)
+        for name in pair.layout.names:
+            expected = whole_gene_store.region_signal(cell, name, pair.marks)[rows]
+            np.testing.assert_array_equal(pair.layout.of_region(signal, name), expected)
+    np.testing.assert_array_equal(pair.load().signal_a[rows], pair.signal(rows)[0])
+
+
+def test_regions_are_chosen_by_name_and_the_bins_around_the_tss_are_always_read(
+    whole_gene_store: Store,
+) -> None:
+    assert Pair.of(whole_gene_store, regions=("distal", "body")).layout.names == ("tss", "body", "distal")
+    assert Pair.of(whole_gene_store).around_tss().layout.names == ("tss",)
+    with pytest.raises(UsageError, match="did you mean body"):
+        Pair.of(whole_gene_store, regions=("bodi",))
+
+
+def test_a_region_that_one_cell_lacks_is_left_out_unless_it_is_asked_for(toy_store: Store) -> None:
+    assert Pair.of(toy_store).layout.names == ("tss",)
+    with pytest.raises(StoreError, match="no body signal.*--regions body"):
+        Pair.of(toy_store, regions=("body",))
+
+
+def test_coordinates_of_all_windows_stand_in_the_order_of_the_signal(whole_gene_store: Store) -> None:
+    pair = Pair.of(whole_gene_store)
+    rows = np.arange(len(pair))
+    start, end = pair.layout.intervals(pair.genes, rows, whole_gene_store.chrom_sizes)
+    body = pair.layout.spans["body"]
+    for row in rows[pair.genes.minus][:3]:  # transcription runs against the coordinates
+        assert start[row, body][-1] == pair.genes.start[row]
+        assert end[row, body][0] == pair.genes.end[row]

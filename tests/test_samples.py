@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from diffchrom.errors import InputError
-from diffchrom.prepare.samples import grid, guess_track, guess_tracks, read_sample_sheet
+from diffchrom.prepare.samples import grid, guess_track, guess_tracks
+from diffchrom.prepare.sheets import read_sample_sheet
 
 UNDERSTOOD = [
     ("E116-H3K4me3.fc.signal.bigwig", "E116", "H3K4me3", "", "fold-change"),
@@ -26,7 +27,13 @@ UNDERSTOOD = [
     ("T-cell/H2A.Z_rep1.bw", "T-cell", "H2A.Z", "1", ""),
     ("E116-H3K4me3_r2.bw", "E116", "H3K4me3", "2", ""),
     ("E116/H3K4me3_2.bw", "E116", "H3K4me3", "2", ""),
-    ("H3K4me3_R1.bw", "R1", "H3K4me3", "", ""),
+    ("H3K4me3_R1.bw", None, None, None, None),
+    ("H3K4me3_wt_R1.bw", "wt", "H3K4me3", "1", ""),
+    ("WT_H3K27AC_IP_REP2.mLb.clN.bigWig", "WT", "H3K27ac", "2", ""),
+    ("h3k27me3_wt_R1.bigWig", "wt", "H3K27me3", "1", ""),
+    ("wgEncodeBroadHistoneGm12878H3k4me3StdSig.bigWig", "Gm12878", "H3K4me3", "", ""),
+    ("wgEncodeUwHistoneK562H3k36me3StdRawRep2.bigWig", "K562", "H3K36me3", "2", ""),
+    ("wgEncodeLicrHistoneMelH3k04me1MImmortalC57bl6StdSig.bigWig", "Mel", "H3K4me1", "", ""),
     ("HeLa.DNase.bw", "HeLa", "DNase", "", ""),
 ]
 

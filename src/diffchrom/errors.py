@@ -3,7 +3,11 @@
 Every message is one line that names the file (and the record), says what is wrong and what to do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def did_you_mean(unknown: str | Sequence[str], known: Iterable[str]) -> str:
@@ -43,3 +47,23 @@ class UsageError(DiffchromError):
     """Options that contradict each other or name something unknown; exit code 2."""
 
     exit_code = 2
+
+
+def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what `function` makes of each item.
+
+    Raises
+    ------
+    DiffchromError
+        One that has the messages of all items that failed, so that several files are mended at once.
+    """
+    results: list[Result] = []
+    wrong: list[DiffchromError] = []
+    for item in items:
+        try:
+            results.append(function(item))
+        except DiffchromError as error:
+            wrong.append(error)
+    if wrong:
+        raise type(wrong[0])("; ".join(dict.fromkeys(map(str, wrong)))) from wrong[0]
+    return results

@@ -50,13 +50,16 @@ class OpenedStore(Store):
         marks: Sequence[str] | None = None,
         split: str | None = None,
         unit: str | None = None,
+        regions: Sequence[str] | None = None,
         labelled: bool = True,
     ) -> Pair:
         """Two cells, A and B (none where the store has just two); see `pairs.pair.Pair.of`.
 
         Positive log2 fold changes are higher in B.
         """
-        return Pair.of(self, cells or None, marks=marks, split=split, unit=unit, labelled=labelled)
+        return Pair.of(
+            self, cells or None, marks=marks, split=split, unit=unit, regions=regions, labelled=labelled
+        )
 
     def gene_table(self) -> DataFrame:
         """Genes, a row each: id, name, chrom, strand, start, end, tss, tes (0-based, half-open)."""
@@ -133,7 +136,7 @@ class Model(OpenedModel):
 
     @property
     def _windows(self) -> Any:
-        return np.arange(1, self.window.n_bins + 1)
+        return np.arange(1, self.pair.n_windows + 1)
 
     def attribute(
         self, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT

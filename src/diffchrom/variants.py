@@ -40,6 +40,8 @@ class Variant:
         Segments of the window whose mean signal reaches the head beside Level I and II; 0 for none.
     patterns, pattern_width : int
         Learned patterns of marks whose amount a segment reaches the head as well, and the steps each spans.
+    whole_gene : bool
+        Reads every region that the store has, not the bins around the TSS alone.
     members : int
         Models that `train` averages unless told otherwise.
     """
@@ -54,6 +56,7 @@ class Variant:
     segments: int = 0
     patterns: int = 0
     pattern_width: int = 1
+    whole_gene: bool = False
     members: int = 1
 
     def __post_init__(self) -> None:

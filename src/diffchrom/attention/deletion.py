@@ -55,11 +55,11 @@ def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.
 
     Returns
     -------
-    float32 [n, n_marks, n_bins]
+    float32 [n, n_marks, n_windows]
     """
     position = {sequence: index for index, sequence in enumerate(opened.sequences)}
     mark = {name: index for index, name in enumerate(opened.marks)}
-    result = np.zeros((len(batch.rows), len(opened.marks), opened.window.n_bins), dtype=np.float32)
+    result = np.zeros((len(batch.rows), len(opened.marks), opened.pair.n_windows), dtype=np.float32)
     tasks = {name: value for name, value in opened.tasks.items() if name == "main"} or opened.tasks
     for task, sequences in tasks.items():
         for index, sequence in enumerate(sequences):
@@ -75,7 +75,7 @@ def delete_bins(
 
     Parameters
     ----------
-    maps : order's name to importance [n, n_marks, n_bins]; a random order is added.
+    maps : order's name to importance [n, n_marks, n_windows]; a random order is added.
     """
     counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
     fractions = tuple(count / a[0].size for count in counts)

@@ -20,7 +20,7 @@ from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.pair import Pair, PairData, signal_bytes
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FITTED
-from diffchrom.runs.making import Fitted
+from diffchrom.runs.making import Fitted, seen_by
 from diffchrom.runs.tables import metrics_of, prediction_columns
 from diffchrom.store.store import Store
 
@@ -58,6 +58,11 @@ class Fitting:
     def preset(self) -> str:
         """As in names and tables: a baseline's default one is none."""
         return "" if self.preset_name == DEFAULT_PRESET else self.preset_name
+
+    @property
+    def whole_gene(self) -> bool:
+        """Whether the method reads what lies beyond the TSS."""
+        return get_method(self.name).whole_gene
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -121,7 +126,8 @@ def ridge_beside(pair: Pair) -> str:
     if signal_bytes(pair) > MOST_BYTES:
         return ""
     try:
-        learner = Fitting(BESIDE).meet(pair, SILENT)
+        beside = Fitting(BESIDE)
+        learner = beside.meet(seen_by(beside, pair), SILENT)
         prediction, _ = fit_and_predict(learner.method, learner.examples, learner.data, Context())
     except StoreError:
         return ""

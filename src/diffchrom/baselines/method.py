@@ -127,6 +127,7 @@ class Method:
         bag) or ``validation``. `fit` gets no validation genes where it isn't ``validation``.
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
     needs_other_cells : whether it needs expression of cells beyond the pair.
+    whole_gene : whether it reads every region that the store has, or the bins around the TSS alone.
     seeded : whether the mean over several seeds is a better baseline that may be asked for (`fit_seeds`).
     """
 
@@ -138,6 +139,7 @@ class Method:
     selection: Literal["none", "training", "validation"] = "none"
     uses_tes: bool = False
     needs_other_cells: bool = False
+    whole_gene: bool = False
     seeded: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffchrom.commands import completion
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.genome.regions import TSS
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 if TYPE_CHECKING:
@@ -35,10 +38,16 @@ OutputOption = Annotated[
 PairOption = Annotated[
     str | None,
     typer.Option(
-        "--pair", metavar="A,B", help="The two cells; may be left out where the store has just two."
+        "--pair",
+        metavar="A,B",
+        help="The two cells; may be left out where the store has just two.",
+        autocompletion=completion.cells,
     ),
 ]
-SplitOption = Annotated[str | None, typer.Option("--split", help="Name of a split in the store.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", help="Name of a split in the store.", autocompletion=completion.splits),
+]
 FoldsOption = Annotated[
     int,
     typer.Option(
@@ -53,10 +62,30 @@ UnitOption = Annotated[
     str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")
 ]
 MarksOption = Annotated[
-    str | None, typer.Option("--marks", metavar="M1,M2,...", help="Marks to use, in this order; default all.")
+    str | None,
+    typer.Option(
+        "--marks",
+        metavar="M1,M2,...",
+        help="Marks to use, in this order; default all.",
+        autocompletion=completion.marks,
+    ),
+]
+RegionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        metavar="R1,R2,...",
+        help="Regions to read, of what reads more than the bins around the TSS.",
+        show_default="all in the store",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where to compute.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="|".join(DEVICES), help="Where to compute.", autocompletion=completion.devices
+    ),
+]
 ThreadsOption = Annotated[
     int,
     typer.Option(
@@ -84,7 +113,14 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
 
 
 def open_pair(
-    store: Path, pair: str | None, *, marks: str | None, split: str | None, unit: str | None, folds: int = 0
+    store: Path,
+    pair: str | None,
+    *,
+    marks: str | None,
+    split: str | None,
+    unit: str | None,
+    regions: str | None,
+    folds: int = 0,
 ) -> Pair:
     """Find in a store the pair that the options of these names mean; folds make their own splits."""
     from diffchrom.pairs.choices import parse_pair
@@ -97,7 +133,14 @@ def open_pair(
         marks=split_names(marks),
         split="" if folds else split,
         unit=unit,
+        regions=split_names(regions),
     )
+
+
+def check_regions(regions: str | None, readers: Mapping[str, bool]) -> None:
+    """Refuse ``--regions`` where none of the models asked for reads more than the bins around the TSS."""
+    if any(name != TSS for name in split_names(regions) or ()) and not any(readers.values()):
+        raise UsageError(f"--regions {regions}: {', '.join(readers)} reads the bins around the TSS alone")
 
 
 def check_folds(folds: int, split: str | None) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
+from diffchrom.commands.printing import MultiqcOption, check_multiqc
 from diffchrom.config import PREPARE
-from diffchrom.errors import UsageError
 from diffchrom.processes.machine import available_threads
 
 PrepareCommand = greedy_command("--bigwigs", "--reads", "--expression", "--labels")
@@ -40,14 +40,23 @@ def prepare(
         ),
     ] = None,
     bigwigs: Annotated[
-        Files, _tracks("bigWigs; cell and mark come from the paths.", metavar="FILE...")
+        Files, _tracks("bigWigs or folders; cell and mark come from the paths.", metavar="FILE|DIR...")
     ] = None,
     reads: Annotated[Files, _tracks("BAM, tagAlign or BED to count reads in.", metavar="FILE...")] = None,
-    samples: Annotated[Path | None, _tracks("Table: cell mark path [replicate scale control unit].")] = None,
+    samples: Annotated[
+        Path | None,
+        _tracks(
+            "Table: cell mark path [replicate scale control unit]; or nf-core's sheet, ENCODE's metadata."
+        ),
+    ] = None,
+    write_samples: Annotated[Path | None, _tracks("Draft such a table to edit, and end.")] = None,
     unit: Annotated[str, _tracks("Unit of all tracks.", show_default="from the file names")] = "",
     control: Annotated[
-        str, _tracks("How a control is used.", metavar="subtract|log-ratio")
-    ] = PREPARE.control,
+        str | None,
+        _tracks(
+            "Use controls that names tell, so.", metavar="subtract|log-ratio", show_default="sheet's only"
+        ),
+    ] = None,
     count: Annotated[
         str, _tracks("A read counts in every bin it overlaps, or at its 5' end.", metavar="overlap|start")
     ] = PREPARE.count,
@@ -57,7 +66,8 @@ def prepare(
     ] = None,
     min_mapq: Annotated[int, _tracks("Leave out reads of lower quality.", min=0)] = PREPARE.min_mapq,
     expression: Annotated[
-        list[str] | None, _expression("Matrix, or one cell's table.", metavar="FILE|CELL=FILE...")
+        list[str] | None,
+        _expression("Matrix, one cell's table, or nf-core/rnaseq's folder.", metavar="FILE|DIR|CELL=FILE..."),
     ] = None,
     expression_unit: Annotated[str | None, _expression("Unit of a matrix or two columns.")] = None,
     labels: Annotated[
@@ -97,54 +107,23 @@ def prepare(
         ),
     ] = None,
     dask: options.DaskOption = None,
+    multiqc: MultiqcOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
+    check_multiqc(multiqc)
+    asked = dict(locals())  # the options alone: nothing else has a name yet
     console = options.start(quiet=quiet, verbose=verbose, threads=threads or available_threads())
+    from diffchrom.commands.prepare_request import request_of
+    from diffchrom.inspection.multiqc import write_tracks
+    from diffchrom.inspection.summary import summarise_store
     from diffchrom.prepare.building import prepare as prepare_store
-    from diffchrom.prepare.expression import ExpressionOptions
-    from diffchrom.prepare.request import PrepareRequest
-    from diffchrom.prepare.track_reading import ReadSettings
-    from diffchrom.prepare.tracks import TrackOptions
+    from diffchrom.prepare.finding import draft_samples
 
-    tracks = TrackOptions(
-        unit=unit, settings=ReadSettings(control, count, extend, min_mapq), time_limit=time_limit
-    )
-    request = PrepareRequest(
-        store=store,
-        gtf=gtf,
-        bigwigs=tuple(bigwigs or ()),
-        reads=tuple(reads or ()),
-        samples=samples,
-        expression=tuple(expression or ()),
-        labels=tuple(labels or ()),
-        chrom_sizes=chrom_sizes,
-        deepdiff=deepdiff,
-        flank=flank,
-        bin_size=bin_size,
-        orient=orient,
-        biotype=biotype,
-        regions=_regions(regions, around),
-        genes=genes,
-        exclude_chroms=options.split_names(exclude_chroms) or (),
-        blacklist=blacklist,
-        blacklist_mode=blacklist_mode,
-        min_coverage=min_coverage,
-        splits=tuple(split or ()),
-        seed=seed,
-        replace=replace,
-        force=force,
-        threads=threads,
-        dask=dask,
-        track_options=tracks,
-        expression_options=ExpressionOptions(expression_unit, strandedness, tx2gene),
-    )
-    prepare_store(request, console)
-
-
-def _regions(regions: str | None, around: str) -> tuple[str, ...] | None:
-    """What ``--regions`` and its older spelling ``--around tes`` ask for."""
-    if around not in ("tss", "tes") or (around == "tes" and regions is not None):
-        raise UsageError(f"--around {around}: tes means --regions tes_bins; give --regions alone")
-    return ("tes_bins",) if around == "tes" else options.split_names(regions)
+    if write_samples is not None:
+        draft_samples(request_of(asked), write_samples, console)
+    else:
+        made = prepare_store(request_of(asked), console)
+        if multiqc is not None:
+            write_tracks(multiqc, summarise_store(made.store, reporter=console))

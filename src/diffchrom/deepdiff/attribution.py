@@ -29,7 +29,7 @@ STEPS = 32
 #: Genes whose gradients are computed together.
 _GENES = 16
 
-#: (model, (a, b), (a0, b0)) to contributions of a and of b, each [n, n_marks, n_bins].
+#: (model, (a, b), (a0, b0)) to contributions of a and of b, each [n, n_marks, n_windows].
 Method = Callable[[PairModel, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
@@ -74,10 +74,10 @@ def attribute(
 
     Returns
     -------
-    float32 [len(rows), 2, n_marks, n_bins]
+    float32 [len(rows), 2, n_marks, n_windows]
         Axis 1 is the cell (A, B); bins in the order of the store.
     """
-    contributions = np.empty((len(rows), 2, len(opened.marks), opened.window.n_bins), dtype=np.float32)
+    contributions = np.empty((len(rows), 2, len(opened.marks), opened.pair.n_windows), dtype=np.float32)
     first = 0
     with reporter.task(method.replace("_", " "), len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, _GENES):
@@ -90,7 +90,7 @@ def attribute(
 def attribute_signal(
     opened: OpenedModel, a: Signal, b: Signal, method: str = "integrated_gradients"
 ) -> npt.NDArray[np.float32]:
-    """Contributions [n, 2, n_marks, n_bins] of raw signal, all genes at once; see `attribute`."""
+    """Contributions [n, 2, n_marks, n_windows] of raw signal, all genes at once; see `attribute`."""
     inputs = tuple(tensor.requires_grad_() for tensor in opened.inputs(a, b))
     average = np.broadcast_to(opened.average_signal, a.shape)
     baselines = opened.inputs(average, average)
@@ -100,7 +100,7 @@ def attribute_signal(
 
 
 def of_bins(contributions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Size of what a bin contributes [n, n_marks, n_bins], both cells together: log2fc is a difference."""
+    """Size of what a bin contributes [n, n_marks, n_windows], both cells together: log2fc is a difference."""
     return np.asarray(np.abs(contributions.sum(axis=1)))
 
 
@@ -119,7 +119,7 @@ def of_sequences(opened: OpenedModel, contributions: npt.NDArray[np.float32]) ->
 
     Returns
     -------
-    float32 [n, n_sequences, n_bins], sequences in the order of `OpenedModel.sequences`.
+    float32 [n, n_sequences, n_windows], sequences in the order of `OpenedModel.sequences`.
     """
     by_source = {
         "A": np.abs(contributions[:, 0]),

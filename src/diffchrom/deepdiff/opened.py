@@ -74,8 +74,8 @@ class AttentionBatch:
     ----------
     rows : intp [n]
         The genes, as rows of the store.
-    alpha : float32 [n, n_sequences, n_bins]
-        Bin attention, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
+    alpha : float32 [n, n_sequences, n_windows]
+        Attention to bins and windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
     beta : dict of task (main, A, B) to float32 [n, J]
         Mark attention, sequences in the order of `OpenedModel.tasks`; every row sums to 1.
     log2fc_pred : float32 [n]
@@ -216,13 +216,13 @@ class OpenedModel:
 
     @cached_property
     def average_signal(self) -> Signal:
-        """Raw signal of the average training gene, over both cells; float32 [n_marks, n_bins].
+        """Raw signal of the average training gene, over both cells; float32 [n_marks, n_windows].
 
         Of the average gene of the store where none of its genes were trained on.
         """
         rows = np.flatnonzero(self.pair.parts == SPLIT_PARTS["train"])
         rows = rows if len(rows) else np.arange(len(self.genes))
-        total = np.zeros((len(self.marks), self.window.n_bins))
+        total = np.zeros((len(self.marks), self.pair.n_windows))
         for _, a, b in self.pair.signal_batches(rows, ATTENTION_BATCH):
             total += a.sum(axis=0, dtype=np.float64) + b.sum(axis=0, dtype=np.float64)
         return np.asarray(total / (2 * len(rows)), dtype=np.float32)
@@ -260,7 +260,7 @@ class OpenedModel:
         return x, y
 
     def predict_signal(self, a: Signal, b: Signal) -> Predictions:
-        """Predict from raw signal of A and of B, each [n, n_marks, n_bins]."""
+        """Predict from raw signal of A and of B, each [n, n_marks, n_windows]."""
         predicted = predict_tensors(self.model, *self.inputs(a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
 

@@ -89,6 +89,11 @@ class Training:
         return get_variant(self.name) if self.module is None else CUSTOM
 
     @property
+    def whole_gene(self) -> bool:
+        """Whether the variant reads what lies beyond the TSS."""
+        return self.variant.whole_gene
+
+    @property
     def hyperparameters(self) -> Mapping[str, Any]:
         """For ``config.json``."""
         return self.settings.to_dict()
@@ -193,7 +198,7 @@ class TrainingLearner:
         else:
             notes.append("too few validation or test genes for prediction intervals")
         scaling = (
-            one.scaling(self.pair.marks, self.pair.window.n_bins)
+            one.scaling(self.pair.marks, self.pair.n_windows)
             for one in model.modules()
             if isinstance(one, Antisymmetric)
         )

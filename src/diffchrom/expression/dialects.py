@@ -101,6 +101,14 @@ DIALECTS = (
         unit="counts",
     ),
     Dialect(
+        "nf-core/rnaseq transcripts",  # salmon.merged.transcript_counts.tsv, as tximport's module writes it
+        header=frozenset({"tx", "gene_id"}),
+        id_column="tx",
+        gene_column="gene_id",
+        transcripts=True,
+        not_samples=frozenset({"gene_id"}),
+    ),
+    Dialect(
         "DESeq2 results",
         header=frozenset({"basemean", "log2foldchange"}),
         changes={"log2fc": "log2foldchange", "se": "lfcse", "padj": "padj"},
@@ -146,6 +154,10 @@ UNIT_WORDS: Mapping[str, str] = {
     "readcounts": "counts",
     "rawcounts": "counts",
 }
+
+
+#: File names of tables that look like expression: nf-core/rnaseq's ``salmon.merged.gene_lengths.tsv``.
+LENGTHS = re.compile(r"(?:gene|transcript)_lengths\b")
 
 
 def guess_unit(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import InputError, UsageError
-from diffchrom.expression.dialects import STAR, guess_unit
+from diffchrom.expression.dialects import LENGTHS, STAR, guess_unit
 from diffchrom.expression.parsing import Columns, Values, drop_repeated, read_columns
 from diffchrom.expression.samples import split_spec, understand_samples
 from diffchrom.expression.transcripts import sum_transcripts
@@ -26,6 +26,8 @@ STRANDEDNESS = ("unstranded", "forward", "reverse")
 # Reads of a stranded library lie nearly all on one strand: 90% and more, against 50% of an unstranded one.
 _STRANDED_SHARE = 0.8
 UNKNOWN_UNIT = "unknown"
+#: What nf-core/rnaseq leaves of its quantifiers, in ``star_salmon/``, ``salmon/``, ``star_rsem/``, ...
+MERGED_TABLES = ("*.merged.gene_counts.tsv", "*.merged.gene_tpm.tsv")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,29 @@ def _average(
     return means, replicates
 
 
+def merged_tables(spec: str) -> tuple[str, ...]:
+    """Put in place of a folder nf-core/rnaseq's merged tables in it: counts and TPM of genes.
+
+    Raises
+    ------
+    InputError
+        When the folder has none, or those of several quantifiers.
+    """
+    folder = Path(spec)
+    if not folder.is_dir():
+        return (spec,)
+    for place in (".", "*"):
+        tables = sorted(path for name in MERGED_TABLES for path in folder.glob(f"{place}/{name}"))
+        makers = sorted({str(path.parent) for path in tables})
+        if len(makers) > 1:
+            raise InputError(
+                f"{folder}: has tables of {' and '.join(makers)}; give the folder of one of them"
+            )
+        if tables:
+            return tuple(map(str, tables))
+    raise InputError(f"{folder}: a folder without {' or '.join(MERGED_TABLES)}; give a table of expression")
+
+
 def read_expression(
     spec: str | Path,
     *,
@@ -146,6 +171,8 @@ def read_expression(
         clear which cell it is.
     """
     cell, path = split_spec(spec)
+    if LENGTHS.search(path.name):
+        raise InputError(f"{path}: holds lengths of genes by its name; give counts or TPM")
     table = read_columns(require_file(path, "expression table"))
     dialect = table.dialect
     if dialect is STAR:

@@ -10,7 +10,7 @@ from diffchrom.errors import InputError, UsageError
 from diffchrom.expression.dialects import guess_unit
 
 _REPLICATE = re.compile(
-    r"^(?P<cell>.+?)[-_. ](?P<replicate>(?:rep|replicate|biorep)[-_.]?\d+)$", re.IGNORECASE
+    r"^(?P<cell>.+?)[-_. ](?P<replicate>(?:rep|replicate|biorep|br)[-_.]?\d+|r\d{1,3})$", re.IGNORECASE
 )
 _REPLICATE_OF = re.compile(r"^[-_. ](?:(?:rep|replicate|biorep|r|s)?[-_. ]?\d+|[a-d])$", re.IGNORECASE)
 

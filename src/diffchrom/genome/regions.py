@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,6 +47,12 @@ class Region:
         """Return the rule as a store's attributes hold it."""
         windows = np.array(self.windows, dtype=np.int64)
         return {"anchor": self.anchor, "windows": windows, "parts": self.parts}
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell a rule from another."""
+        told = json.dumps([self.anchor, self.windows, self.parts])
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
 
     @classmethod
     def from_attrs(cls, name: str, attrs: Mapping[str, Any]) -> Region:

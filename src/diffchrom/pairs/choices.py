@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from diffchrom.config import DEFAULT_SPLIT
 from diffchrom.errors import StoreError, UsageError, did_you_mean
+from diffchrom.genome.regions import DEFAULT_REGIONS, TSS, Region
 from diffchrom.pairs.splits import fewer_training_genes, fold_split, is_fold_name, whole_split_name
 from diffchrom.store.store import Store
 
@@ -113,6 +114,39 @@ def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | No
     if not wanted:
         raise StoreError(f"{store.path}: cells {' and '.join(pair)} have no tracks")
     return wanted
+
+
+def resolve_regions(
+    store: Store, pair: tuple[str, str], marks: Sequence[str], names: Sequence[str] | None = None
+) -> tuple[Region, ...]:
+    """Regions to read: the bins around the TSS, and those asked for or else all that both cells have.
+
+    Their order is that of `DEFAULT_REGIONS`, whichever order they were named or stored in.
+    """
+    for name in names or ():
+        if name not in DEFAULT_REGIONS:
+            known = ", ".join(DEFAULT_REGIONS)
+            raise UsageError(
+                f"--regions {name}: unknown; choose among {known}{did_you_mean(name, DEFAULT_REGIONS)}"
+            )
+    common = {region.name: region for region in store.common_regions(pair, marks)}
+    wanted = {TSS, *(common if names is None else names)}
+    # Asking the store again for what is not common says which track lacks it.
+    return tuple(
+        common.get(name) or _common_rule(store, pair, name, marks)
+        for name in DEFAULT_REGIONS
+        if name in wanted
+    )
+
+
+def _common_rule(store: Store, pair: tuple[str, str], name: str, marks: Sequence[str]) -> Region:
+    rules = [store.region(cell, name, marks) for cell in pair]
+    if rules[0] != rules[1]:
+        raise StoreError(
+            f"{store.path}: {pair[0]} and {pair[1]} have different windows in region {name}; prepare them "
+            f"again with --regions {name} --replace"
+        )
+    return rules[0]
 
 
 def resolve_unit(store: Store, pair: tuple[str, str], unit: str | None = None) -> str | None:

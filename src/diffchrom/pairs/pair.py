@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from diffchrom.errors import OutputError, StoreError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import TSS, Region
 from diffchrom.pairs.choices import (
     SPLIT_PARTS,
     check_units,
     read_split,
     resolve_cells,
     resolve_marks,
+    resolve_regions,
     resolve_split,
     resolve_unit,
 )
@@ -76,6 +79,7 @@ class Pair:
     marks : names, in the order of axis 1 of the signal.
     split : name; empty where no split is meant, and no gene is of any part.
     unit : of the expression; None where the cells have none in common.
+    regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
     """
 
     store: Store
@@ -83,6 +87,7 @@ class Pair:
     marks: tuple[str, ...]
     split: str
     unit: str | None
+    regions: tuple[Region, ...]
 
     @classmethod
     def of(
@@ -93,6 +98,7 @@ class Pair:
         marks: Sequence[str] | None = None,
         split: str | None = None,
         unit: str | None = None,
+        regions: Sequence[str] | None = None,
         labelled: bool = True,
     ) -> Pair:
         """Find in a store what is asked for.
@@ -104,12 +110,13 @@ class Pair:
         marks : in the order wanted; None is all that the two cells have.
         split : name; None is the only one, or the default one; "" is none.
         unit : of the expression; None is the preferred one that both cells have.
+        regions : names of those to read beside the bins around the TSS; None is all that both cells have.
         labelled : refuse a pair without labels, or a store without splits; False lets both be missing.
 
         Raises
         ------
         StoreError
-            Missing cells, marks, splits, labels, or tracks of different units.
+            Missing cells, marks, regions, splits, labels, or tracks of different units.
         """
         pair = resolve_cells(store, cells)
         chosen_marks = resolve_marks(store, pair, marks)
@@ -121,7 +128,13 @@ class Pair:
                 "`diffchrom prepare --expression`, or changes with --labels"
             )
         splitless = split == "" or (split is None and not labelled and not store.splits())
-        return cls(store, pair, chosen_marks, "" if splitless else resolve_split(store, split), chosen_unit)
+        chosen_split = "" if splitless else resolve_split(store, split)
+        chosen_regions = resolve_regions(store, pair, chosen_marks, regions)
+        return cls(store, pair, chosen_marks, chosen_split, chosen_unit, chosen_regions)
+
+    def around_tss(self) -> Pair:
+        """The same pair with nothing but the bins around the TSS."""
+        return replace(self, regions=tuple(region for region in self.regions if region.name == TSS))
 
     def __len__(self) -> int:
         return self.store.n_genes
@@ -133,8 +146,18 @@ class Pair:
 
     @property
     def window(self) -> Window:
-        """How the store's windows are cut into bins."""
+        """How the store's windows around the TSS are cut into bins."""
         return self.store.window
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What the last axis of the signal is made of."""
+        return Layout(self.regions, self.window.orient)
+
+    @property
+    def n_windows(self) -> int:
+        """Bins around the TSS and windows of all further regions together."""
+        return self.layout.n_windows
 
     @cached_property
     def parts(self) -> npt.NDArray[np.int8]:
@@ -177,19 +200,24 @@ class Pair:
         return _rows_of(part, self.parts, self.labels.log2fc)
 
     def signal_of(self, cell: str, rows: Rows, marks: Sequence[str] | None = None) -> Signal:
-        """Signal of one cell [len(rows), n_marks, n_bins], in any order; neighbours are read together."""
+        """Signal of one cell [len(rows), n_marks, n_windows], in any order; neighbours are read together."""
         marks = self.marks if marks is None else marks
-        values = np.empty((len(rows), len(marks), self.window.n_bins), dtype=np.float32)
+        values = np.empty((len(rows), len(marks), self.n_windows), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
         gaps = np.flatnonzero(np.diff(rows[order]) > CHUNK_GENES) + 1
         for places in np.split(order, gaps):
             if len(places):
                 first, last = int(rows[places[0]]), int(rows[places[-1]])
-                values[places] = self.store.signal(cell, marks, slice(first, last + 1))[rows[places] - first]
+                values[places] = self._signal(cell, marks, slice(first, last + 1))[rows[places] - first]
         return values
 
+    def _signal(self, cell: str, marks: Sequence[str], rows: slice | None = None) -> Signal:
+        """Signal of one cell in all regions, side by side."""
+        parts = [self.store.region_signal(cell, name, marks, rows) for name in self.layout.names]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
     def signal(self, rows: Rows) -> tuple[Signal, Signal]:
-        """Binned signal of A and of B as it stands in the store, each [len(rows), n_marks, n_bins]."""
+        """Signal of A and of B as it stands in the store, each [len(rows), n_marks, n_windows]."""
         a, b = (self.signal_of(cell, rows) for cell in self.cells)
         return a, b
 
@@ -198,7 +226,7 @@ class Pair:
 
         What is read at once is bounded by `SIGNAL_BUDGET`, however many genes are asked for.
         """
-        gene_bytes = 8 * len(self.marks) * self.window.n_bins
+        gene_bytes = 8 * len(self.marks) * self.n_windows
         at_once = max(1, SIGNAL_BUDGET // (gene_bytes * batch_size)) * batch_size
         for first in range(0, len(rows), at_once):
             some = rows[first : first + at_once]
@@ -219,6 +247,7 @@ class Pair:
         return PairData(
             cells=self.cells,
             marks=self.marks,
+            layout=self.layout,
             genes=self.genes,
             signal_a=a,
             signal_b=b,
@@ -228,11 +257,11 @@ class Pair:
 
     def _whole_signal(self, cell: str, spill: Path | None) -> Signal:
         if spill is None:
-            return self.store.signal(cell, self.marks)
-        values = disk_array(spill, (self.store.n_genes, len(self.marks), self.window.n_bins))
+            return self._signal(cell, self.marks)
+        values = disk_array(spill, (self.store.n_genes, len(self.marks), self.n_windows))
         for first in range(0, self.store.n_genes, PIECE):
             rows = slice(first, min(first + PIECE, self.store.n_genes))
-            values[rows] = self.store.signal(cell, self.marks, rows)
+            values[rows] = self._signal(cell, self.marks, rows)
         return values
 
 
@@ -242,13 +271,14 @@ class PairData(Labels):
 
     Attributes
     ----------
-    cells, marks, genes, parts : as of `Pair`; rows may be fewer than the store's.
-    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
-        Binned signal as it stands in the store, neither transformed nor scaled.
+    cells, marks, layout, genes, parts : as of `Pair`; rows may be fewer than the store's.
+    signal_a, signal_b : float32 [n_genes, n_marks, n_windows]
+        Signal as it stands in the store, neither transformed nor scaled.
     """
 
     cells: tuple[str, str]
     marks: tuple[str, ...]
+    layout: Layout
     genes: Genes
     signal_a: Signal
     signal_b: Signal
@@ -295,4 +325,4 @@ def disk_array(folder: Path, shape: tuple[int, ...]) -> Signal:
 
 def signal_bytes(pair: Pair) -> int:
     """Bytes of a pair's signal in memory."""
-    return 2 * 4 * len(pair.marks) * pair.window.n_bins * pair.store.n_genes
+    return 2 * 4 * len(pair.marks) * pair.n_windows * pair.store.n_genes

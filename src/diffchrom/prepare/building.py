@@ -27,6 +27,7 @@ from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deep
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
 from diffchrom.prepare.expression import add_expression, new_expression, read_joined
+from diffchrom.prepare.finding import find_tracks
 from diffchrom.prepare.genes import assayed_genes, tell_thin_regions, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
 from diffchrom.prepare.request import PrepareRequest, check_request
@@ -112,7 +113,7 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
         raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
     window = request.window
-    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    tracks = find_tracks(request, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
     genome = prepare_tracks.check_tracks_genome(
         tracks, genes, gtf=str(request.gtf), header=header, known=_given_sizes(request), force=request.force,
@@ -199,16 +200,30 @@ def _result(
         f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}, regions "
         f"{regions or 'none'}"
     )
-    if len(store.cells()) == 2:
+    lacking = _lacking(store)
+    if lacking:
+        summary.reporter.note(f"to train, add {' and '.join(lacking)} with another `diffchrom prepare`")
+    elif len(store.cells()) == 2:
         summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
+
+
+def _lacking(store: Store) -> list[str]:
+    """What a store needs before a model can be trained on it."""
+    cells = store.cells()
+    labelled = store.labelled_pairs() or sum(bool(store.expression_units(cell)) for cell in cells) > 1
+    return [
+        *(["a second cell"] if len(cells) < 2 else []),
+        *([] if any(store.marks(cell) for cell in cells) else ["tracks"]),
+        *([] if labelled else ["expression (--expression, or --labels)"]),
+    ]
 
 
 def _plan_more_tracks(
     request: PrepareRequest, store: Store, options: prepare_tracks.TrackOptions, summary: Summary
 ) -> tuple[list[Plan], dict[str, int]]:
     """Plan the tracks that a store shall have, too; also the chromosome lengths that are known by then."""
-    tracks = prepare_tracks.find_tracks(request.bigwigs, request.reads, request.samples, summary)
+    tracks = find_tracks(request, summary)
     if not (tracks or request.chrom_sizes):
         return [], store.chrom_sizes
     if not store.genes.located.all():

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.annotation.formats import read_transcripts
-from diffchrom.errors import InputError, StoreError
+from diffchrom.errors import InputError, StoreError, for_each
 from diffchrom.expression.joining import JoinedExpression, join_expression
-from diffchrom.expression.reading import read_expression
+from diffchrom.expression.reading import ExpressionTable, merged_tables, read_expression
 from diffchrom.expression.transcripts import read_tx2gene
 from diffchrom.genome.genes import Genes
 from diffchrom.prepare.summary import Summary
@@ -55,17 +55,18 @@ def read_joined(
     """
     if not specs:
         return ()
-    tables = [
-        table
-        for spec in specs
-        for table in read_expression(
+
+    def read(spec: str) -> tuple[ExpressionTable, ...]:
+        return read_expression(
             spec,
             cells=cells or None,
             unit=options.unit,
             transcripts=_transcripts(options, annotation),
             strandedness=options.strandedness,
         )
-    ]
+
+    files = [file for spec in specs for file in merged_tables(spec)]
+    tables = [table for some in for_each(read, files) for table in some]
     joined = join_expression(tables, genes)
     for note in dict.fromkeys(note for one in joined for note in one.notes):
         summary.note(note)

@@ -11,7 +11,7 @@ from diffchrom.genome.genes import ORIENTATIONS, Window
 from diffchrom.genome.regions import REGION_NAMES
 from diffchrom.pairs.splits import SPLITS
 from diffchrom.prepare.expression import ExpressionOptions
-from diffchrom.prepare.samples import UNITS
+from diffchrom.prepare.track_names import UNITS
 from diffchrom.prepare.track_reading import CONTROL_MODES
 from diffchrom.prepare.tracks import TrackOptions
 from diffchrom.signal.reads import COUNT_MODES
@@ -27,8 +27,9 @@ class PrepareRequest:
     ----------
     store : path of the store to make or extend.
     gtf : gene annotation; needed for a new store.
-    bigwigs, reads : tracks whose cell and mark are understood from their paths.
-    samples : a sample sheet.
+    bigwigs, reads : tracks whose cell and mark are understood from their paths; or folders of bigWigs.
+    samples : a sample sheet, diffchrom's own or a pipeline's.
+    named_controls : use controls that are known by their names, or by a pipeline's sheet.
     expression : ``FILE`` or ``CELL=FILE``.
     labels : ``A,B=FILE``, tables of changes, B over A.
     chrom_sizes : chromosome lengths, for reads in text, which tell none.
@@ -47,6 +48,7 @@ class PrepareRequest:
     bigwigs: tuple[Path, ...] = ()
     reads: tuple[Path, ...] = ()
     samples: Path | None = None
+    named_controls: bool = False
     expression: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     chrom_sizes: Path | None = None

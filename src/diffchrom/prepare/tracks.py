@@ -18,11 +18,10 @@ import numpy.typing as npt
 from diffchrom.annotation.chromosomes import Genome, check_genome
 from diffchrom.config import PREPARE
 from diffchrom.errors import DiffchromError, InputError, OutputError
-from diffchrom.files.whole import require_file
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.ids import examples
 from diffchrom.genome.regions import REGION_NAMES, TSS, Region, region_of
-from diffchrom.prepare.samples import Track, check_tracks, grid, guess_tracks, read_sample_sheet
+from diffchrom.prepare.samples import Track
 from diffchrom.prepare.summary import Summary
 from diffchrom.prepare.track_reading import (
     MaskedWindows,
@@ -110,24 +109,6 @@ class Part:
 
     plan: Plan
     path: Path
-
-
-def find_tracks(
-    bigwigs: Sequence[Path], reads: Sequence[Path], samples: Path | None, summary: Summary
-) -> tuple[Track, ...]:
-    """Understand all tracks, check that their files are there, and show the cell x mark table."""
-    named = guess_tracks([*bigwigs, *reads])
-    tracks = check_tracks([*named, *(read_sample_sheet(samples) if samples else ())])
-    for track in tracks:
-        require_file(track.path, "track")
-    for path in reads:
-        reads_kind(path)
-    for path in bigwigs:
-        track_chroms(path)
-    if tracks:
-        header, rows = grid(tracks)
-        summary.table(header, rows)
-    return tracks
 
 
 def _is_reads(path: Path) -> bool:

@@ -13,6 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class RunConfig:
         Name of the preset; empty for baselines at their default one.
     pair, marks : cells A and B; marks in the model's order.
     window : flank, bin_size and orient of the store it was trained on.
+    regions : name of every region that it reads to `Region.digest`; empty for an older run, which reads the
+        bins around the TSS.
     split : name of the split.
     unit : unit of the expression behind the labels.
     seed : int
@@ -80,6 +83,7 @@ class RunConfig:
     seed: int
     hyperparameters: Mapping[str, Any]
     store: Mapping[str, Any]
+    regions: Mapping[str, str] = field(default_factory=dict)
     transform: Mapping[str, Any] = field(default_factory=dict)
     status: str = TRAINING
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
@@ -124,11 +128,16 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def library_versions(*modules: str) -> dict[str, str]:
-    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+@cache
+def _version(distribution: str) -> str:
     from importlib.metadata import version
 
-    named = {name: version(name) for name in ("numpy", *modules)}
+    return version(distribution)
+
+
+def library_versions(*modules: str) -> dict[str, str]:
+    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+    named = {name: _version(name) for name in ("numpy", *modules)}
     return {"diffchrom": __version__, "python": platform.python_version()} | named
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from diffchrom.errors import RunError
 from diffchrom.files.whole import remove_folder
+from diffchrom.genome.regions import DEFAULT_REGIONS
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.progress import SILENT, Reporter
@@ -89,6 +90,10 @@ class Recipe(Protocol):
         """For ``config.json``."""
 
     @property
+    def whole_gene(self) -> bool:
+        """Whether it reads every region that the pair has, or the bins around the TSS alone."""
+
+    @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that compute, whose versions are recorded."""
 
@@ -129,7 +134,9 @@ def make(
     RunError, OutputError
         See `open_run_folder`.
     """
-    if warning := find_leakage(pair.genes, pair.parts, pair.window, pair.split).warning():
+    pair = seen_by(recipe, pair, reporter)
+    leakage = find_leakage(pair.genes, pair.parts, pair.window, pair.split, pair.layout.beyond)
+    if warning := leakage.warning():
         reporter.note(warning)
     learner = recipe.meet(pair, reporter)
     config = RunConfig(
@@ -140,6 +147,7 @@ def make(
         pair=pair.cells,
         marks=pair.marks,
         window=pair.window,
+        regions={region.name: region.digest for region in pair.regions},
         split=pair.split,
         unit=learner.data.unit,
         hyperparameters=recipe.hyperparameters,
@@ -163,6 +171,19 @@ def make(
         if note:
             reporter.note(f"{run.path}: {note}")
     return finished
+
+
+def seen_by(recipe: Recipe, pair: Pair, reporter: Reporter = SILENT) -> Pair:
+    """What a recipe reads of a pair; whoever could read more than the store has is told."""
+    if not recipe.whole_gene:
+        return pair.around_tss()
+    lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
+    if lacking and len(pair.regions) == 1 and pair.genes.located.all():
+        reporter.note(
+            f"{recipe.name} reads the bins around the TSS alone; `diffchrom prepare --regions "
+            f"{','.join(lacking)}` adds what lies beyond, which predicts better"
+        )
+    return pair
 
 
 def _finish(run: Run, data: PairData, fitted: Fitted) -> Run:

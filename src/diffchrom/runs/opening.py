@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffchrom.errors import RunError, StoreError
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import has_split
 from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
@@ -23,17 +24,25 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
     units = [store.expression_units(cell) for cell in cells if cell in store.cells()]
     shared = config.unit and all(config.unit in names for names in units)
     try:
-        return Pair.of(
+        pair = Pair.of(
             store,
             cells,
             marks=config.marks,
             split=config.split if has_split(store, config.split) else None,
             unit=config.unit if shared else None,
+            regions=tuple(config.regions) or (TSS,),
             labelled=False,
         )
     except StoreError as error:
         needs = f"run {run.path} needs marks {', '.join(config.marks)}{_retrained(run, store, cells)}"
         raise StoreError(f"{error} ({needs})") from error
+    for region in pair.regions:
+        if config.regions.get(region.name, region.digest) != region.digest:
+            raise RunError(
+                f"{run.path}: was trained on other windows in region {region.name} than {store.path} has; "
+                f"prepare them again with --regions {region.name} --replace"
+            )
+    return pair
 
 
 def _retrained(run: Run, store: Store, cells: Sequence[str]) -> str:
