@@ -52,7 +52,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes that are made together, and their name in tables (as the user wrote it)."""
+    """Changes that are made together, and their name in tables (as the user wrote it, complete)."""
 
     name: str
     changes: tuple[Change, ...]
@@ -60,6 +60,8 @@ class Perturbation:
 
 def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Perturbation, ...]:
     """Understand ``[CELL:]MARK=mean``, ``[CELL:]MARK=0`` and ``[CELL:]MARK=CELL``, joined by commas.
+
+    A mark alone is ``MARK=mean``.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
     result = []
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
+        parts = [part if "=" in part else f"{part}={MEAN}" for part in parts]
         every = [part for part in parts if part.partition("=")[0].rpartition(":")[2] == EVERY_MARK]
         if every and EVERY_MARK not in opened.marks:
             if len(parts) > 1:
@@ -83,7 +86,7 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
             changes = tuple(change for part in parts for change in _changes(opened, part))
             if len({(change.mark, change.side) for change in changes}) != len(changes):
                 raise UsageError(f"--perturb {text}: changes the same mark of the same cell twice")
-            result.append(Perturbation(text, changes))
+            result.append(Perturbation(",".join(parts), changes))
     names = [perturbation.name for perturbation in result]
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
