@@ -24,6 +24,7 @@ SOURCES = sorted((PROJECT / "src").rglob("*.py"))
 DOCUMENTS = [*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "README.md"]
 FOLDERS = ("src", "tests", "examples", "docs")
 TREE = [path.as_posix() for name in FOLDERS for path in (PROJECT / name).rglob("*.*")]
+TREE += ["./diffchrom.toml"]  # the user's own, in the working folder
 TREE += [path.as_posix() for path in PROJECT.glob("*.*")]
 FILE = re.compile(r"[\w./-]+\.(?:py|c|h|sh|css|js|html|toml|md)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")

@@ -12,8 +12,9 @@ import typer
 
 from diffchrom._version import __version__
 from diffchrom.commands.attend import attend
-from diffchrom.commands.baseline import baseline
+from diffchrom.commands.baseline import BaselineCommand, baseline
 from diffchrom.commands.compare import compare
+from diffchrom.commands.defaults import default_map
 from diffchrom.commands.demo import demo
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.info import info
@@ -33,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help in plain text: importing rich would double the time it takes
+    epilog="docs/glossary.md says what raw:d, alpha, beta and block mean. diffchrom.toml in the working "
+    "folder may set store, pair and threads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -89,7 +92,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
-for _command in (train, predict, attend, baseline, compare, demo, info, report):
+app.command(cls=BaselineCommand)(guarded(baseline))
+for _command in (train, predict, attend, compare, demo, info, report):
     app.command(cls=OnceCommand)(guarded(_command))
 
 
@@ -99,4 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if DEBUG in words:
         words.remove(DEBUG)
         os.environ["DIFFCHROM_DEBUG"] = "1"
-    app(words, prog_name="diffchrom")
+    try:
+        defaults = default_map()
+    except DiffchromError as error:
+        print(f"diffchrom: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    app(words, prog_name="diffchrom", default_map=defaults)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import tomllib
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from diffchrom.errors import UsageError
@@ -26,9 +28,39 @@ SCHEDULES = ("one-cycle", "constant")
 RESAMPLES = 2000
 
 
+#: In the working folder: defaults of what every command would be told again, and their types.
+DEFAULTS_FILE = Path("diffchrom.toml")
+FOLDER_DEFAULTS = {"store": str, "pair": str, "threads": int}
+_LARGEST_DEFAULTS = 1 << 16
+
+
+def folder_defaults() -> dict[str, Any]:
+    """Return what `DEFAULTS_FILE` sets; empty where there is none.
+
+    Raises
+    ------
+    UsageError
+        When it is no TOML, has another key, or a value of another type.
+    """
+    if not DEFAULTS_FILE.is_file():
+        return {}
+    try:
+        with DEFAULTS_FILE.open("rb") as file:
+            values = tomllib.loads(file.read(_LARGEST_DEFAULTS).decode())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{DEFAULTS_FILE}: not readable as TOML ({error})") from error
+    for key, value in values.items():
+        if key not in FOLDER_DEFAULTS:
+            raise UsageError(f"{DEFAULTS_FILE}: {key!r:.40} is no default; set {', '.join(FOLDER_DEFAULTS)}")
+        if type(value) is not FOLDER_DEFAULTS[key] or value in ("", 0):
+            wanted = "a text" if FOLDER_DEFAULTS[key] is str else "a whole number from 1 on"
+            raise UsageError(f"{DEFAULTS_FILE}: {key} is {value!r:.40}; give {wanted}")
+    return values
+
+
 def default_store() -> str:
     """Path of the store used when ``--store`` is not given."""
-    return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    return os.environ.get(STORE_VARIABLE) or folder_defaults().get("store", DEFAULT_STORE)
 
 
 @dataclass(frozen=True)

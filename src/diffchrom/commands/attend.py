@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 from diffchrom.commands.attend_modes import Request, choose_mode
 from diffchrom.commands.predict import PARTS
 from diffchrom.config import DEVICES
@@ -17,7 +17,12 @@ _option = typer.Option
 
 def attend(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `diffchrom train`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A folder made by `diffchrom train`.", autocompletion=completion.runs
+        ),
+    ],
     store: options.StoreOption,
     threads: options.ThreadsOption,
     level: Annotated[str, _option(metavar="bin|mark", help="Bins (alpha) or marks (beta).")] = "bin",

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
+from diffchrom.commands.greedy import OnceCommand
+from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PRESETS
+
+
+class BaselineCommand(OnceCommand):
+    """A command whose help lists the methods before its examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them; see `click.Command.format_epilog`."""
+        from diffchrom.baselines.methods import METHODS
+
+        with formatter.section("Methods"):
+            formatter.write_dl([(method.name, method.summary) for method in METHODS.values()])
+        super().format_epilog(ctx, formatter)
 
 
 def baseline(
@@ -18,7 +32,8 @@ def baseline(
         str,
         typer.Option(
             metavar="NAME[,NAME...]|all",
-            help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+            help="What to fit; see below and docs/methods.md.",
+            autocompletion=completion.methods,
         ),
     ] = "ridge",
     preset: Annotated[
@@ -49,6 +64,8 @@ def baseline(
             min=1, metavar="N", help="Average random-forest, gradient-boosting and relieff-rf over N seeds."
         ),
     ] = 1,
+    json: JsonOption = False,
+    multiqc: MultiqcOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -59,25 +76,29 @@ def baseline(
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)
+    check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
     from diffchrom.errors import StoreError
+    from diffchrom.inspection.multiqc import write_runs
 
     chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
-    header = True
+    lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
         fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1)
         try:
-            make_and_print(
+            run = make_and_print(
                 fitting, chosen, folder,
-                folds=folds, resume=resume, force=force, console=console, header=header,
+                folds=folds, resume=resume, force=force, console=console, lines=lines,
             )  # fmt: skip
         except StoreError as error:
             if method != ALL or not row.needs_other_cells:
                 raise
             console.warn(f"{row.name} is left out: {error}")
             continue
-        header = False
+        runs.append(run)
+    if multiqc is not None:
+        write_runs(multiqc, runs)

@@ -13,7 +13,8 @@ from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
+    from rich.progress import Task as RichTask
 
 
 class _BarTask:
@@ -41,6 +42,21 @@ class _BarTask:
             self._progress.update(self._task, advance=pending, status=status)
         else:
             self._progress.update(self._task, advance=pending)
+
+
+def _rate_column() -> ProgressColumn:
+    """Steps a second, or seconds a step where these are long."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: RichTask) -> Text:
+            speed = task.finished_speed or task.speed
+            if not speed:
+                return Text("")
+            return Text(f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:,.1f} s each")
+
+    return Rate()
 
 
 class Console:
@@ -90,6 +106,7 @@ class Console:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            _rate_column(),
             TextColumn("{task.fields[status]}", markup=False),
             console=RichConsole(stderr=True),
             transient=True,

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from diffchrom.commands.help import write_examples, write_options
+
 #: Under this key ``ctx.meta`` holds, for each greedy option, how many values each of its uses had.
 GROUP_SIZES = "diffchrom.group_sizes"
 
@@ -60,6 +62,14 @@ class OnceCommand(TyperCommand):
             if parameter.param_type_name == "option" and uses > 1:
                 raise typer.BadParameter(f"{parameter.opts[0]} is given {uses} times; it takes one value")
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write options in panels; see `click.Command.format_options`."""
+        write_options(str(self.name), self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write examples; see `click.Command.format_epilog`."""
+        write_examples(str(self.name), formatter)
 
 
 def greedy_command(*names: str) -> type[TyperCommand]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffchrom.commands import completion
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
 from diffchrom.errors import UsageError, did_you_mean
@@ -37,10 +38,16 @@ OutputOption = Annotated[
 PairOption = Annotated[
     str | None,
     typer.Option(
-        "--pair", metavar="A,B", help="The two cells; may be left out where the store has just two."
+        "--pair",
+        metavar="A,B",
+        help="The two cells; may be left out where the store has just two.",
+        autocompletion=completion.cells,
     ),
 ]
-SplitOption = Annotated[str | None, typer.Option("--split", help="Name of a split in the store.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", help="Name of a split in the store.", autocompletion=completion.splits),
+]
 FoldsOption = Annotated[
     int,
     typer.Option(
@@ -55,7 +62,13 @@ UnitOption = Annotated[
     str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")
 ]
 MarksOption = Annotated[
-    str | None, typer.Option("--marks", metavar="M1,M2,...", help="Marks to use, in this order; default all.")
+    str | None,
+    typer.Option(
+        "--marks",
+        metavar="M1,M2,...",
+        help="Marks to use, in this order; default all.",
+        autocompletion=completion.marks,
+    ),
 ]
 RegionsOption = Annotated[
     str | None,
@@ -67,7 +80,12 @@ RegionsOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="|".join(DEVICES), help="Where to compute.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="|".join(DEVICES), help="Where to compute.", autocompletion=completion.devices
+    ),
+]
 ThreadsOption = Annotated[
     int,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 from diffchrom.config import DEVICES
 from diffchrom.errors import UsageError
 
@@ -15,7 +15,12 @@ PARTS = ("train", "valid", "test", "all")
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by `train` or `baseline`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A folder made by `train` or `baseline`.", autocompletion=completion.runs
+        ),
+    ],
     store: options.StoreOption,
     threads: options.ThreadsOption,
     pair: Annotated[

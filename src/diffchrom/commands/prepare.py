@@ -9,6 +9,7 @@ import typer
 
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
+from diffchrom.commands.printing import MultiqcOption, check_multiqc
 from diffchrom.config import PREPARE
 from diffchrom.processes.machine import available_threads
 
@@ -106,17 +107,23 @@ def prepare(
         ),
     ] = None,
     dask: options.DaskOption = None,
+    multiqc: MultiqcOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build a store, or add cells, marks, expression and splits to it."""
+    check_multiqc(multiqc)
     asked = dict(locals())  # the options alone: nothing else has a name yet
     console = options.start(quiet=quiet, verbose=verbose, threads=threads or available_threads())
     from diffchrom.commands.prepare_request import request_of
+    from diffchrom.inspection.multiqc import write_tracks
+    from diffchrom.inspection.summary import summarise_store
     from diffchrom.prepare.building import prepare as prepare_store
     from diffchrom.prepare.finding import draft_samples
 
     if write_samples is not None:
         draft_samples(request_of(asked), write_samples, console)
     else:
-        prepare_store(request_of(asked), console)
+        made = prepare_store(request_of(asked), console)
+        if multiqc is not None:
+            write_tracks(multiqc, summarise_store(made.store, reporter=console))

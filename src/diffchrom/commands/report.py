@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
 
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN|SWEEP...", help="Run folders, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN|SWEEP...",
+            help="Run folders, or folders of them.",
+            autocompletion=completion.runs,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page; - is stdout.")] = Path(
         "report.html"

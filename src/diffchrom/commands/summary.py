@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffchrom.files.tables import format_row
+from diffchrom.commands.printing import Lines
 from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair import Pair
 from diffchrom.progress import Reporter
@@ -23,33 +23,26 @@ def make_and_print(
     resume: bool,
     force: bool,
     console: Reporter,
-    header: bool = True,
-) -> None:
-    """Make a run, or one for each of some folds, and print its accuracy on test genes."""
+    lines: Lines,
+) -> Run:
+    """Make a run, or one for each of some folds, print its accuracy on test genes, and return it."""
+    first = not lines.started
     if folds:
         run = cross_validate(recipe, pair, folds, out, force=force, reporter=console)
-        print_cross_validation(run, console, header=header)
+        print_cross_validation(run, console, lines)
     else:
         run = make(recipe, pair, out, resume=resume, force=force, reporter=console)
-        print_run(run, header=header)
+        lines.print(SUMMARY_COLUMNS, run.summary())
     console.note(f"{run.path}: {describe_accuracy(run.config)}")
-    if header:
+    if first:
         console.note(direction(pair.cells))
+    return run
 
 
-def print_run(run: Run, *, header: bool = True) -> None:
-    """Print one line, under a header where it is the first."""
-    if header:
-        print(format_row(SUMMARY_COLUMNS))
-    print(format_row(run.summary()), flush=True)
-
-
-def print_cross_validation(run: Run, reporter: Reporter, *, header: bool = True) -> None:
+def print_cross_validation(run: Run, reporter: Reporter, lines: Lines) -> None:
     """Print a line a fold and one of all genes; how r spreads over the folds is a note."""
-    if header:
-        print(format_row(COLUMNS))
     for row in table_rows(run):
-        print(format_row(row), flush=True)
+        lines.print(COLUMNS, row)
     reporter.note(f"{run.path}: {describe_folds(run.config.details)}")
     if said := describe_labels(run.config.details):
         reporter.note(f"{run.path}: {said}")

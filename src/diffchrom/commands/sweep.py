@@ -10,6 +10,7 @@ import typer
 
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
+from diffchrom.commands.printing import JsonOption, Lines
 from diffchrom.config import PRESETS
 from diffchrom.variants import VARIANTS
 
@@ -64,6 +65,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the jobs with estimates of time and memory.")
     ] = False,
+    json: JsonOption = False,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -95,14 +97,14 @@ def sweep(
     jobs = jobs_of(chosen)
     n_workers, threads_each = share_cores(threads, len(jobs), workers)
     if dry_run:
-        print_jobs(jobs, chosen.out, n_workers, console)
+        print_jobs(jobs, chosen.out, n_workers, console, Lines(json))
         return
     opened: AbstractContextManager[Pool] = LocalPool(n_workers, threads_each, SWEEPING)
     if dask:
         opened = dask_pool(dask, SWEEPING, ahead=1, reporter=console)
     with live_view(console) as watch, opened as pool:
         outcomes = run_sweep(jobs, chosen.out, pool, cost=relative_cost(jobs), watch=watch, reporter=console)
-    print_runs(jobs, chosen.out, console)
+    print_runs(jobs, chosen.out, console, Lines(json))
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]
     if failed:
         for outcome in failed:

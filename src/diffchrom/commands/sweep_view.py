@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from diffchrom.commands.console import Console
+from diffchrom.commands.printing import Lines
 from diffchrom.errors import RunError
-from diffchrom.files.tables import format_row
 from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import FINISHED, SUMMARY_COLUMNS, Run
 from diffchrom.sweeps.estimate import estimate_jobs
@@ -77,10 +77,9 @@ def _table(progress: Progress) -> Any:
     return Group(Text(head), table)
 
 
-def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console) -> None:
-    """Print the jobs as TSV with estimates, and the sum on stderr."""
+def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console, lines: Lines) -> None:
+    """Print the jobs with estimates, and the sum on stderr."""
     estimates = estimate_jobs(jobs, read_jobs(out))
-    print(format_row(DRY_RUN_COLUMNS))
     left, unknown, memory = 0.0, 0, 0.0
     for job, estimate in zip(jobs, estimates, strict=True):
         status = status_of(job, out)
@@ -92,7 +91,7 @@ def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console) -
             job.name, job.kind, job.method, job.preset, ",".join(job.pair), job.split, job.seed, status,
             round(estimate.seconds, 1), float(round(estimate.memory_mb)), estimate.basis,
         )  # fmt: skip
-        print(format_row(values))
+        lines.print(DRY_RUN_COLUMNS, values)
     note = f" and {unknown} jobs of unknown length" if unknown else ""
     console.note(
         f"{len(jobs)} jobs; at most {duration(left / workers)} on {workers} workers{note}; "
@@ -100,11 +99,10 @@ def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console) -
     )
 
 
-def print_runs(jobs: Sequence[Job], out: Path, console: Console) -> None:
+def print_runs(jobs: Sequence[Job], out: Path, console: Console, lines: Lines) -> None:
     """Print a line a finished run, as `train` does; what was not finished has been told already."""
     console.note(direction(*(job.pair for job in jobs)))
-    print(format_row(SUMMARY_COLUMNS))
     for job in jobs:
         with suppress(RunError):
             if status_of(job, out) == FINISHED:
-                print(format_row(Run.open(out / job.name).summary()))
+                lines.print(SUMMARY_COLUMNS, Run.open(out / job.name).summary())

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import completion, options
+from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS, get_variant
 
@@ -18,7 +19,12 @@ def train(
     store: options.StoreOption,
     threads: options.ThreadsOption,
     variant: Annotated[
-        str, typer.Option(metavar="|".join(VARIANTS), help="The model; see docs/methods.md.")
+        str,
+        typer.Option(
+            metavar="|".join(VARIANTS),
+            help="The model; see docs/methods.md.",
+            autocompletion=completion.variants,
+        ),
     ] = DEFAULT_VARIANT,
     pair: options.PairOption = None,
     preset: Annotated[
@@ -83,6 +89,8 @@ def train(
     ] = False,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
+    json: JsonOption = False,
+    multiqc: MultiqcOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -95,6 +103,7 @@ def train(
         if value is not None:
             options.check_choice(option, value, choices)
     options.check_folds(folds, split)
+    check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
     settings = hyperparameters(
         preset,
@@ -110,11 +119,16 @@ def train(
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.commands.summary import make_and_print
     from diffchrom.deepdiff.training import Training
+    from diffchrom.inspection.multiqc import write_runs
 
     limit = None if memory is None else int(memory * 1e9)
     recipe = Training(variant, preset, settings, seed, device, limit)
     chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
-    make_and_print(recipe, chosen, out, folds=folds, resume=resume, force=force, console=console)
+    run = make_and_print(
+        recipe, chosen, out, folds=folds, resume=resume, force=force, console=console, lines=Lines(json)
+    )
+    if multiqc is not None:
+        write_runs(multiqc, [run])
     if not (no_ridge or quiet or folds):
         from diffchrom.baselines.fitting import ridge_beside
 

@@ -212,6 +212,11 @@ def json_text(values: Mapping[str, Any]) -> str:
     return json.dumps(_plain(values), indent=2, allow_nan=False) + "\n"
 
 
+def json_line(values: Mapping[str, Any]) -> str:
+    """Return `values` as JSON on one line, without its end."""
+    return json.dumps(_plain(values), allow_nan=False)
+
+
 def plot_profiles(summary: StoreSummary, path: Path) -> None:
     """Draw the mean signal around the TSS, one panel a mark and one line a cell.
 

@@ -200,9 +200,23 @@ def _result(
         f"{store.path}: {store.n_genes} genes x {store.window.n_bins} bins, cells {cells}, regions "
         f"{regions or 'none'}"
     )
-    if len(store.cells()) == 2:
+    lacking = _lacking(store)
+    if lacking:
+        summary.reporter.note(f"to train, add {' and '.join(lacking)} with another `diffchrom prepare`")
+    elif len(store.cells()) == 2:
         summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
+
+
+def _lacking(store: Store) -> list[str]:
+    """What a store needs before a model can be trained on it."""
+    cells = store.cells()
+    labelled = store.labelled_pairs() or sum(bool(store.expression_units(cell)) for cell in cells) > 1
+    return [
+        *(["a second cell"] if len(cells) < 2 else []),
+        *([] if any(store.marks(cell) for cell in cells) else ["tracks"]),
+        *([] if labelled else ["expression (--expression, or --labels)"]),
+    ]
 
 
 def _plan_more_tracks(

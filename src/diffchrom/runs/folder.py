@@ -13,6 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,16 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def library_versions(*modules: str) -> dict[str, str]:
-    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+@cache
+def _version(distribution: str) -> str:
     from importlib.metadata import version
 
-    named = {name: version(name) for name in ("numpy", *modules)}
+    return version(distribution)
+
+
+def library_versions(*modules: str) -> dict[str, str]:
+    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+    named = {name: _version(name) for name in ("numpy", *modules)}
     return {"diffchrom": __version__, "python": platform.python_version()} | named
 
 

@@ -28,10 +28,18 @@ BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
     "cell-mean-shuffled": (0.01, 1.0),
     "ridge": (0.7, 1.1),
     "random-forest": (11.0, 1.1),
+    "random-forest-classes": (1.7, 0.9),
     "gradient-boosting": (40.0, 0.3),
     "svr-best-bin": (50.0, 1.25),
     "svr-two-layer": (40.0, 1.3),
+    "svm-best-bin": (6.5, 1.2),
+    "forest-best-bins": (1.6, 0.8),
+    "forest-best-bins-classes": (1.1, 0.8),
     "relieff-rf": (30.0, 1.05),
+    "relieff-rf-classes": (1.6, 1.0),
+    "linear-cells": (0.3, 0.9),
+    "ranking-network": (0.6, 1.1),
+    "decision-list": (0.3, 0.9),
     "svr-best-bin published": (50.0, 1.25),
     "svr-two-layer published": (40.0, 1.3),
     "relieff-rf published": (60.0, 1.05),
@@ -41,6 +49,7 @@ BASELINE_SECONDS: Mapping[str, tuple[float, float]] = {
     "attentivechrome-classes published": (180.0, 1.0),
     "deepchrome": (20.0, 0.9),
     "deepchrome-cells": (49.0, 0.9),
+    "deepchrome-classes": (38.0, 0.9),
 }
 #: Resident memory of a process that has loaded torch, and one that has loaded scikit-learn.
 _PROCESS_MB = {"deepdiff": 330.0, "baseline": 200.0}

@@ -328,10 +328,10 @@ def jobs_of(plan: Plan) -> list[Job]:
         for preset in _presets_of(name, presets)
     ] + [(DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants]
     path = plan.store.resolve()
+    fingerprints = {pair: store.fingerprint(pair) for pair in resolve_pairs(store, plan.pairs)}
     jobs = []
     for kind, method, preset, changed in methods:
-        for pair in resolve_pairs(store, plan.pairs):
-            fingerprint = store.fingerprint(pair)
+        for pair, fingerprint in fingerprints.items():
             jobs += [
                 Job(
                     "", path, fingerprint, kind, method, preset, changed, pair, split,
