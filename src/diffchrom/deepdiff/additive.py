@@ -158,7 +158,7 @@ class Additive(PairModel):
         )
 
     def _gates(self, gene: Tensor) -> Tensor:
-        """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]; 1 in all."""
+        """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]."""
         scale = self.settings.score_scale
         scores = self.level1(gene).unflatten(1, (self.n_marks, self.n_windows))
         marks = torch.softmax(scale * self.level2(gene), dim=1)
