@@ -141,8 +141,10 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
         for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
             yield batch.a.cpu(), batch.b.cpu()
 
+    log2fc = examples.targets.log2fc.cpu()
     model.fit_scaling(batches)
-    model.fit_labels(examples.targets.log2fc.cpu(), _level(examples, settings))
+    model.fit_start(batches, log2fc)
+    model.fit_labels(log2fc, _level(examples, settings))
     return model.to(examples.device)
 
 
