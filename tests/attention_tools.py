@@ -30,7 +30,7 @@ def random_source(
     pair = Pair.of(store, cells[:2], regions=regions, labelled=False)
     torch.manual_seed(seed)
     settings = hyperparameters("default", hidden=4)
-    model = build_model(VARIANTS[variant], len(pair.marks), settings).eval()
+    model = build_model(VARIANTS[variant], len(pair.marks), settings, pair.layout).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-1.5, 1.5)

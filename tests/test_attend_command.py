@@ -240,7 +240,7 @@ def test_a_folder_without_permission_is_named(
         (("--check", "--plot", "x.doc"), "x.doc"),
         (("--perturb", "H3K9ac=0"), "no mark H3K9ac; the run has H3K4me3, H3K27me3"),
         (("--perturb", "H3K4me3=C9"), "no cell C9"),
-        (("--perturb", "H3K4me3"), "give MARK=mean"),
+        (("--perturb", "H3K4me3="), "give MARK=mean"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors_before_anything_is_written(

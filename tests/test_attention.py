@@ -34,6 +34,7 @@ BLOCKS = {
     "aux+siamese": ("aux:A", "aux:B"),
     "raw+aux+siamese": ("main:A", "main:B", "main:A-B", "aux:A", "aux:B"),
     "antisymmetric": ("main:A-B",),
+    "additive": ("main:A-B",),
 }
 
 

@@ -194,10 +194,10 @@ class Baseline(OpenedBaseline):
         return _table(self.predict(rows, reporter))
 
     def coefficients(self) -> DataFrame:
-        """What it weighs, by cell, mark and bin (`baselines.coefficients`); RunError where it does not."""
+        """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.window.n_bins))
+        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
 
 
 def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:
@@ -347,8 +347,8 @@ def train(
     """
     if model is not None:
         settings.setdefault("ensemble", 1)
-    chosen = hyperparameters(preset, **settings)
     name = variant if model is None else type(model).__name__
+    chosen = hyperparameters(preset, name, **settings)
     recipe = Training(name, preset, chosen, seed, device, module=model)
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 

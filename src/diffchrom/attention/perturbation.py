@@ -63,7 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes that are made together, and their name in tables (as the user wrote it)."""
+    """Changes that are made together, and their name in tables (as the user wrote it, complete)."""
 
     name: str
     changes: tuple[Change, ...]
@@ -71,6 +71,8 @@ class Perturbation:
 
 def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Perturbation, ...]:
     """Understand ``[CELL:]MARK[@REGION]=mean``, ``...=0`` and ``...=CELL``, joined by commas.
+
+    A mark alone is ``MARK=mean``.
 
     Raises
     ------
@@ -82,6 +84,7 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
     result = []
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
+        parts = [part if "=" in part else f"{part}={MEAN}" for part in parts]
         targets = [_target(opened, part) for part in parts]
         if any(mark == EVERY_MARK for _, mark, _ in targets) and EVERY_MARK not in opened.marks:
             if len(parts) > 1:
@@ -95,7 +98,7 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
             changes = tuple(change for part in parts for change in _changes(opened, part))
             if any(_overlap(one, other) for one, other in combinations(changes, 2)):
                 raise UsageError(f"--perturb {text}: changes the same mark of the same cell twice")
-            result.append(Perturbation(text, changes))
+            result.append(Perturbation(",".join(parts), changes))
     names = [perturbation.name for perturbation in result]
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:

@@ -81,7 +81,7 @@ def attend(
     perturb: Annotated[
         list[str] | None,
         _option(
-            metavar="[CELL:]MARK[@REGION]=mean|0|CELL",
+            metavar="[CELL:]MARK[@REGION][=mean|0|CELL]",
             help="Change of log2fc_pred with a mark as in the average gene, absent, or as in CELL; "
             "all=mean: each in turn.",
         ),

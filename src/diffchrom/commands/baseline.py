@@ -10,11 +10,14 @@ import typer
 from diffchrom.commands import completion, options
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
-from diffchrom.config import DEFAULT_PRESET, PRESETS
+from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
+
+#: That a baseline may have; `METHODS` knows which has which.
+_PRESETS = (DEFAULT_PRESET, PUBLISHED_PRESET)
 
 
 class BaselineCommand(OnceCommand):
-    """A command whose help lists the methods before its examples."""
+    """A command whose help has the methods before its examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write them; see `click.Command.format_epilog`."""
@@ -38,7 +41,7 @@ def baseline(
     ] = "ridge",
     preset: Annotated[
         str,
-        typer.Option(metavar="|".join(PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+        typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
@@ -72,7 +75,7 @@ def baseline(
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
-    options.check_choice("--preset", preset, tuple(PRESETS))
+    options.check_choice("--preset", preset, _PRESETS)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)

@@ -20,6 +20,14 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
             "precision",
             "weight_by_se",
             "memory",
+            "hidden",
+            "dropout",
+            "cell_weight",
+            "contrastive",
+            "contrastive_weight",
+            "contrastive_dropout",
+            "margin",
+            "change_threshold",
         }
         | {"no_ridge", "unit", "force"}
     ),

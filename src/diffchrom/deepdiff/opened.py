@@ -29,7 +29,7 @@ from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
-from diffchrom.genome.layout import GeneWindows
+from diffchrom.genome.layout import GeneWindows, Layout
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
@@ -251,7 +251,7 @@ class OpenedModel:
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
         with seeded(seed):
-            model = build_model(self.model.variant, len(self.marks), self.settings)
+            model = build_model(self.model.variant, len(self.marks), self.settings, self.pair.layout)
             if self.settings.init_range is not None:
                 initialise(model, self.settings.init_range)
         return replace(self, model=model.to(self.device).eval())
@@ -343,7 +343,7 @@ def open_model(
         the store lacks a cell or mark.
     """
     pair = pair_of_run(run, store, cells)
-    model = load_model(run, resolve_device(device), order_of(run, pair), module)
+    model = load_model(run, resolve_device(device), order_of(run, pair), module, pair.layout)
     return OpenedModel(
         model,
         pair,
@@ -372,8 +372,9 @@ def load_model(
     device: torch.device | None = None,
     order: float = 1.0,
     module: nn.Module | None = None,
+    layout: Layout | None = None,
 ) -> PairModel:
-    """Read a run's model, in evaluation mode, for data of this `PairModel.order`."""
+    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
     if run.config.kind == "module" and module is None:
         raise RunError(
             f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
@@ -383,7 +384,7 @@ def load_model(
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
     require_single(run)
     n_marks = len(run.config.marks)
-    model = build_run_model(run) if module is None else Custom(module, n_marks)
+    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
     model.set_order(order)
     return model.to(device or torch.device("cpu")).eval()

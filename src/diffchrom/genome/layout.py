@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.genome.genes import Genes, IntArray, Rows, StringArray
-from diffchrom.genome.regions import TSS, Region
+from diffchrom.genome.genes import Genes, IntArray, Rows, StringArray, Window
+from diffchrom.genome.regions import TSS, Region, region_of
 from diffchrom.genome.windows import Windows
 
 
@@ -34,6 +34,11 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         """Of the regions."""
         return tuple(region.name for region in self.regions)
+
+    @property
+    def n_bins(self) -> int:
+        """Bins around the TSS."""
+        return len(self.regions[0].windows)
 
     @property
     def n_windows(self) -> int:
@@ -128,3 +133,8 @@ class GeneWindows:
         """`rows` sorted by chromosome (byte order, as ``sort -k1,1``) and start of their windows."""
         chroms = np.array([str(chrom).encode() for chrom in self.chrom[rows]], dtype=bytes)
         return np.asarray(rows[np.lexsort((rows, self.start[rows], chroms))], dtype=np.intp)
+
+
+def layout_of(window: Window, names: Sequence[str]) -> Layout:
+    """Return the layout of regions that diffchrom knows by name, with bins cut as `window` says."""
+    return Layout(tuple(region_of(name, window) for name in names), window.orient)
