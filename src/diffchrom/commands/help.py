@@ -35,6 +35,7 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     "attend": frozenset(
         {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
     ),
+    "gene": frozenset({"device", "threads"}),
     "baseline": frozenset({"unit", "force", "seeds"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
     "compare": frozenset({"force", "resamples", "seed"}),
@@ -54,6 +55,10 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
     "attend": (
         "attend runs/E116-E123.aux+siamese.default.seed0 --level mark",
         "attend runs/E116-E123.aux+siamese.default.seed0 --format bed -o attention.bed.gz",
+    ),
+    "gene": (
+        "gene runs/E116-E123.antisymmetric.default.seed0 RUNX1 -o runx1.svg",
+        "gene runs/E116-E123.antisymmetric.default.seed0 RUNX1,GATA1,TAL1 -o genes.pdf",
     ),
     "baseline": ("baseline", "baseline --method ridge,svr-two-layer --pair E116,E123"),
     "sweep": (
