@@ -85,7 +85,7 @@ def build_model(
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
     """Fit the transform of a model's input on the training genes `rows`.
 
-    The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
+    Our own variants transform merged signal by themselves, so their input is the signal as it is.
     """
     if variant.antisymmetric:
         return Transform.fit("raw", False, rows, *signals)
