@@ -12,6 +12,7 @@ from diffchrom._version import __version__
 from diffchrom.baselines.methods import METHODS
 from diffchrom.config import Hyperparameters
 from diffchrom.errors import RunError
+from diffchrom.genome.regions import TSS
 from diffchrom.report.charts import count
 from diffchrom.report.results import epochs_of, read_history
 from diffchrom.runs.cross_validation import fold_folder
