@@ -250,26 +250,34 @@ class OpenedModel:
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
         with seeded(seed):
-            model = build_model(self.model.variant, len(self.marks), self.settings, self.pair.layout)
+            model = build_model(
+                self.model.variant,
+                len(self.marks),
+                self.settings,
+                self.pair.layout,
+                len(self.pair.covariate_names),
+            )
             if self.settings.init_range is not None:
                 initialise(model, self.settings.init_range)
         return replace(self, model=model.to(self.device).eval())
 
-    def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn raw signal of A and of B into the model's inputs."""
-        x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
-        return x, y
+    def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
+        """Turn raw signal of A and of B of the genes `rows` into the model's inputs."""
+        arrays = [self.transform.apply(signal) for signal in (a, b)]
+        if self.pair.covariate_names:
+            arrays.append(self.pair.covariates[rows])
+        return tuple(torch.from_numpy(values).to(self.device) for values in arrays)
 
-    def predict_signal(self, a: Signal, b: Signal) -> Predictions:
-        """Predict from raw signal of A and of B, each [n, n_marks, n_windows]."""
-        predicted = predict_tensors(self.model, *self.inputs(a, b))
+    def predict_signal(self, rows: Rows, a: Signal, b: Signal) -> Predictions:
+        """Predict the genes `rows` from raw signal of A and of B, each [n, n_marks, n_windows]."""
+        predicted = predict_tensors(self.model, *self.inputs(rows, a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
 
     def predict_members(
-        self, a: Signal, b: Signal
+        self, rows: Rows, a: Signal, b: Signal
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Predict log2fc [n] from raw signal, and that of every member of an ensemble [n_members, n]."""
-        inputs = self.inputs(a, b)
+        """Predict log2fc [n] of `rows` from raw signal, and that of every member [n_members, n]."""
+        inputs = self.inputs(rows, a, b)
         members = self.model.members if isinstance(self.model, Ensemble) else [self.model]
         log2fc = np.stack([predict_tensors(member, *inputs).log2fc for member in members])  # type: ignore[arg-type]
         return np.asarray(torch.from_numpy(log2fc).mean(dim=0).numpy()), log2fc
@@ -278,7 +286,7 @@ class OpenedModel:
         """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
         with reporter.task("predicting", len(rows)) as task:
             for batch, a, b in self.pair.signal_batches(rows, READ_BATCH):
-                yield GenePredictions.of(self.pair, batch, self.predict_signal(a, b), self.calibration)
+                yield GenePredictions.of(self.pair, batch, self.predict_signal(batch, a, b), self.calibration)
                 task.advance(len(batch))
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
@@ -292,7 +300,7 @@ class OpenedModel:
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
         with torch.inference_mode():
-            output = self.model(*self.inputs(a, b))
+            output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
         return AttentionBatch(
             rows=rows,
