@@ -15,6 +15,7 @@ from conftest import called, training
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.additive import Additive, merged_bins
 from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.model import MAIN
 from diffchrom.deepdiff.opened import open_model
 from diffchrom.genome.genes import Window
@@ -91,7 +92,25 @@ def test_attention_sums_to_one_over_all_regions_and_over_marks() -> None:
     torch.testing.assert_close(output.beta[MAIN].sum(dim=1), torch.ones(N))
 
 
-def test_where_attention_is_shut_nothing_passes() -> None:
+def test_attention_is_the_share_of_what_passes_in_an_ensemble_too() -> None:
+    model = Ensemble([random_model(seed) for seed in range(3)]).eval()
+    with torch.no_grad():
+        output = model(signal(1), signal(2))
+    size = output.contribution.abs()
+    weight = output.beta[MAIN].unsqueeze(2) * output.alpha[MAIN]
+    torch.testing.assert_close(weight, size / size.sum(dim=(1, 2), keepdim=True))
+    members = [member(signal(1), signal(2)).contribution for member in model.members]
+    torch.testing.assert_close(output.contribution, torch.stack(members).mean(dim=0))
+
+
+def test_attention_is_even_where_the_cells_are_alike() -> None:
+    with torch.no_grad():
+        output = random_model()(signal(1), signal(1))
+    torch.testing.assert_close(output.alpha[MAIN], torch.full((N, N_MARKS, 230), 1 / 230))
+    torch.testing.assert_close(output.beta[MAIN], torch.full((N, N_MARKS), 1 / N_MARKS))
+
+
+def test_where_gates_are_shut_nothing_passes() -> None:
     """All of the weight on one mark and window leaves that one alone, whatever the others hold."""
     model = random_model()
     shut = -1e4 * torch.ones(N_MARKS * model.n_windows)

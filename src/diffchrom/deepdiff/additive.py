@@ -5,15 +5,17 @@ windows t of all regions, with z the scaled signal of a cell, c what else is kno
 and both orders of the cells in one trunk:
 
     h(A, B)    = trunk(zA, zB, c);  s = (h(A, B) + h(B, A)) / 2                 what the gene looks like
-    beta_j     = softmax_j(q (F s + f));  alpha_jt = softmax_t(q (E s + e))_j   Level II and Level I
+    b_j        = softmax_j(q (F s + f));  a_jt = softmax_t(q (E s + e))_j       gates of marks and windows
     d_jt       = zB - zA;  phi = 0.3 (d, d / (|d| + 0.3));  v_jt = (U s + u)_jt . phi_jt
-    g(A, B)_jt = G beta_j alpha_jt v_jt,   G = M T softplus(w s + 0.54)
+    g(A, B)_jt = G b_j a_jt v_jt,   G = M T softplus(w s + 0.54)
     f(A, B)    = sum_jt g_jt + o shift(s)
 
-A window in which the cells do not differ contributes nothing; contributions are odd when the cells are
-exchanged, since s is even, and so is f, with `order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n)
-of n training genes, as the lasso is, which empties marks and windows that only carry noise. s reads all
-marks: a contribution says what a difference between the cells is worth in this gene, given the rest.
+Level II's beta_j and Level I's alpha_jt are what passes: |g_jt| = beta_j alpha_jt sum |g| (`model.shares`).
+The weights that are shown and the signs are the whole prediction. A window in which the cells do not differ
+contributes nothing; contributions are odd when the cells are exchanged, since s is even, and so is f, with
+`order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n) of n training genes, as the lasso is, which
+empties marks and windows that only carry noise. s reads all marks: a contribution says what a difference
+between the cells is worth in this gene, given the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Output, PairModel
+from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Output, PairModel, shares
 from diffchrom.deepdiff.segments import Patterns, Scaling, mean_of_segments
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS, Region
@@ -162,32 +164,34 @@ class Additive(PairModel):
         c = a.new_empty(n, 0) if covariates is None else self.of_gene(covariates)
         h = self.trunk(torch.cat((torch.cat((f_a, f_b, c), 1), torch.cat((f_b, f_a, c), 1))))
         gene = (h[:n] + h[n:]) / 2
-        alpha, beta = self._attention(gene)
-        contribution = self._contributions(gene, alpha, beta, z_b - z_a)
+        contribution = self._contributions(gene, z_b - z_a)
         log2fc = contribution.sum(dim=(1, 2)) + self.order * self.shift(gene).squeeze(1)
         expression_a, expression_b = self.expression(h).chunk(2)
+        of_bins = self._spread(contribution)
+        alpha, beta = shares(of_bins)
         return Output(
             log2fc=log2fc,
             expression={CELL_A: expression_a, CELL_B: expression_b},
             embeddings={},
-            alpha={MAIN: self._spread(alpha)},
+            alpha={MAIN: alpha},
             beta={MAIN: beta},
-            contribution=self._spread(contribution),
+            contribution=of_bins,
             penalty=self.penalty * contribution.abs().sum(dim=(1, 2)).mean() if self.training else None,
         )
 
-    def _attention(self, gene: Tensor) -> tuple[Tensor, Tensor]:
-        """Level I [batch, n_marks, windows] and Level II [batch, n_marks] of what genes look like."""
+    def _gates(self, gene: Tensor) -> Tensor:
+        """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]."""
         scale = self.settings.score_scale
         scores = self.level1(gene).unflatten(1, (self.n_marks, self.n_windows))
-        return torch.softmax(scale * scores, dim=2), torch.softmax(scale * self.level2(gene), dim=1)
+        marks = torch.softmax(scale * self.level2(gene), dim=1)
+        return marks.unsqueeze(2) * torch.softmax(scale * scores, dim=2)
 
-    def _contributions(self, gene: Tensor, alpha: Tensor, beta: Tensor, difference: Tensor) -> Tensor:
+    def _contributions(self, gene: Tensor, difference: Tensor) -> Tensor:
         """What each mark and window adds to log2fc [batch, n_marks, windows], of the scaled difference."""
         phi = UNIT * torch.cat((difference, difference / (difference.abs() + UNIT)), dim=1)
         value: Tensor = (self.value(gene) * phi).unflatten(1, (2, self.n_marks, self.n_windows)).sum(1)
         gain: Tensor = F.softplus(self.gain(gene) + _NEUTRAL).unsqueeze(2)
-        passed: Tensor = gain * (self.n_marks * self.n_windows) * beta.unsqueeze(2) * alpha * value
+        passed: Tensor = gain * (self.n_marks * self.n_windows) * self._gates(gene) * value
         return passed
 
     def _amounts(self, both: Tensor) -> Tensor:

@@ -58,6 +58,23 @@ class Output:
     penalty: Tensor | None = None
 
 
+def shares(contribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention that is exactly what passes: shares of |contribution|, even where nothing contributes.
+
+    With S the sum of |c_jt| over marks j and windows t, c_jt = S beta_j alpha_jt sign(c_jt).
+
+    Returns
+    -------
+    alpha [batch, n_marks, n_windows], beta [batch, n_marks]
+        Both sum to 1 along their last axis.
+    """
+    size = contribution.abs()
+    of_mark = size.sum(dim=2)
+    total = of_mark.sum(dim=1, keepdim=True)
+    alpha = torch.where(of_mark.unsqueeze(2) > 0, size / of_mark.unsqueeze(2), 1 / size.shape[2])
+    return alpha, torch.where(total > 0, of_mark / total, 1 / size.shape[1])
+
+
 class Encoder(nn.Module):
     """Bidirectional LSTMs with soft attention, for `n_sequences` independent sequences (equations 2 and 3).
 

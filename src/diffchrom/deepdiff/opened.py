@@ -19,29 +19,26 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
-from diffchrom.deepdiff.checkpoint import load_weights
-from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, resolve_device, seeded
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
+from diffchrom.deepdiff.loading import calibration_of, load_model, order_of
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
-from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
-from diffchrom.genome.layout import Layout
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.layout import GeneWindows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import MODEL, Run
-from diffchrom.runs.opening import pair_of_run, require_single
+from diffchrom.runs.folder import Run
+from diffchrom.runs.opening import pair_of_run
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
-#: Genes whose attention is computed together; bounds memory, together with the number of sequences and bins.
+#: Genes whose attention is computed together; bounds memory, with the number of sequences and windows.
 ATTENTION_BATCH = 64
 #: Genes whose signal is read together for predictions, a whole number of batches.
 READ_BATCH = 16 * INFERENCE_BATCH
@@ -76,16 +73,18 @@ class AttentionBatch:
     rows : intp [n]
         The genes, as rows of the store.
     alpha : float32 [n, n_sequences, n_windows]
-        Attention to bins and windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
+        Attention to windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
     beta : dict of task (main, A, B) to float32 [n, J]
         Mark attention, sequences in the order of `OpenedModel.tasks`; every row sums to 1.
     log2fc_pred : float32 [n]
+    contribution : float32 [n, n_marks, n_windows] that add up to log2fc_pred less the shift, or None
     """
 
     rows: Rows
     alpha: npt.NDArray[np.float32]
     beta: dict[str, npt.NDArray[np.float32]]
     log2fc_pred: npt.NDArray[np.float32]
+    contribution: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,9 +168,9 @@ class OpenedModel:
         return self.pair.window
 
     @cached_property
-    def windows(self) -> Windows:
-        """Where the genes' bins lie."""
-        return Windows.around(self.genes, self.window)
+    def windows(self) -> GeneWindows:
+        """Where the genes' windows lie, in all regions that are read."""
+        return self.pair.layout.windows(self.genes)
 
     @property
     def device(self) -> torch.device:
@@ -302,11 +301,13 @@ class OpenedModel:
         with torch.inference_mode():
             output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
+        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
+            contribution=None if parts is None else parts.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:
@@ -319,11 +320,13 @@ class OpenedModel:
     def attention_of(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
         """Attention of the genes `rows` of the store."""
         batches = list(self.attend_batches(rows, reporter))
+        parts = [batch.contribution for batch in batches if batch.contribution is not None]
         return AttentionBatch(
             rows,
             np.concatenate([batch.alpha for batch in batches]),
             {task: np.concatenate([batch.beta[task] for batch in batches]) for task in self.tasks},
             np.concatenate([batch.log2fc_pred for batch in batches]),
+            np.concatenate(parts) if parts else None,
         )
 
 
@@ -355,50 +358,3 @@ def open_model(
         calibration_of(run),
         has_expression=bool(run.config.unit),
     )
-
-
-def order_of(run: Run, pair: Pair) -> float:
-    """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
-    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
-    if pair.cells not in orders:
-        return 0.0
-    trained_on = run.config.store
-    if "signals" in trained_on:
-        same = pair.signal_digest == trained_on["signals"]
-    else:  # a run made before signals had a digest of their own
-        same = pair.store.fingerprint(run.config.pair) == trained_on.get("fingerprint")
-    return orders[pair.cells] if same else 0.0
-
-
-def load_model(
-    run: Run,
-    device: torch.device | None = None,
-    order: float = 1.0,
-    module: nn.Module | None = None,
-    layout: Layout | None = None,
-) -> PairModel:
-    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
-    if run.config.kind == "module" and module is None:
-        raise RunError(
-            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
-            "open it in Python, with open(store, module=...)"
-        )
-    if run.config.kind == "baseline":
-        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
-    require_single(run)
-    n_marks = len(run.config.marks)
-    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
-    load_weights(run.path / MODEL, model)
-    model.set_order(order)
-    return model.to(device or torch.device("cpu")).eval()
-
-
-def calibration_of(run: Run) -> Calibration | None:
-    """The run's calibration; None for a run that was made before there was one."""
-    values = run.config.details.get("calibration")
-    try:
-        return None if values is None else Calibration.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path}: config.json has a broken calibration ({error}); train it again"
-        ) from error
