@@ -1,10 +1,11 @@
 """The default variant: contributions of marks and windows, let through by attention, add up to log2fc.
 
 Nothing reaches the difference between the cells but through the weights that are shown. For marks j and
-windows t of all regions, with z the scaled signal of a cell and both orders of the cells in one trunk:
+windows t of all regions, with z the scaled signal of a cell, c what else is known of the gene (covariates)
+and both orders of the cells in one trunk:
 
-    h(A, B)    = trunk(zA, zB);  s = (h(A, B) + h(B, A)) / 2                    what the gene looks like
-    b_j        = softmax_j(c (F s + f));  a_jt = softmax_t(c (E s + e))_j       gates of marks and windows
+    h(A, B)    = trunk(zA, zB, c);  s = (h(A, B) + h(B, A)) / 2                 what the gene looks like
+    b_j        = softmax_j(q (F s + f));  a_jt = softmax_t(q (E s + e))_j       gates of marks and windows
     d_jt       = zB - zA;  phi = 0.3 (d, d / (|d| + 0.3));  v_jt = (U s + u)_jt . phi_jt
     g(A, B)_jt = G b_j a_jt v_jt,   G = M T softplus(w s + 0.54)
     f(A, B)    = sum_jt g_jt + o shift(s)
@@ -43,6 +44,8 @@ WIDE_WINDOW = 2000
 PATTERN_STEP = 400
 #: Scaled signal is clipped here: of windows, and of the patterns' steps.
 CLIP, CLIP_STEPS = 3.0, 6.0
+#: Scaled covariates are clipped here: a gene longer than those that were trained on is no stranger.
+CLIP_COVARIATES = 4.0
 #: Where differences are large: the unit of v, and half of the difference at which it levels off.
 UNIT = 0.3
 #: Of the ridge regression that training starts from.
@@ -76,12 +79,21 @@ class Additive(PairModel):
     variant, n_marks : as of `DeepDiff`.
     settings : of the training.
     layout : of the signal's last axis.
+    n_covariates : numbers of a gene that the trunk reads beside the signal.
     """
 
     pooling: Tensor
 
-    def __init__(self, variant: Variant, n_marks: int, settings: Hyperparameters, layout: Layout) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        n_marks: int,
+        settings: Hyperparameters,
+        layout: Layout,
+        n_covariates: int = 0,
+    ) -> None:
         super().__init__()
+        self.of_gene = CovariateScaling(n_covariates)
         self.variant, self.n_marks, self.settings = variant, n_marks, settings
         self.near = windows_of_bins(layout.regions[0])
         self.n_bins = layout.spans[TSS].stop
@@ -101,7 +113,7 @@ class Additive(PairModel):
         hidden, size = settings.hidden, n_marks * n_windows
         features = size + variant.patterns * self.n_segments
         self.trunk = nn.Sequential(
-            nn.Linear(2 * features, hidden),
+            nn.Linear(2 * features + n_covariates, hidden),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
             nn.Linear(hidden, hidden),
@@ -133,6 +145,10 @@ class Additive(PairModel):
             self.value.bias[: len(weights)] = weights.float()
             self.shift.bias.fill_(mean)
 
+    def fit_covariates(self, covariates: Tensor) -> None:
+        """Learn the covariates' scaling from the training genes."""
+        self.of_gene.fit(covariates)
+
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Weigh the penalty by the spread of the training genes' labels; see `PairModel.fit_labels`."""
         self.penalty = self.settings.sparsity * float(log2fc.std()) / math.sqrt(len(log2fc))
@@ -146,8 +162,13 @@ class Additive(PairModel):
             "steps": self.fine.described(marks, self.n_bins / self.n_steps),
         }
 
-    def forward(self, a: Tensor, b: Tensor) -> Output:
-        """Predict from the untransformed signal of cell A and of cell B, each [batch, n_marks, n_windows]."""
+    def forward(self, a: Tensor, b: Tensor, covariates: Tensor | None = None) -> Output:
+        """Predict from untransformed signal of cell A and of cell B, each [batch, n_marks, n_windows].
+
+        Parameters
+        ----------
+        covariates : [batch, n_covariates], not scaled, NaN where unknown; None of a model without.
+        """
         n = len(a)
         both = torch.cat((a, b))
         z = self._scaled(both)
@@ -155,7 +176,8 @@ class Additive(PairModel):
         z_a, z_b = z.chunk(2)
         features = torch.cat((z, self._amounts(both)), dim=1)
         f_a, f_b = features.chunk(2)
-        h = self.trunk(torch.cat((torch.cat((f_a, f_b), 1), torch.cat((f_b, f_a), 1))))
+        c = a.new_empty(n, 0) if covariates is None else self.of_gene(covariates)
+        h = self.trunk(torch.cat((torch.cat((f_a, f_b, c), 1), torch.cat((f_b, f_a, c), 1))))
         gene = (h[:n] + h[n:]) / 2
         contribution = self._contributions(gene, z_b - z_a)
         log2fc = contribution.sum(dim=(1, 2)) + self.order * self.shift(gene).squeeze(1)
@@ -234,6 +256,33 @@ def ridge(features: Tensor, truth: Tensor) -> tuple[Tensor, float]:
         errors.append(float(residual.square().mean()))
         weights.append(axes @ shrunken)
     return weights[errors.index(min(errors))], float(mean)
+
+
+class CovariateScaling(nn.Module):
+    """``(value - mean) / scale`` of every covariate, and 0 where it is unknown; `fit` learns both."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_covariates: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_covariates))
+        self.register_buffer("scale", torch.ones(n_covariates))
+
+    def forward(self, covariates: Tensor) -> Tensor:
+        """Scale [batch, n_covariates]."""
+        return (
+            ((covariates - self.mean) / self.scale).nan_to_num(0.0).clamp(-CLIP_COVARIATES, CLIP_COVARIATES)
+        )
+
+    def fit(self, covariates: Tensor) -> None:
+        """Learn from the training genes' [n_genes, n_covariates]; constant ones keep scale 1."""
+        values = covariates.double()
+        mean = values.nanmean(dim=0)
+        deviation = (values - mean).square().nanmean(dim=0).sqrt()
+        varies = deviation > 1e-6 * (1 + mean.abs())
+        self.mean.copy_(mean.nan_to_num(0.0))
+        self.scale.copy_(torch.where(varies, deviation, 1.0))
 
 
 def _from_zero(layer: nn.Linear) -> nn.Linear:
