@@ -22,7 +22,8 @@ KERNELS = ("deepdiff/_kernel/_lstm", "baselines/_svr", "signal/_binning")
 #: Where the package was imported from, and why each kernel is missing.
 SHOW = (
     "import diffchrom; from diffchrom.signal.blocks import DECODER; "
-    "from diffchrom.baselines.kernel_svr import SOLVER; from diffchrom.deepdiff._kernel import KERNEL; print(diffchrom.__file__); "
+    "from diffchrom.baselines.kernel_svr import SOLVER; from diffchrom.deepdiff._kernel import KERNEL; "
+    "print(diffchrom.__file__); "
     "print(*[one.missing for one in (DECODER, SOLVER, KERNEL)], sep='\\n')"
 )
 _BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
