@@ -139,6 +139,7 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
         done.append(1)
         return honest(*args)
 
+    monkeypatch.setattr(svr, "KEPT_EVERY", -1.0)
     monkeypatch.setattr(svr, "choose_penalty", killed)
     with pytest.raises(KeyboardInterrupt):
         svr.fit_bins(train, grid, Context(folder=tmp_path))
@@ -157,6 +158,11 @@ def test_a_killed_fit_goes_on_at_the_finished_bin(train, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.fit.beta, other.fit.beta)
 
 
+def test_bins_that_take_no_time_are_not_written(train, tmp_path):
+    svr.fit_bins(train, GRID, Context(folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_fewer_genes_than_the_folds_need_is_refused(train):
     with pytest.raises(StoreError, match="5 folds needs at least 10 genes"):
         svr.fit_bins(train.take(slice(0, 9)), GRID, Context())
@@ -167,7 +173,7 @@ def test_a_fit_predicts_from_the_windows_it_was_fitted_on_and_no_others(train):
     both = replace(train, **ends)
     with_ends = svr.best_bin(both, both, {**GRID, "C": (1.0,)}, Context())
     assert len(with_ends.predict(both).log2fc) == len(train)
-    with pytest.raises(RunError, match="diffchrom prepare --around tes"):
+    with pytest.raises(RunError, match="diffchrom prepare --regions tes_bins"):
         with_ends.predict(train)
     without = svr.best_bin(train, train, {**GRID, "C": (1.0,)}, Context())
     np.testing.assert_array_equal(without.predict(both).log2fc, without.predict(train).log2fc)

@@ -12,8 +12,10 @@ from diffchrom.sweeps.comparison import compare_groups
 from diffchrom.sweeps.results import Result, load_results
 from diffchrom.sweeps.summary import summary_rows
 
-SHOWN = [metric for metric in METRICS.values() if metric.title and metric.name != "pearson"]
-HEADER = ("method", "r [95%]", "r by seed", *(metric.title for metric in SHOWN), "method less best [95%]")
+#: Those of narrow tables, and what methods that classify are measured by.
+TITLES = {metric.name: metric.title for metric in METRICS.values() if metric.title} | {"auroc": "AUROC"}
+SHOWN = [metric for metric in METRICS.values() if metric.name in TITLES and metric.name != "pearson"]
+HEADER = ("method", "r [95%]", "r by seed", *(TITLES[one.name] for one in SHOWN), "method less best [95%]")
 
 
 def cell(row: dict[str, Any], name: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from diffchrom._version import __version__
 from diffchrom.commands.attend import attend
-from diffchrom.commands.baseline import baseline
+from diffchrom.commands.baseline import BaselineCommand, baseline
 from diffchrom.commands.compare import compare
 from diffchrom.commands.defaults import default_map
 from diffchrom.commands.demo import demo
@@ -92,7 +92,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
-for _command in (train, predict, attend, baseline, compare, demo, info, report):
+app.command(cls=BaselineCommand)(guarded(baseline))
+for _command in (train, predict, attend, compare, demo, info, report):
     app.command(cls=OnceCommand)(guarded(_command))
 
 

@@ -12,18 +12,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import DEFAULT_REGIONS
+from diffchrom.variants import VARIANTS
 
 DEFAULT_STORE = "diffchrom.h5"
-DEFAULT_VARIANT = "antisymmetric"
+DEFAULT_VARIANT = "additive"
 DEFAULT_SPLIT = "chromosome"
 STORE_VARIABLE = "DIFFCHROM_STORE"
 
 AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
-SCHEDULES = ("one-cycle", "constant")
+CONTRASTIVE = ("squared", "paper")
+#: Hyper-parameters that are one of a few words.
+CHOICES = {
+    "aux_task": AUX_TASKS,
+    "precision": PRECISIONS,
+    "transform": ("raw", "log1p"),
+    "contrastive": CONTRASTIVE,
+    "schedule": ("one-cycle", "constant"),
+}
 #: How often `compare` draws the test genes.
 RESAMPLES = 2000
 
@@ -79,6 +88,8 @@ class Hyperparameters:
         ``squared`` (the released code: (1-S) R^2 + S max(0, m-R)^2) or ``paper`` (with R/2 and a half).
     contrastive_weight, margin, change_threshold : float
         Weight of the contrastive loss, its margin m, and |log2fc| from which S = 1.
+    contrastive_dropout : bool
+        Whether R is that of embeddings some of whose units were dropped, while there is dropout.
     init_range : float or None
         All weights uniform(-init_range, init_range); None is PyTorch's own initialisation.
     precision : str
@@ -98,6 +109,9 @@ class Hyperparameters:
         Weigh training genes by 1 / (se^2 + tau^2) of their log2fc (`label_noise.inverse_variance_weights`).
     ensemble : int or None
         Models that differ in their seed and are averaged; None is the variant's own number.
+    score_scale, sparsity, input_dropout, pattern_dropout : float
+        Of the additive variant: c of the attention's scores, kappa of the penalty on contributions, and the
+        shares of windows and of patterns that a gene goes without while training.
     """
 
     hidden: int = 32
@@ -114,6 +128,7 @@ class Hyperparameters:
     contrastive_weight: float = 1.0
     margin: float = 2.0
     change_threshold: float = 2.0
+    contrastive_dropout: bool = True
     aux_task: str = "regression"
     precision: str = "float32"
     schedule: str = "one-cycle"
@@ -122,6 +137,10 @@ class Hyperparameters:
     cell_weight: float = 0.3
     weight_by_se: bool = False
     ensemble: int | None = None
+    score_scale: float = 5.0
+    sparsity: float = 2.6
+    input_dropout: float = 0.2
+    pattern_dropout: float = 0.2
 
     def batch_of(self, n_genes: int) -> int:
         """Genes a batch, of `n_genes` training genes."""
@@ -137,38 +156,63 @@ class Hyperparameters:
 
 
 DEFAULT_PRESET, PUBLISHED_PRESET = "default", "published"
-#: ``published`` follows the authors' released code, from which the paper's figures came.
+_PUBLISHED = Hyperparameters(
+    transform="raw",
+    standardise=False,
+    epochs=90,
+    batch_size=10,
+    lr=1e-4,
+    patience=90,
+    clip_norm=1.0,
+    dropout=0.0,
+    init_range=0.1,
+    contrastive="squared",
+    contrastive_weight=4.0,
+    schedule="constant",
+    min_batches=1,
+    min_steps=0,
+    cell_weight=1.0,
+    ensemble=1,
+)
+#: ``published`` follows the authors' released code, from which the paper's figures came; ``paper`` its text,
+#: where that says otherwise.
 PRESETS = {
     DEFAULT_PRESET: Hyperparameters(),
-    PUBLISHED_PRESET: Hyperparameters(
-        transform="raw",
-        standardise=False,
-        epochs=90,
-        batch_size=10,
-        lr=1e-4,
-        patience=90,
-        clip_norm=1.0,
-        dropout=0.0,
-        init_range=0.1,
-        contrastive="squared",
-        contrastive_weight=4.0,
-        schedule="constant",
-        min_batches=1,
-        min_steps=0,
-        cell_weight=1.0,
-        ensemble=1,
+    PUBLISHED_PRESET: _PUBLISHED,
+    "paper": replace(
+        _PUBLISHED, dropout=0.5, contrastive="paper", contrastive_weight=1.0, contrastive_dropout=False
     ),
 }
 
 
-def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
-    """Return the preset's hyper-parameters with those of `changes` that are not None put in place."""
+def hyperparameters(preset: str, variant: str = "", **changes: Any) -> Hyperparameters:
+    """Return the preset's hyper-parameters with those of `changes` that are not None put in place.
+
+    Parameters
+    ----------
+    variant : the default preset has values of its own for some; empty is none of them.
+
+    Raises
+    ------
+    UsageError
+        For a preset that is none, and a word or size that a hyper-parameter cannot be.
+    """
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    own = VARIANTS[variant].settings if preset == DEFAULT_PRESET and variant in VARIANTS else {}
     given = {name: value for name, value in changes.items() if value is not None}
     if "epochs" in given:  # whoever says how many epochs means it
         given.setdefault("min_steps", 0)
-    return replace(PRESETS[preset], **given)
+    for name, words in CHOICES.items():
+        if given.get(name, words[0]) not in words:
+            option = f"--{name.replace('_', '-')}"
+            near = did_you_mean(str(given[name]), words)
+            raise UsageError(f"{option} {given[name]}: unknown; choose one of {', '.join(words)}{near}")
+    if given.get("hidden", 2) < 2 or given.get("hidden", 2) % 2:
+        raise UsageError(f"--hidden {given['hidden']}: Level II has half of it; give an even number")
+    if not 0 <= given.get("dropout", 0) < 1:
+        raise UsageError(f"--dropout {given['dropout']}: a share from 0 to below 1")
+    return replace(PRESETS[preset], **{**own, **given})
 
 
 @dataclass(frozen=True)

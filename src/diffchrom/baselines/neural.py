@@ -31,3 +31,10 @@ def deepchrome_cells(train: Examples, valid: Examples, grid: Grid, context: Cont
     from diffchrom.baselines.networks import DeepChrome, fit_two_cells
 
     return fit_two_cells(DeepChrome, train, valid, grid, context)
+
+
+def deepchrome_classes(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
+    """Two DeepChrome classifications of expression above or below the median."""
+    from diffchrom.baselines.networks import DeepChrome, fit_two_cells
+
+    return fit_two_cells(DeepChrome, train, valid, grid, context, classify=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ from diffchrom.genome.genes import Signal
 FOLDS = 5
 #: Bins on each side of the TSS and of the transcript's end; without the latter, twice as many at the TSS.
 FLANK_BINS = 40
+#: Seconds between two writings of finished bins: a file costs more than a bin of few genes.
+KEPT_EVERY = 5.0
 #: Kernel matrices held at a time, in bytes.
 KERNEL_BYTES = 6 * 1024**3
 _PREDICTED_AT_A_TIME = 4096
@@ -42,16 +45,24 @@ def has_tes(genes: Examples) -> bool:
 
 def flanking_bins(genes: Examples, with_tes: bool) -> Signal:
     """B - A of the bins around TSS and, `with_tes`, transcript's end; float32 [n_genes, n_marks, n_bins]."""
-    around_tss = genes.signal_b - genes.signal_a
+    a, b = flanking_signal(genes, with_tes)
+    return b - a
+
+
+def flanking_signal(genes: Examples, with_tes: bool) -> tuple[Signal, Signal]:
+    """Signal of A and of B in those bins."""
     if not with_tes:
-        return _central(around_tss, 2 * FLANK_BINS)
+        return _central(genes.signal_a, 2 * FLANK_BINS), _central(genes.signal_b, 2 * FLANK_BINS)
     if genes.tes_a is None or genes.tes_b is None:
         raise RunError(
             "was fitted on bins around the transcript's end too, which the store lacks; "
-            "add them with `diffchrom prepare --around tes`"
+            "add them with `diffchrom prepare --regions tes_bins`"
         )
-    around_tes = _central(genes.tes_b - genes.tes_a, FLANK_BINS)
-    return np.concatenate([_central(around_tss, FLANK_BINS), around_tes], axis=2)
+
+    def both_ends(tss: Signal, tes: Signal) -> Signal:
+        return np.concatenate([_central(tss, FLANK_BINS), _central(tes, FLANK_BINS)], axis=2)
+
+    return both_ends(genes.signal_a, genes.tes_a), both_ends(genes.signal_b, genes.tes_b)
 
 
 def _central(signal: Signal, flank: int) -> Signal:
@@ -223,10 +234,14 @@ def fit_bins(train: Examples, grid: Grid, context: Context) -> FirstLayer:
     with context.reporter.task("SVR a bin", n_bins) as task, threadpool_limits(limits=1):
         task.advance(len(bins))
         parallel = Parallel(n_jobs=workers, backend="threading", return_as="generator_unordered")
+        unwritten, written = [], time.monotonic()
         for number, fitted in parallel(delayed(fit_bin)(number) for number in missing):
             bins[number] = fitted
-            if context.folder is not None:
-                write_record(context.folder / _piece(number), fitted)
+            unwritten.append(number)
+            if context.folder is not None and time.monotonic() - written > KEPT_EVERY:
+                for finished in unwritten:
+                    write_record(context.folder / _piece(finished), bins[finished])
+                unwritten, written = [], time.monotonic()
             task.advance(1, f"bin {number + 1}: r {fitted.fit.score:.3f}")
     unconverged = sum(not fitted.fit.converged for fitted in bins.values())
     if unconverged:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from diffchrom.commands import completion, options
+from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
-from diffchrom.config import DEFAULT_PRESET, PRESETS
+from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
+
+#: That a baseline may have; `METHODS` knows which has which.
+_PRESETS = (DEFAULT_PRESET, PUBLISHED_PRESET)
+
+
+class BaselineCommand(OnceCommand):
+    """A command whose help has the methods before its examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them; see `click.Command.format_epilog`."""
+        from diffchrom.baselines.methods import METHODS
+
+        with formatter.section("Methods"):
+            formatter.write_dl([(method.name, method.summary) for method in METHODS.values()])
+        super().format_epilog(ctx, formatter)
 
 
 def baseline(
@@ -19,13 +35,13 @@ def baseline(
         str,
         typer.Option(
             metavar="NAME[,NAME...]|all",
-            help="What to fit; docs/methods.md lists them, and so does a name that is none.",
+            help="What to fit; see below and docs/methods.md.",
             autocompletion=completion.methods,
         ),
     ] = "ridge",
     preset: Annotated[
         str,
-        typer.Option(metavar="|".join(PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+        typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     marks: options.MarksOption = None,
@@ -59,7 +75,7 @@ def baseline(
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
-    options.check_choice("--preset", preset, tuple(PRESETS))
+    options.check_choice("--preset", preset, _PRESETS)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     options.check_folds(folds, split)

@@ -14,7 +14,6 @@ from diffchrom.commands.printing import JsonOption, Lines
 from diffchrom.config import RESAMPLES
 
 if TYPE_CHECKING:
-    from diffchrom.sweeps.comparison import Comparison
     from diffchrom.sweeps.results import Result
 
 
@@ -38,6 +37,13 @@ def compare(
         str | None,
         typer.Option(metavar="METHOD", help="Method to take differences from.", show_default="the best"),
     ] = None,
+    percent: Annotated[
+        bool, typer.Option("--percent", help="Table 1 in percent of the baselines' r, as in the paper.")
+    ] = False,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|A,B", help="Only these pairs, in this order; may be repeated."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
@@ -47,6 +53,9 @@ def compare(
         typer.Option(metavar="FILE.h5ad", help="Predictions, gene x run, as AnnData (extra: anndata)."),
     ] = None,
     json: JsonOption = False,
+    name_best: Annotated[
+        bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
+    ] = False,
     output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
@@ -60,21 +69,23 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=quiet, verbose=verbose)
+    from diffchrom.commands.compare_view import show_methods
     from diffchrom.errors import UsageError
     from diffchrom.files.figures import check_figure_path
     from diffchrom.inspection.anndata import write_anndata
     from diffchrom.pairs.choices import direction
     from diffchrom.runs.tables import DRAWN_ALONE
     from diffchrom.sweeps.comparison import compare_groups
+    from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
-    from diffchrom.sweeps.results import load_results
-    from diffchrom.sweeps.summary import summary_tables
+    from diffchrom.sweeps.results import load_results, of_pairs
+    from diffchrom.sweeps.summary import one_table, summary_tables
 
     if against is not None and not summary:
         raise UsageError("--against is for the differences of --summary; give both")
     if plot is not None:
         check_figure_path(plot)
-    results = load_results(runs, force=force, reporter=console)
+    results = of_pairs(load_results(runs, force=force, reporter=console), read_pairs(pairs or ("all",)))
     console.note(direction(*(result.pair for result in results)))
     if alone := sum(result.resampled["genes"] > 0 for result in results):
         console.note(f"in {alone} of {len(results)} runs, {DRAWN_ALONE}")
@@ -82,34 +93,29 @@ def compare(
     if summary or plot is not None:
         comparisons = compare_groups(results, resamples=resamples, seed=seed, reporter=console)
     if plot is not None:
-        plot_methods(comparisons, plot)
+        plot_methods(comparisons, plot, name_best=name_best)
     if anndata is not None:
         write_anndata(anndata, [result.run for result in results])
-    tables = summary_tables(comparisons, against) if summary else None
-    _print(results, comparisons, tables, output, json)
-
-
-def _print(
-    results: Sequence[Result],
-    comparisons: Sequence[Comparison],
-    tables: Sequence[Sequence[Mapping[str, Any]]] | None,
-    output: Path,
-    json: bool,
-) -> None:
-    """Print a row a run, or those of `tables`, short where a person reads along."""
-    from diffchrom.commands.compare_view import show_methods, show_runs
-    from diffchrom.sweeps.results import COLUMNS
-    from diffchrom.sweeps.summary import SUMMARY_COLUMNS
-
     for_people = not json and output == options.STDOUT and sys.stdout.isatty()
-    if tables is None and for_people:
-        show_runs(results, sys.stdout)
-    elif tables is None:
-        _write(COLUMNS, [result.row() for result in results], output, json)
-    elif for_people:
+    if not summary:
+        _print_runs(results, output, json, for_people=for_people)
+        return
+    tables = summary_tables(comparisons, against)
+    if for_people:
         show_methods(comparisons, tables, sys.stdout)
     else:
-        _write(SUMMARY_COLUMNS, [row for rows in tables for row in rows], output, json)
+        _write(*one_table(tables, percent=percent), output, json)
+
+
+def _print_runs(results: Sequence[Result], output: Path, json: bool, *, for_people: bool) -> None:
+    """Print a row a run, short where a person reads along."""
+    from diffchrom.commands.compare_view import show_runs
+    from diffchrom.sweeps.results import COLUMNS
+
+    if for_people:
+        show_runs(results, sys.stdout)
+    else:
+        _write(COLUMNS, [result.row() for result in results], output, json)
 
 
 def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path, json: bool) -> None:

@@ -51,7 +51,10 @@ def expand(args: Sequence[str], greedy: Collection[str]) -> tuple[list[str], dic
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option of one value that is given twice, instead of taking the last."""
+    """A command that refuses an option of one value that is given twice, instead of taking the last.
+
+    Its help has a section for each ``rich_help_panel``, which Typer shows only with rich.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; see `click.Command.parse_args`."""

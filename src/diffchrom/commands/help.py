@@ -20,12 +20,20 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
             "precision",
             "weight_by_se",
             "memory",
+            "hidden",
+            "dropout",
+            "cell_weight",
+            "contrastive",
+            "contrastive_weight",
+            "contrastive_dropout",
+            "margin",
+            "change_threshold",
         }
         | {"no_ridge", "unit", "force"}
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {"wide", "combine", "min_weight", "other", "sample", "summary", "by", "device", "seed"}
+        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
     ),
     "baseline": frozenset({"unit", "force", "seeds"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),

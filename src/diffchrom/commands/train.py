@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import completion, options
+from diffchrom.commands import completion, options, preset_options
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
-from diffchrom.config import AUX_TASKS, DEFAULT_VARIANT, DEVICES, PRECISIONS, PRESETS, hyperparameters
+from diffchrom.config import DEFAULT_VARIANT, DEVICES, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS, get_variant
-
-_PRESET = PRESETS["default"]
 
 
 def train(
@@ -30,41 +28,31 @@ def train(
     preset: Annotated[
         str,
         typer.Option(
-            metavar="|".join(PRESETS), help="Hyper-parameters: ours, or those of the authors' code."
+            metavar="|".join(PRESETS), help="Hyper-parameters: ours, the authors' code's, or their text's."
         ),
     ] = "default",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Most epochs.", show_default=f"{_PRESET.epochs}, by preset")
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Genes a batch.", show_default=f"{_PRESET.batch_size}, by preset"),
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate.", show_default=f"{_PRESET.lr}, by preset")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Stop after so many epochs without a better validation r.",
-            show_default=f"{_PRESET.patience}, by preset",
-        ),
-    ] = None,
+    epochs: preset_options.EpochsOption = None,
+    batch_size: preset_options.BatchSizeOption = None,
+    lr: preset_options.LrOption = None,
+    patience: preset_options.PatienceOption = None,
     ensemble: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Models with different seeds to average.",
-            show_default="5 for antisymmetric, 1 for the others",
+            show_default="5 for ours, 1 for the others",
         ),
     ] = None,
-    aux_task: Annotated[
-        str | None, typer.Option(metavar="|".join(AUX_TASKS), help="What the auxiliary heads predict.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="|".join(PRECISIONS), help="bfloat16: mixed precision, for CUDA.")
-    ] = None,
+    aux_task: preset_options.AuxTaskOption = None,
+    precision: preset_options.PrecisionOption = None,
+    hidden: preset_options.HiddenOption = None,
+    dropout: preset_options.DropoutOption = None,
+    cell_weight: preset_options.CellWeightOption = None,
+    contrastive: preset_options.ContrastiveOption = None,
+    contrastive_weight: preset_options.ContrastiveWeightOption = None,
+    contrastive_dropout: preset_options.ContrastiveDropoutOption = None,
+    margin: preset_options.MarginOption = None,
+    change_threshold: preset_options.ChangeThresholdOption = None,
     weight_by_se: Annotated[
         bool, typer.Option("--weight-by-se", help="Weigh genes by the standard error of their log2fc.")
     ] = False,
@@ -95,18 +83,13 @@ def train(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Train one model on one pair of cells; prints its accuracy on the test genes."""
-    for option, value, choices in (
-        ("--device", device, DEVICES),
-        ("--aux-task", aux_task, AUX_TASKS),
-        ("--precision", precision, PRECISIONS),
-    ):
-        if value is not None:
-            options.check_choice(option, value, choices)
+    options.check_choice("--device", device, DEVICES)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
     settings = hyperparameters(
         preset,
+        variant,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -114,6 +97,14 @@ def train(
         ensemble=ensemble,
         aux_task=aux_task,
         precision=precision,
+        hidden=hidden,
+        dropout=dropout,
+        cell_weight=cell_weight,
+        contrastive=contrastive,
+        contrastive_weight=contrastive_weight,
+        contrastive_dropout=contrastive_dropout,
+        margin=margin,
+        change_threshold=change_threshold,
         weight_by_se=weight_by_se or None,
     )
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)

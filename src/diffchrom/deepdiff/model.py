@@ -7,7 +7,9 @@ bidirectional LSTM and soft attention beta.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,11 @@ class Output:
         Mark attention; every row sums to 1.
     log2fc_spread : Tensor [batch], or None
         Standard deviation of log2fc over the members of an ensemble.
+    contribution : Tensor [batch, n_marks, n_windows], or None
+        What each mark and window adds to log2fc, positive towards B; of models that are such a sum (and, in
+        their own pair, a shift).
+    penalty : Tensor [], or None
+        To be added to the loss.
     """
 
     log2fc: Tensor
@@ -47,6 +54,25 @@ class Output:
     alpha: dict[str, Tensor]
     beta: dict[str, Tensor]
     log2fc_spread: Tensor | None = None
+    contribution: Tensor | None = None
+    penalty: Tensor | None = None
+
+
+def shares(contribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention that is exactly what passes: shares of |contribution|, even where nothing contributes.
+
+    With S the sum of |c_jt| over marks j and windows t, c_jt = S beta_j alpha_jt sign(c_jt).
+
+    Returns
+    -------
+    alpha [batch, n_marks, n_windows], beta [batch, n_marks]
+        Both sum to 1 along their last axis.
+    """
+    size = contribution.abs()
+    of_mark = size.sum(dim=2)
+    total = of_mark.sum(dim=1, keepdim=True)
+    alpha = torch.where(of_mark.unsqueeze(2) > 0, size / of_mark.unsqueeze(2), 1 / size.shape[2])
+    return alpha, torch.where(total > 0, of_mark / total, 1 / size.shape[1])
 
 
 class Encoder(nn.Module):
@@ -96,6 +122,22 @@ class PairModel(nn.Module):
         """Sources of the sequences of each Level I block, each standing for all marks in order."""
         raise NotImplementedError
 
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+        """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
+
+    def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
+        """Take from the training genes' labels what needn't be learnt step by step.
+
+        Parameters
+        ----------
+        log2fc : [n_genes]
+        level : mean log2(expression + 1) of both cells; None where it is not to be predicted.
+        """
+
+    def scaling(self, marks: Sequence[str], n_windows: int) -> dict[str, Any]:
+        """What its own scaling does, for ``config.json``; empty without any."""
+        return {}
+
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
         raise NotImplementedError
@@ -111,12 +153,20 @@ class DeepDiff(PairModel):
     hidden : D, hidden size of Level I in each direction; Level II has half of it.
     dropout : on Level I embeddings and Level II outputs, while training.
     aux_outputs : 1 for regression of log2(expression + 1), 2 for classification above/below the median.
+    drop_compared : whether dropout is on the embeddings that the contrastive loss compares, too.
     """
 
     def __init__(
-        self, variant: Variant, n_marks: int, hidden: int = 32, dropout: float = 0.0, aux_outputs: int = 1
+        self,
+        variant: Variant,
+        n_marks: int,
+        hidden: int = 32,
+        dropout: float = 0.0,
+        aux_outputs: int = 1,
+        drop_compared: bool = True,
     ) -> None:
         super().__init__()
+        self.drop_compared = drop_compared
         self.variant = variant
         self.n_marks = n_marks
         self.dropout = dropout
@@ -152,7 +202,9 @@ class DeepDiff(PairModel):
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
-        level1, alpha = self._level1(a, b)
+        whole, alpha = self._level1(a, b)
+        level1 = {block: F.dropout(h, self.dropout, self.training) for block, h in whole.items()}
+        compared = level1 if self.drop_compared else whole
         main_parts = [level1[block] for block in self.sequences()]
         pooled: dict[str, Tensor] = {}
         beta: dict[str, Tensor] = {}
@@ -168,7 +220,7 @@ class DeepDiff(PairModel):
         return Output(
             log2fc=self.head(summary).squeeze(1),
             expression={block: self.expression[block](pooled[block]) for block in pooled},
-            embeddings={block: level1[block].transpose(0, 1).flatten(1) for block in (CELL_A, CELL_B)}
+            embeddings={block: compared[block].transpose(0, 1).flatten(1) for block in (CELL_A, CELL_B)}
             if self.variant.siamese
             else {},
             alpha={block: weights.transpose(0, 1) for block, weights in alpha.items()},
@@ -196,7 +248,7 @@ class DeepDiff(PairModel):
             both, weights = self.level1[SHARED](_by_sequence(torch.cat((a, b))))
             embedding[CELL_A], embedding[CELL_B] = both.chunk(2, dim=1)
             alpha[CELL_A], alpha[CELL_B] = weights.chunk(2, dim=1)
-        return {block: F.dropout(h, self.dropout, self.training) for block, h in embedding.items()}, alpha
+        return embedding, alpha
 
     def _level2(self, block: str, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Summary [batch, D] and beta [batch, J] of the embeddings [J, batch, 2D]."""

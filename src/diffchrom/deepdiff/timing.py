@@ -15,6 +15,7 @@ from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import threads_for_lstm
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.optimiser import Adam
+from diffchrom.genome.layout import Layout
 from diffchrom.variants import get_variant
 
 _CALIBRATION_STEPS = 3
@@ -22,11 +23,11 @@ _CALIBRATION_STEPS = 3
 
 @cache
 def step_seconds(
-    variant: str, settings: Hyperparameters, n_marks: int, n_bins: int, batch_size: int
+    variant: str, settings: Hyperparameters, n_marks: int, layout: Layout, batch_size: int
 ) -> float:
     """Seconds of one core for a training step of a variant on made-up signal."""
     generator = torch.Generator().manual_seed(0)
-    signal = torch.rand(2, batch_size, n_marks, n_bins, generator=generator)
+    signal = torch.rand(2, batch_size, n_marks, layout.n_windows, generator=generator)
     labels = torch.randn(3, batch_size, generator=generator)
     expression = {CELL_A: labels[1], CELL_B: labels[2]}
     if settings.aux_task == "classification":
@@ -35,7 +36,7 @@ def step_seconds(
     batch = GeneTensors(signal[0], signal[1], targets, torch.device("cpu"))
     times = []
     with seeded(0), threads_for_lstm():
-        model = build_model(get_variant(variant), n_marks, settings)
+        model = build_model(get_variant(variant), n_marks, settings, layout)
         optimiser = Adam(model.parameters(), settings.lr)
         for _ in range(_CALIBRATION_STEPS):
             started = time.process_time()  # what else the machine does is no matter

@@ -266,6 +266,19 @@ def _average_precision(sought: _Sought, truth: Array, prediction: Array, resampl
     return np.concatenate(found)
 
 
+def _auroc(truth: Array, prediction: Array, resamples: Resamples) -> Array:
+    """Share of (up, down) pairs of genes that are in the right order; equals count half."""
+    up, down = truth > 0, truth < 0
+    order, starts, _ = _tie_groups(prediction)
+    found = []
+    for weights in resamples.weights():
+        ups, downs = (_group_sums(weights * sign, order, starts) for sign in (up, down))
+        below = np.cumsum(downs, axis=1) - downs / 2
+        n_pairs = ups.sum(axis=1) * downs.sum(axis=1)
+        found.append(np.where(n_pairs > 0, np.einsum("rg,rg->r", ups, below) / n_pairs, np.nan))
+    return np.concatenate(found)
+
+
 def _top_precision(sought: _Sought, truth: Array, prediction: Array, resamples: Resamples) -> Array:
     """Share of sought genes among the first `TOP`; of a group of ties that is cut, the part that fits."""
     found = []
@@ -315,6 +328,10 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "pearson_changed", "r changed", "Pearson's r of the genes of |log2fc| >= 1", True, _pearson,
             _direction_is_clear,
+        ),
+        Metric(
+            "auroc", "", "area under the ROC curve, log2fc >= 1 against <= -1 (chance: 0.5)", True,
+            _auroc, _direction_is_clear,
         ),
         Metric(
             "auprc_up", "AP up", "average precision for log2fc >= 1 (chance: their share)", True,

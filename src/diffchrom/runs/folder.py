@@ -13,6 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from diffchrom.errors import OutputError, RunError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import REGION_NAMES, TSS, region_of
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -90,6 +93,15 @@ class RunConfig:
     versions: Mapping[str, str] = field(default_factory=dict)
     folds: int = 0
 
+    @property
+    def layout(self) -> Layout:
+        """What the last axis of its signal is; RunError where its windows are not those of this version."""
+        names = tuple(self.regions) or (TSS,)
+        rules = tuple(region_of(name, self.window) for name in names if name in REGION_NAMES)
+        if self.regions and {rule.name: rule.digest for rule in rules} != self.regions:
+            raise RunError("its regions have other windows in this diffchrom; fit the run again")
+        return Layout(rules, self.window.orient)
+
     def to_json(self) -> str:
         """Text of ``config.json``; NaN becomes null."""
         values = {"format": RUN_FORMAT, "format_version": RUN_FORMAT_VERSION} | asdict(self)
@@ -127,11 +139,16 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def library_versions(*modules: str) -> dict[str, str]:
-    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+@cache
+def _version(distribution: str) -> str:
     from importlib.metadata import version
 
-    named = {name: version(name) for name in ("numpy", *modules)}
+    return version(distribution)
+
+
+def library_versions(*modules: str) -> dict[str, str]:
+    """Versions of diffchrom, Python, numpy and further distributions, for ``config.json``."""
+    named = {name: _version(name) for name in ("numpy", *modules)}
     return {"diffchrom": __version__, "python": platform.python_version()} | named
 
 

@@ -18,7 +18,7 @@ from diffchrom.store.format import (
     groups_in,
     signal_group,
 )
-from diffchrom.store.soundness import read_attrs
+from diffchrom.store.soundness import read_attrs, read_checksum
 
 
 def fingerprint(file: h5py.File, genes: Iterable[str], cells: Sequence[str]) -> str:
@@ -34,7 +34,7 @@ def fingerprint(file: h5py.File, genes: Iterable[str], cells: Sequence[str]) -> 
     labels = file.get(LABELS, {})
     for pair in sorted(name for name in labels if set(name.split(",")) <= set(cells)):
         for name in sorted(set(labels[pair]) & set(LABEL_COLUMNS)):
-            facts.append(f"{pair}/{name}={read_attrs(labels[pair][name])['values_sha256']};")
+            facts.append(f"{pair}/{name}={read_checksum(labels[pair][name])};")
     return _sha256(facts)
 
 
@@ -56,7 +56,7 @@ def _windows(file: h5py.File, genes: Iterable[str]) -> Iterator[str]:
 
 
 def _values(group: h5py.Group, cell: str, kind: str, name: str, rule: str = "") -> str:
-    return f"{cell}/{kind}/{name}={read_attrs(group[kind][name])['values_sha256']}{rule};"
+    return f"{cell}/{kind}/{name}={read_checksum(group[kind][name])}{rule};"
 
 
 def _track(group: h5py.Group, cell: str, region: str, mark: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,12 @@ def write_attrs(item: h5py.HLObject, attrs: Mapping[str, Any]) -> None:
             item.attrs[name] = value
 
 
-def read_attrs(item: h5py.HLObject) -> dict[str, Any]:
+def read_attrs(item: h5py.HLObject, names: Iterable[str] | None = None) -> dict[str, Any]:
     """Return an object's numbers and text; what else may stand there is not ours (docs/store.md).
+
+    Parameters
+    ----------
+    names : those wanted, which must be there; None is all.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def read_attrs(item: h5py.HLObject) -> dict[str, Any]:
         When text lies outside the header and the file fails `require_walked`.
     """
     attrs: dict[str, Any] = {}
-    for name in item.attrs:
+    for name in item.attrs if names is None else names:
         held = h5py.h5a.open(item.id, name.encode("utf-8", "surrogateescape"))
         kind = held.get_type()
         if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM):
@@ -133,6 +137,11 @@ def read_attrs(item: h5py.HLObject) -> dict[str, Any]:
             require_walked(Path(item.file.filename))
         attrs[name] = _text(item.attrs[name])
     return attrs
+
+
+def read_checksum(dataset: h5py.Dataset) -> str:
+    """What was written of a dataset's values; no other attribute is read."""
+    return str(read_attrs(dataset, ("values_sha256",))["values_sha256"])
 
 
 def _text(value: Any) -> Any:

@@ -28,6 +28,7 @@ class Figure4:
     r : float64 [n_methods, n_pairs]; NaN where there is none.
     below, above : float64 [n_methods, n_pairs]
         Lengths of the whiskers, which reach to the ends of the 95% intervals; 0 where there is no r.
+    best : label of the variant with the highest r on every pair, empty where there is none.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Figure4:
     r: Array
     below: Array
     above: Array
+    best: tuple[str, ...]
 
     @property
     def lines(self) -> bool:
@@ -50,4 +52,13 @@ def figure_4(comparison: Comparison) -> Figure4:
     ends = np.array([comparison.interval(i, j) for i, j in np.ndindex(r.shape)]).reshape(shape)
     below, above = (np.nan_to_num(np.maximum(reach, 0)) for reach in (r - ends[..., 0], ends[..., 1] - r))
     names = tuple(", ".join(pair) for pair in comparison.pairs)
-    return Figure4(comparison.group, comparison.labels, names, r, below, above)
+    return Figure4(comparison.group, comparison.labels, names, r, below, above, _best(comparison))
+
+
+def _best(comparison: Comparison) -> tuple[str, ...]:
+    variants = [i for i, its in enumerate(comparison.results) if its and its[0].run.config.kind == "deepdiff"]
+    r = np.where(np.isfinite(comparison.r), comparison.r, -np.inf)
+    best = [max(variants, key=lambda i: of_pair[i], default=-1) for of_pair in r.T]
+    return tuple(
+        comparison.labels[i] if i >= 0 and np.isfinite(comparison.r[i, j]) else "" for j, i in enumerate(best)
+    )

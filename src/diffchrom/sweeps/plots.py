@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\")  # tell the colours apart in grey, and where they come again
 
 
-def plot_methods(comparisons: Sequence[Comparison], path: Path) -> None:
+def plot_methods(comparisons: Sequence[Comparison], path: Path, *, name_best: bool = False) -> None:
     """Draw r of every method with its 95% interval, a group of runs below the other.
 
     The format goes by the name's ending.
+
+    Parameters
+    ----------
+    name_best : write the best variant's name over every pair, as the paper does.
 
     Raises
     ------
@@ -32,6 +37,8 @@ def plot_methods(comparisons: Sequence[Comparison], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figures = [figure_4(comparison) for comparison in comparisons]
+    if not name_best:
+        figures = [replace(figure, best=("",) * len(figure.pairs)) for figure in figures]
     sizes = [_size(figure) for figure in figures]
     width, height = max(size[0] for size in sizes), sum(size[1] for size in sizes)
     drawn = Figure(figsize=(width, height), layout="constrained")
@@ -68,7 +75,8 @@ def _panels(part: SubFigure, figure: Figure4) -> None:
             markersize=5,
             elinewidth=1.2,
         )
-        axes.set_title(pair, fontsize="medium", parse_math=False)
+        titles = filter(None, (figure.best[j], pair))
+        axes.set_title("\n".join(titles), fontsize="medium", parse_math=False)
         axes.set_xlabel(AXIS)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -96,6 +104,12 @@ def _grouped_bars(part: SubFigure, figure: Figure4) -> None:
             edgecolor="black",
             linewidth=0.3,
             error_kw={"elinewidth": 0.6, "capsize": 1.0},
+        )
+    tops = np.nan_to_num(figure.r + figure.above).max(axis=0, initial=0)
+    for j, name in enumerate(figure.best):
+        above = (0, 3)
+        axes.annotate(
+            name, (j, tops[j]), above, textcoords="offset points", ha="center", fontsize=8, parse_math=False
         )
     axes.set_xticks(np.arange(n_pairs), figure.pairs, parse_math=False)
     axes.tick_params(axis="x", rotation=45)

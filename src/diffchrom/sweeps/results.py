@@ -244,3 +244,22 @@ def averaged(results: Iterable[Result]) -> str:
         f"{max(alike.values())} runs alike" if max(alike.values()) > 1 else "",
     ]
     return "; ".join(filter(None, said))
+
+
+def of_pairs(results: Sequence[Result], pairs: Sequence[str]) -> list[Result]:
+    """Results of these pairs (``A,B``; or ``all``) alone, pair by pair in this order.
+
+    Raises
+    ------
+    RunError
+        When there is none of a pair.
+    """
+    if "all" in pairs:
+        return list(results)
+    by_pair: dict[str, list[Result]] = {pair: [] for pair in pairs}
+    for result in results:
+        by_pair.get(",".join(result.pair), []).append(result)
+    lacking = [pair for pair, its in by_pair.items() if not its]
+    if lacking:
+        raise RunError(f"no run of {'; '.join(lacking)} is among those given; leave it out of --pairs")
+    return [result for its in by_pair.values() for result in its]

@@ -79,6 +79,19 @@ def summary_tables(
     return [summary_rows(one, against if against in one.labels else None) for one in comparisons]
 
 
+def one_table(
+    tables: Sequence[Sequence[Mapping[str, Any]]], *, percent: bool = False
+) -> tuple[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Columns and rows of all groups; Table 1 in `percent` is ``mean_percent_of_M`` for ``mean_vs_M``."""
+    rows = [row for rows in tables for row in rows]
+    if not percent:
+        return SUMMARY_COLUMNS, rows
+    names = {name: name.replace("_vs_", "_percent_of_") for name in SUMMARY_COLUMNS}
+    shares = [name for name, renamed in names.items() if name != renamed]
+    scaled = [{**row, **{name: row[name] and 100 * row[name] for name in shares}} for row in rows]
+    return tuple(names.values()), [{names[name]: value for name, value in row.items()} for row in scaled]
+
+
 def _difference(
     known: Mapping[tuple[str, str], Contrast], label: str, reference: str
 ) -> dict[str, float | None]:

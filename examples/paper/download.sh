@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Downloads what samples.tsv names (45 bigWigs, about 20 GB), expression and annotation into data/; goes on where
-# it was stopped. Run it in this folder.
+# Downloads what samples.tsv names (45 files of aligned reads, about 10 GB), expression and annotation into data/; goes on
+# where it was stopped.
 set -euo pipefail
 cd "$(dirname "$0")"
 roadmap=https://egg2.wustl.edu/roadmap/data
-signal=$roadmap/byFileType/signal/consolidated/macs2signal/foldChange
+reads=$roadmap/byFileType/alignments/consolidated
 expression=$roadmap/byDataType/rna/expression
 gencode=https://ftp.ebi.ac.uk/pub/databases/gencode/Gencode_human/release_10
 
@@ -19,7 +19,7 @@ fetch() {
 
 mkdir -p data
 tail -n +2 samples.tsv | cut -f3 | while read -r path; do
-    fetch "$signal/${path##*/}"
+    fetch "$reads/${path##*/}"
 done
 fetch "$expression/57epigenomes.N.pc.gz"
 fetch "$expression/57epigenomes.RPKM.pc.gz"
