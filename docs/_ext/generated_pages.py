@@ -60,10 +60,11 @@ def write(app: Any) -> None:
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(exist_ok=True)
     group = typer.main.get_command(commands)
-    pages = {f"{name}.md": command_page(name, command) for name, command in group.commands.items()}
+    pages = {f"commands/{name}.md": command_page(name, command) for name, command in group.commands.items()}
     pages["python.md"] = api_page()
     for name, text in pages.items():
         path = folder / name
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 
