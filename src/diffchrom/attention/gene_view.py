@@ -82,7 +82,7 @@ def gene_views(opened: OpenedModel, rows: Rows, by: str | None = None) -> Iterat
         (batch,) = weights.batches(at)
         of_windows = batch.alpha if weights.kind.signed else attention_map(opened, batch)
         predicted = opened.predict(at)
-        change, spread = _swapped(opened, a, b)
+        change, spread = _swapped(opened, row, a, b)
         turned = opened.windows.from_upstream
         yield GeneView(
             gene=opened.genes.take(at),
@@ -105,14 +105,15 @@ def gene_views(opened: OpenedModel, rows: Rows, by: str | None = None) -> Iterat
 
 
 def _swapped(
-    opened: OpenedModel, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
+    opened: OpenedModel, row: int, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
 ) -> tuple[Array, Array]:
     """Change of a gene's prediction when B gets A's signal of each mark, and its spread over members."""
     n_marks = len(opened.marks)
     swapped = np.repeat(b, n_marks + 1, axis=0)
     for mark in range(n_marks):
         swapped[mark, mark] = a[0, mark]
-    mean, members = opened.predict_members(np.repeat(a, n_marks + 1, axis=0), swapped)
+    rows = np.full(n_marks + 1, row)
+    mean, members = opened.predict_members(rows, np.repeat(a, n_marks + 1, axis=0), swapped)
     changes = (members - members[:, -1:])[:, :-1].astype(np.float64)
     spread = changes.std(axis=0, ddof=1) if len(members) > 1 else np.full(n_marks, np.nan)
     return (mean - mean[-1])[:-1].astype(np.float64), spread

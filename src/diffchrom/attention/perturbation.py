@@ -224,9 +224,11 @@ def perturb(
     lenders = Lenders(opened)
     with reporter.task("perturbing", len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, ATTENTION_BATCH):
-            before = opened.predict_members(a, b)
-            changed = [opened.predict_members(*perturbed(opened, one, batch, a, b)) for one in perturbations]
-            null = [opened.predict_members(*lenders.lent(one, batch, a, b)) for one in perturbations]
+            before = opened.predict_members(batch, a, b)
+            changed = [
+                opened.predict_members(batch, *perturbed(opened, one, batch, a, b)) for one in perturbations
+            ]
+            null = [opened.predict_members(batch, *lenders.lent(one, batch, a, b)) for one in perturbations]
             yield _columns(opened, batch, perturbations, before, changed, null)
             task.advance(len(batch))
 
