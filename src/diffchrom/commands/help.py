@@ -33,7 +33,18 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
+        {
+            "wide",
+            "combine",
+            "min_weight",
+            "other",
+            "sample",
+            "summary",
+            "group_by",
+            "genome",
+            "device",
+            "seed",
+        }
     ),
     "gene": frozenset({"device", "threads"}),
     "baseline": frozenset({"unit", "force", "seeds"}),

@@ -301,13 +301,12 @@ class OpenedModel:
         with torch.inference_mode():
             output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
-        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
-            contribution=None if parts is None else parts.float().cpu().numpy(),
+            contribution=None if output.contribution is None else output.contribution.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:
