@@ -10,7 +10,6 @@ import typer
 from diffchrom.commands import completion, options
 from diffchrom.commands.attend_modes import Request, choose_mode
 from diffchrom.commands.predict import PARTS
-from diffchrom.config import DEVICES
 
 _option = typer.Option
 
@@ -103,7 +102,7 @@ def attend(
     values = dict(context.params)
     mode = choose_mode({name for name in values if options.was_given(context, name)})
     options.check_choice("--split", split, PARTS)
-    options.check_choice("--device", device, DEVICES)
+    options.check_device(device)
     wanted = mode.understand(values)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.deepdiff.opened import open_model

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diffchrom.deepdiff.cuda import computing
 from diffchrom.deepdiff.model import Output, PairModel
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.genome.genes import Rows, Signal
@@ -94,7 +95,7 @@ def attribute_signal(
     inputs = tuple(tensor.requires_grad_() for tensor in opened.inputs(a, b))
     average = np.broadcast_to(opened.average_signal, a.shape)
     baselines = opened.inputs(average, average)
-    with torch.enable_grad():
+    with torch.enable_grad(), computing(opened.device):
         parts = METHODS[method](opened.model, inputs, baselines)
     return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
 

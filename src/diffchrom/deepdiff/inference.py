@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.deepdiff.building import INFERENCE_BATCH
-from diffchrom.deepdiff.lstm import threads_for_lstm
+from diffchrom.deepdiff.cuda import computing
 from diffchrom.deepdiff.model import Output, PairModel
 
 
@@ -56,7 +56,7 @@ def forward_batches(
     model.eval()
     try:
         for first in range(0, len(a), batch_size):
-            with torch.inference_mode(), threads_for_lstm(device):
+            with torch.inference_mode(), computing(device):
                 output = model(*(x[first : first + batch_size].to(device) for x in (a, b)))
             yield output
     finally:

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, seeded
 from diffchrom.deepdiff.checkpoint import load_weights
+from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
@@ -290,7 +291,7 @@ class OpenedModel:
 
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(self.device):
             output = self.model(*self.inputs(a, b))
         blocks = self.model.sequences()
         return AttentionBatch(
