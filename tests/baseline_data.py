@@ -10,11 +10,15 @@ from diffchrom.baselines.method import Examples, Method
 from diffchrom.baselines.methods import get_method
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import TSS, region_of
 from diffchrom.store import store as stores
 from diffchrom.store.store import Store
 
 MARKS = ("H3K4me3", "H3K27me3", "H3K9me3")
 N_GENES, N_BINS = 150, 20
+WINDOW = Window(flank=1000, bin_size=100)
+LAYOUT = Layout((region_of(TSS, WINDOW),), WINDOW.orient)
 
 #: Grids small enough for a test; the code that walks over them is the same.
 SMALL = {
@@ -86,7 +90,7 @@ def make_store(path, *, n_genes=N_GENES, cells=("A", "B", "C"), unit="tpm", seed
         np.where(minus, start + 999, start),
         np.where(minus, start, start + 999),
     )
-    store = stores.create(path, genes, Window(1000, 100))
+    store = stores.create(path, genes, WINDOW)
     with store.edit() as editor:
         for cell in cells:
             level = rng.gamma(1.0, 2.0, size=(n_genes, len(MARKS), 1))
@@ -103,6 +107,7 @@ def make_store(path, *, n_genes=N_GENES, cells=("A", "B", "C"), unit="tpm", seed
 def examples(data, **changes) -> Examples:
     values = {
         "marks": data.marks,
+        "n_bins": data.layout.n_bins,
         "signal_a": data.signal_a,
         "signal_b": data.signal_b,
         "log2fc": data.log2fc,

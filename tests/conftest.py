@@ -100,9 +100,9 @@ def make_store(
 ) -> Store:
     """A small store in which the first mark around the TSS drives expression up, the second down.
 
-    Windows of `regions` beyond the TSS hold noise around the strength of the mark.
+    Windows of `regions` beyond the TSS hold noise around the strength of the mark; all else is as without.
     """
-    random = np.random.default_rng(seed)
+    random, random_beyond = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     genes = make_genes(n_genes)
     store = create(path, genes, window, chrom_sizes=dict.fromkeys(sorted(set(genes.chrom)), 10**7))
     middle = window.n_bins // 2
@@ -115,7 +115,7 @@ def make_store(
                 signal[:, middle - 2 : middle + 2] += 8 * strength[:, None]
                 editor.add_signal(cell, mark, signal.astype(np.float32), {"unit": "coverage", "source": mark})
                 for region in regions:
-                    noise = random.gamma(4.0, 0.1, (n_genes, len(REGIONS[region].windows)))
+                    noise = random_beyond.gamma(4.0, 0.1, (n_genes, len(REGIONS[region].windows)))
                     beyond = (noise + strength[:, None]).astype(np.float32)
                     editor.add_signal(cell, mark, beyond, {"unit": "coverage"}, region=region)
                 log2 += (3.0, -3.0)[j % 2] * strength
@@ -149,9 +149,10 @@ class Case:
     marks: tuple[str, ...] | None = None
     split: str | None = None
     unit: str | None = None
+    regions: tuple[str, ...] | None = None
 
     def make(self, out: Path | str | None = None, **options: Any) -> Run:
-        chosen = {"marks": self.marks, "split": self.split, "unit": self.unit}
+        chosen = {name: getattr(self, name) for name in ("marks", "split", "unit", "regions")}
         return make(self.recipe, Pair.of(Store(self.store), parse_pair(self.pair), **chosen), out, **options)
 
     def but(self, **changes: Any) -> Case:

@@ -104,7 +104,7 @@ def test_a_run_of_either_kind_opens_as_at_the_shell(
     np.testing.assert_allclose(mine["log2fc_pred"], shell["log2fc_pred"], rtol=1e-5)
     np.testing.assert_array_equal(opened.predict(rows).log2fc, mine["log2fc_pred"])
     if recipe == "ridge":
-        assert {"cell", "mark", "first_bin", "coefficient"} <= set(opened.coefficients().columns)
+        assert {"cell", "mark", "first_window", "coefficient"} <= set(opened.coefficients().columns)
         assert opened.rows(genes=["GENE3"]).tolist() == [3]
 
 

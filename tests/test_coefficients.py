@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from baseline_data import MARKS, N_BINS, examples, make_store, small
+from baseline_data import LAYOUT, MARKS, N_BINS, examples, make_store, small
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.features import both_and_difference, log2_merged
 from diffchrom.baselines.method import Context
@@ -29,9 +29,10 @@ def fitted(name, genes):
 
 def test_ridge_predicts_by_its_coefficients_times_the_log2_signal(genes):
     ridge = fitted("ridge", genes)
-    columns = coefficients(ridge, MARKS, N_BINS)
+    columns = coefficients(ridge, MARKS, LAYOUT)
     signal = np.concatenate(
-        [log2_merged(of_cell, ridge.features.merge) for of_cell in (genes.signal_a, genes.signal_b)], axis=1
+        [log2_merged(of_cell, ridge.features.merge) for of_cell in (genes.signal_a, genes.signal_b)],
+        axis=1,
     )
     rest = ridge.predict(genes).log2fc - signal @ columns["coefficient"]
     np.testing.assert_allclose(rest, rest[0], atol=1e-6)
@@ -41,7 +42,7 @@ def test_ridge_predicts_by_its_coefficients_times_the_log2_signal(genes):
 
 
 def test_ridge_gives_each_mark_the_sign_of_what_it_does_in_each_cell(genes):
-    columns = coefficients(fitted("ridge", genes), MARKS, N_BINS)
+    columns = coefficients(fitted("ridge", genes), MARKS, LAYOUT)
     total = {
         (cell, mark): columns["coefficient"][(columns["cell"] == cell) & (columns["mark"] == mark)].sum()
         for cell in "AB"
@@ -54,7 +55,7 @@ def test_ridge_gives_each_mark_the_sign_of_what_it_does_in_each_cell(genes):
 
 @pytest.mark.parametrize("name", WITH[1:])
 def test_trees_find_the_mark_that_drives_expression(name, genes):
-    columns = coefficients(fitted(name, genes), MARKS, N_BINS)
+    columns = coefficients(fitted(name, genes), MARKS, LAYOUT)
     assert columns["importance"].sum() == pytest.approx(1)
     by_mark = {mark: columns["importance"][columns["mark"] == mark].sum() for mark in MARKS}
     assert by_mark["H3K4me3"] > by_mark["H3K27me3"] > by_mark["H3K9me3"]
@@ -63,19 +64,19 @@ def test_trees_find_the_mark_that_drives_expression(name, genes):
 
 @pytest.mark.parametrize("name", WITH)
 def test_a_row_a_feature_and_bins_inside_the_window(name, genes):
-    columns = coefficients(fitted(name, genes), MARKS, N_BINS)
+    columns = coefficients(fitted(name, genes), MARKS, LAYOUT)
     lengths = {len(values) for values in columns.values()}
     assert len(lengths) == 1
-    assert (columns["first_bin"] >= 1).all()
-    assert (columns["first_bin"] <= columns["last_bin"]).all()
-    assert (columns["last_bin"] <= N_BINS).all()
+    assert (columns["first_window"] >= 1).all()
+    assert (columns["first_window"] <= columns["last_window"]).all()
+    assert (columns["last_window"] <= N_BINS).all()
 
 
 def test_rows_stand_in_the_order_of_the_features(genes):
     forest = fitted("random-forest", genes)
-    columns = coefficients(forest, MARKS, N_BINS)
+    columns = coefficients(forest, MARKS, LAYOUT)
     row = int(np.flatnonzero((columns["cell"] == "B-A") & (columns["mark"] == MARKS[1]))[2])
-    bins = slice(columns["first_bin"][row] - 1, columns["last_bin"][row])
+    bins = slice(columns["first_window"][row] - 1, columns["last_window"][row])
     a, b = (signal[:, 1, bins].mean(axis=1) for signal in (genes.signal_a, genes.signal_b))
     np.testing.assert_allclose(
         both_and_difference(genes, forest.merge)[:, row], np.log2(b + 1) - np.log2(a + 1), atol=1e-5
@@ -85,10 +86,10 @@ def test_rows_stand_in_the_order_of_the_features(genes):
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(WITH)))
 def test_a_method_without_positions_names_those_that_have_them(name, genes):
     with pytest.raises(RunError, match="ridge, random-forest"):
-        coefficients(fitted(name, genes), MARKS, N_BINS)
+        coefficients(fitted(name, genes), MARKS, LAYOUT)
 
 
 @pytest.mark.parametrize("name", WITH)
 def test_marks_of_another_run_are_refused(name, genes):
     with pytest.raises(RunError, match="fitted on"):
-        coefficients(fitted(name, genes), MARKS[:1], 5)
+        coefficients(fitted(name, genes), MARKS[:1], LAYOUT)

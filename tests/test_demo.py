@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 
 def test_every_step_runs_and_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
-    settings = DemoSettings(n_genes=240, variants=("raw:d",), baselines=("ridge",), epochs=1)
+    settings = DemoSettings(n_genes=240, variants={"raw:d": 1}, baselines=("ridge",))
     result = run_demo(tmp_path / "demo", settings)
     assert [run.config.variant for run in result.runs] == ["raw:d", "ridge"]
     ridge = Run.open(tmp_path / "demo" / "runs" / "ridge")

@@ -104,6 +104,15 @@ def test_distal_windows_that_cross_the_split_are_told(
     assert (by_region["body"]["overlapping"], by_region["body"]["show_bodies"]) == (0, 0)
     assert by_region["distal"]["overlapping"] == by_region["distal"]["show_bodies"] == 20
     assert all(one["overlapping"] == one["show_bodies"] == 0 for one in held["whole"]["regions"])
+    found = {one.split: one for one in store_leakage(store)}
+    assert (
+        found["mixed"]
+        .warning()
+        .startswith(
+            "split mixed: some of 20 test genes share bases of their windows (20 in distal) with training or"
+        )
+    )
+    assert found["whole"].warning() == ""
     assert called(["info", str(store.path), "--leakage"]) == 0
     assert (
         "distal: windows of 20 test genes (100.0%) overlap others, in 100 pairs; those of 20 show another "
@@ -181,5 +190,7 @@ def test_info_tells_it_and_training_warns(
     out = tmp_path / "run"
     assert called(["baseline", "--store", str(crowded.path), "--threads", "1", "--out", str(out)]) == 0
     said = capsys.readouterr().err
-    assert "split chromosome: of 12 test genes 1 share their symbol with training or validation genes" in said
+    assert (
+        "chromosome: some of 12 test genes share their symbol (1) with training or validation genes" in said
+    )
     assert called(["info", str(out), "--leakage"]) == 2

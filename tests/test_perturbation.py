@@ -61,6 +61,15 @@ def test_mean_gives_a_mark_the_signal_of_the_average_training_gene(source: Opene
     np.testing.assert_array_equal(new_b[:, 1], b[:, 1])
 
 
+def test_a_mark_alone_is_set_to_its_mean(source: OpenedModel) -> None:
+    for short, whole in (
+        ("H3K4me3", ["H3K4me3=mean"]),
+        ("A1:H3K4me3,H3K27me3=0", ["A1:H3K4me3=mean,H3K27me3=0"]),
+    ):
+        assert parse_perturbations(source, [short]) == parse_perturbations(source, whole)
+    assert parse_perturbations(source, ["all"]) == parse_perturbations(source, ["all=mean"])
+
+
 def test_a_cell_of_the_pair_gives_its_signal_to_the_other(source: OpenedModel) -> None:
     a, b, new_a, new_b = after(source, "H3K27me3=A1")
     np.testing.assert_array_equal(new_a, a)
@@ -122,7 +131,6 @@ def test_the_summary_counts_changes_of_a_factor_of_two() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("H3K4me3", "give MARK=mean"),
         ("=0", "give MARK=mean"),
         ("H3K4me3=", "give MARK=mean"),
         (":H3K4me3=0", "give MARK=mean"),

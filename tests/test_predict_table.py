@@ -155,13 +155,13 @@ def test_a_baselines_run_predicts_what_it_predicted_and_other_pairs(
 def test_info_names_the_largest_coefficients(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(["info", str(runs / "ridge")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("largest weights (from, to: bases from the TSS, along the window):")
+    at = lines.index("largest weights (from, to along the window; tss: bases from the TSS):")
     rows = [line.split() for line in lines[at + 2 :]]
     assert len(rows) <= 10
     raises = {("A", "H3K4me3"): -1, ("B", "H3K4me3"): 1, ("A", "H3K27me3"): 1, ("B", "H3K27me3"): -1}
     for row in rows[:4]:
         assert np.sign(float(row[-1])) == raises[row[0], row[1]]
-    assert int(rows[0][2]) <= 0 <= int(rows[0][3])  # around the TSS
+    assert int(rows[0][3]) <= 0 <= int(rows[0][4])  # around the TSS
     sizes = [abs(float(row[-1])) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
 

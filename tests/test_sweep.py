@@ -17,6 +17,8 @@ from diffchrom.cli import main
 from diffchrom.config import PRESETS, hyperparameters
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.errors import InputError, RunError, StoreError, UsageError
+from diffchrom.genome.genes import Window
+from diffchrom.genome.layout import layout_of
 from diffchrom.pairs.choices import read_split
 from diffchrom.processes.cluster import ClusterLostError, dask_pool
 from diffchrom.processes.machine import share_cores
@@ -31,6 +33,7 @@ from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 
 QUICK = {"hidden": 4, "epochs": 1}
+TSS_LAYOUT = layout_of(Window(1000), ("tss",))
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +306,36 @@ def test_the_longest_jobs_start_first(plan: Plan) -> None:
     assert started == ["raw+aux", "raw:d", "mean"]
 
 
+def test_a_sweep_reads_the_regions_it_was_told_and_keeps_no_run_of_others(
+    whole_gene_store: Store, tmp_path: Path, here: Pool
+) -> None:
+    file = write(tmp_path / "plan.toml", 'baselines = ["ridge", "mean"]\nregions = ["tes", "body"]\n')
+    plan = make_plan(file, {"store": whole_gene_store.path, "out": tmp_path / "sweep"}, pairs=["A1,B2"])
+    jobs = jobs_of(plan)
+    assert [outcome.status for outcome in run_sweep(jobs, plan.out, here)] == ["finished"] * 2
+    regions = {job.method: list(Run.open(plan.out / job.name).config.regions) for job in jobs}
+    assert regions == {"ridge": ["tss", "body", "tes"], "mean": ["tss"]}
+    (refused,) = run_sweep(jobs_of(replace(plan, regions=("tss",))), plan.out, here)
+    assert refused.job.method == "ridge"
+    assert "holds a run with other regions" in refused.reason
+    with pytest.raises(UsageError, match="--regions bodies: unknown"):
+        jobs_of(replace(plan, regions=("bodies",)))
+
+
 # ---- estimates
+
+
+def test_windows_beyond_the_tss_count_in_an_estimate_as_the_features_they_are(
+    whole_gene_store: Store, tmp_path: Path
+) -> None:
+    names = ("ridge", "gradient-boosting", "svr-two-layer")
+    plan = Plan(whole_gene_store.path, tmp_path, pairs=("A1,B2",), baselines=names)
+    every, alone = (estimate_jobs(jobs_of(replace(plan, regions=of)), {}) for of in (None, ("tss",)))
+    ratios = [one.seconds / other.seconds for one, other in zip(every, alone, strict=True)]
+    # 30 windows beside 200 bins, or beside 20 features of 10 bins each.
+    assert ratios == pytest.approx([230 / 200, 50 / 20, 1])
+    more = [one.memory_mb - other.memory_mb for one, other in zip(every, alone, strict=True)]
+    assert more == pytest.approx([6 * 2 * 60 * 2 * 30 * 4 / 2**20] * 2 + [0])
 
 
 def test_estimates_come_from_finished_jobs_where_there_are_some(plan: Plan, here: Pool) -> None:
@@ -356,9 +388,9 @@ def test_epochs_that_were_asked_for_are_the_estimate_and_sequences_the_memory(pl
 
 def test_a_calibration_takes_time_and_knows_every_variant() -> None:
     for variant in VARIANTS:
-        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, 20, 4) > 0
+        assert step_seconds(variant, hyperparameters("default", hidden=4), 2, TSS_LAYOUT, 4) > 0
     classes = hyperparameters("published", hidden=4, aux_task="classification")
-    assert step_seconds("aux+siamese", classes, 2, 20, 4) > 0
+    assert step_seconds("aux+siamese", classes, 2, TSS_LAYOUT, 4) > 0
 
 
 # ---- processes

@@ -14,9 +14,10 @@ from typing import Any
 
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import DEFAULT_REGIONS
+from diffchrom.variants import VARIANTS
 
 DEFAULT_STORE = "diffchrom.h5"
-DEFAULT_VARIANT = "antisymmetric"
+DEFAULT_VARIANT = "additive"
 DEFAULT_SPLIT = "chromosome"
 STORE_VARIABLE = "DIFFCHROM_STORE"
 
@@ -116,6 +117,9 @@ class Hyperparameters:
         Weigh training genes by 1 / (se^2 + tau^2) of their log2fc (`label_noise.inverse_variance_weights`).
     ensemble : int or None
         Models that differ in their seed and are averaged; None is the variant's own number.
+    score_scale, sparsity, input_dropout, pattern_dropout : float
+        Of the additive variant: c of the attention's scores, kappa of the penalty on contributions, and the
+        shares of windows and of patterns that a gene goes without while training.
     """
 
     hidden: int = 32
@@ -141,6 +145,10 @@ class Hyperparameters:
     cell_weight: float = 0.3
     weight_by_se: bool = False
     ensemble: int | None = None
+    score_scale: float = 5.0
+    sparsity: float = 2.6
+    input_dropout: float = 0.2
+    pattern_dropout: float = 0.2
 
     def batch_of(self, n_genes: int) -> int:
         """Genes a batch, of `n_genes` training genes."""
@@ -185,8 +193,12 @@ PRESETS = {
 }
 
 
-def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
+def hyperparameters(preset: str, variant: str = "", **changes: Any) -> Hyperparameters:
     """Return the preset's hyper-parameters with those of `changes` that are not None put in place.
+
+    Parameters
+    ----------
+    variant : the default preset has values of its own for some; empty is none of them.
 
     Raises
     ------
@@ -195,6 +207,7 @@ def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
     """
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    own = VARIANTS[variant].settings if preset == DEFAULT_PRESET and variant in VARIANTS else {}
     given = {name: value for name, value in changes.items() if value is not None}
     if "epochs" in given:  # whoever says how many epochs means it
         given.setdefault("min_steps", 0)
@@ -207,7 +220,7 @@ def hyperparameters(preset: str, **changes: Any) -> Hyperparameters:
         raise UsageError(f"--hidden {given['hidden']}: Level II has half of it; give an even number")
     if not 0 <= given.get("dropout", 0) < 1:
         raise UsageError(f"--dropout {given['dropout']}: a share from 0 to below 1")
-    return replace(PRESETS[preset], **given)
+    return replace(PRESETS[preset], **{**own, **given})
 
 
 @dataclass(frozen=True)

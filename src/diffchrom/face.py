@@ -87,7 +87,8 @@ class Attention:
     Attributes
     ----------
     alpha : gene, sequence, window
-        Bin attention; windows are numbered from 1, as in the tables of `attend`. Sums to 1 over windows.
+        Attention to windows, whose labels are the numbers of the bins around the TSS from 1 on, or ``bin_1``,
+        ``body_1`` and so on where the model reads more. Sums to 1 over windows.
     beta : dict of task to gene, sequence
         Mark attention; sums to 1 over sequences.
     log2fc : gene
@@ -136,7 +137,8 @@ class Model(OpenedModel):
 
     @property
     def _windows(self) -> Any:
-        return np.arange(1, self.pair.n_windows + 1)
+        layout = self.pair.layout
+        return layout.labels if layout.beyond else layout.number
 
     def attribute(
         self, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT
@@ -153,7 +155,7 @@ class Model(OpenedModel):
         Parameters
         ----------
         changes : mark to ``"mean"`` (signal of the average training gene), 0 (none) or to a cell whose
-            signal it gets, as in ``H3K27ac="mean"``.
+            signal it gets, as in ``H3K27ac="mean"``; ``**{"H3K27ac@body": "mean"}`` in one region only.
         """
         text = ",".join(f"{mark}={value}" for mark, value in changes.items())
         tables = list(perturb(self, rows, parse_perturbations(self, [text]), reporter))
@@ -177,10 +179,10 @@ class Baseline(OpenedBaseline):
         return _table(self.predict(rows, reporter))
 
     def coefficients(self) -> DataFrame:
-        """What it weighs, by cell, mark and bin (`baselines.coefficients`); RunError where it does not."""
+        """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.window.n_bins))
+        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
 
 
 def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:
@@ -330,8 +332,8 @@ def train(
     """
     if model is not None:
         settings.setdefault("ensemble", 1)
-    chosen = hyperparameters(preset, **settings)
     name = variant if model is None else type(model).__name__
+    chosen = hyperparameters(preset, name, **settings)
     recipe = Training(name, preset, chosen, seed, device, module=model)
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 

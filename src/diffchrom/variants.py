@@ -5,7 +5,9 @@ One model is built from a row of `VARIANTS`; nothing else in diffchrom knows a v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from diffchrom.errors import UsageError, did_you_mean
 
@@ -40,8 +42,13 @@ class Variant:
         Segments of the window whose mean signal reaches the head beside Level I and II; 0 for none.
     patterns, pattern_width : int
         Learned patterns of marks whose amount a segment reaches the head as well, and the steps each spans.
+    additive : bool
+        What marks and windows contribute, weighted by their attention, adds up to the prediction
+        (`additive`).
     whole_gene : bool
         Reads every region that the store has, not the bins around the TSS alone.
+    settings : mapping
+        Where the default preset is another than `config.Hyperparameters` says.
     members : int
         Models that `train` averages unless told otherwise.
     """
@@ -56,7 +63,9 @@ class Variant:
     segments: int = 0
     patterns: int = 0
     pattern_width: int = 1
+    additive: bool = False
     whole_gene: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
     members: int = 1
 
     def __post_init__(self) -> None:
@@ -85,12 +94,34 @@ VARIANTS = {
             ("A", "B", "A-B"),
             True,
             False,
-            "ours: f(A, B) = -f(B, A); attention beside a dense path, five models averaged",
+            "ours until version 0.1: f(A, B) = -f(B, A); attention beside a dense path, five models averaged",
             antisymmetric=True,
             merge=4,
             segments=10,
             patterns=32,
             pattern_width=5,
+            members=5,
+        ),
+        Variant(
+            "additive",
+            ("A-B",),
+            True,
+            False,
+            "ours: what marks and windows of the whole gene contribute, by attention; five models averaged",
+            antisymmetric=True,
+            segments=10,
+            patterns=32,
+            pattern_width=5,
+            additive=True,
+            whole_gene=True,
+            settings={
+                "hidden": 128,
+                "dropout": 0.5,
+                "epochs": 12,
+                "batch_size": 256,
+                "lr": 2e-3,
+                "min_steps": 1000,
+            },
             members=5,
         ),
     )

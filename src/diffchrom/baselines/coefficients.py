@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.baselines.features import feature_edges
 from diffchrom.baselines.linear import Ridge
 from diffchrom.baselines.method import Predictor
 from diffchrom.baselines.relief import SelectedForest
 from diffchrom.baselines.seeds import Averaged
 from diffchrom.baselines.trees import TreeEnsemble
 from diffchrom.errors import RunError
+from diffchrom.genome.layout import Layout
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -21,19 +23,19 @@ Columns = dict[str, npt.NDArray[Any]]
 A, B, DIFFERENCE = "A", "B", "B-A"
 
 
-def coefficients(predictor: Predictor, marks: Sequence[str], n_bins: int) -> Columns:
+def coefficients(predictor: Predictor, marks: Sequence[str], layout: Layout) -> Columns:
     """Say what a fitted baseline weighs.
 
     Parameters
     ----------
     predictor : a fitted ridge, random-forest, gradient-boosting or relieff-rf.
-    marks, n_bins : of the genes it was fitted on, as the run's configuration has them.
+    marks, layout : of the genes it was fitted on, as the run's configuration has them.
 
     Returns
     -------
     columns, a row a feature
-        ``cell`` (``A``, ``B`` or ``B-A``), ``mark``, ``first_bin`` and ``last_bin`` (from 1, both included; a
-        feature may be the mean of several bins), and
+        ``cell`` (``A``, ``B`` or ``B-A``), ``mark``, ``region``, ``first_window`` and ``last_window`` (from 1
+        within the region, both included; a feature may be the mean of several bins around the TSS), and
 
         - of ridge ``coefficient``: how much the predicted log2fc rises with one unit of log2(signal + 1)
           there, all else equal; and ``per_sd``: with one standard deviation of it among the training genes.
@@ -44,62 +46,65 @@ def coefficients(predictor: Predictor, marks: Sequence[str], n_bins: int) -> Col
     Raises
     ------
     RunError
-        When the method weighs no positions, or was fitted on other marks or bins.
+        When the method weighs no positions, or was fitted on other marks or windows.
     """
     if type(predictor) not in _COLUMNS:
         raise RunError(
             "this baseline weighs no single positions; "
             "ridge, random-forest, gradient-boosting and relieff-rf do"
         )
-    return _COLUMNS[type(predictor)](predictor, tuple(marks), n_bins)
+    return _COLUMNS[type(predictor)](predictor, tuple(marks), layout)
 
 
-def _positions(cells: Sequence[str], marks: tuple[str, ...], n_bins: int, merge: int, n: int) -> Columns:
-    """The first four columns, of `n` features in the order of `features.both_and_difference`."""
-    first = np.arange(0, n_bins, merge)
+def _positions(cells: Sequence[str], marks: tuple[str, ...], layout: Layout, merge: int, n: int) -> Columns:
+    """The first five columns, of `n` features in the order of `features.both_and_difference`."""
+    edges = feature_edges(layout.n_bins, layout.n_windows, merge)
+    first, last = edges[:-1], edges[1:] - 1
     shape = (len(cells), len(marks), len(first))
     if np.prod(shape) != n:
         raise RunError(
-            f"the baseline was not fitted on {len(marks)} marks and {n_bins} bins; name those of its run"
+            f"the baseline was not fitted on {len(marks)} marks and {layout.n_windows} windows; "
+            "name those of its run"
         )
     cell, mark, at = (index.ravel() for index in np.indices(shape))
     return {
         "cell": np.array(cells, dtype=object)[cell],
         "mark": np.array(marks, dtype=object)[mark],
-        "first_bin": first[at] + 1,
-        "last_bin": np.minimum(first[at] + merge, n_bins),
+        "region": layout.region[first][at],
+        "first_window": layout.number[first][at],
+        "last_window": layout.number[last][at],
     }
 
 
-def _ridge(ridge: Ridge, marks: tuple[str, ...], n_bins: int) -> Columns:
+def _ridge(ridge: Ridge, marks: tuple[str, ...], layout: Layout) -> Columns:
     features = ridge.features
     l00, l10, l11 = features.factors
     on_both, on_b = np.split(ridge.fit.coefficients, 2)
     # The features are (u, v) L of the standardised u of A and v of B, so the coefficients of u and v are L w.
     per_sd = np.concatenate([l00 * on_both, l10 * on_both + l11 * on_b])
     scale = np.concatenate([features.a.scale, features.b.scale])
-    positions = _positions((A, B), marks, n_bins, features.merge, len(per_sd))
+    positions = _positions((A, B), marks, layout, features.merge, len(per_sd))
     return positions | {"coefficient": per_sd / scale, "per_sd": per_sd}
 
 
-def _ensemble(ensemble: TreeEnsemble, marks: tuple[str, ...], n_bins: int) -> Columns:
+def _ensemble(ensemble: TreeEnsemble, marks: tuple[str, ...], layout: Layout) -> Columns:
     importance = ensemble.trees.importance
-    positions = _positions((A, B, DIFFERENCE), marks, n_bins, ensemble.merge, len(importance))
+    positions = _positions((A, B, DIFFERENCE), marks, layout, ensemble.merge, len(importance))
     return positions | {"importance": importance}
 
 
-def _selected(forest: SelectedForest, marks: tuple[str, ...], n_bins: int) -> Columns:
-    every = _positions((DIFFERENCE,), marks, n_bins, 1, len(marks) * n_bins)
+def _selected(forest: SelectedForest, marks: tuple[str, ...], layout: Layout) -> Columns:
+    every = _positions((DIFFERENCE,), marks, layout, 1, len(marks) * layout.n_windows)
     if (forest.columns >= len(every["mark"])).any():
-        raise RunError("the baseline was fitted on more marks or bins; name those of its run")
+        raise RunError("the baseline was fitted on more marks or windows; name those of its run")
     return {name: values[forest.columns] for name, values in every.items()} | {
         "importance": forest.trees.importance
     }
 
 
-def _averaged(averaged: Averaged, marks: tuple[str, ...], n_bins: int) -> Columns:
+def _averaged(averaged: Averaged, marks: tuple[str, ...], layout: Layout) -> Columns:
     """Mean importance over the members, whose features may differ: who has no such feature gives it 0."""
-    members = [coefficients(member, marks, n_bins) for member in averaged.members]
+    members = [coefficients(member, marks, layout) for member in averaged.members]
     total: dict[tuple[Any, ...], float] = {}
     for columns in members:
         *positions, importance = (values.tolist() for values in columns.values())
@@ -109,7 +114,7 @@ def _averaged(averaged: Averaged, marks: tuple[str, ...], n_bins: int) -> Column
     return dict(zip(members[0], [*positions, np.array(list(total.values()))], strict=True))
 
 
-_COLUMNS: Mapping[type, Callable[[Any, tuple[str, ...], int], Columns]] = {
+_COLUMNS: Mapping[type, Callable[[Any, tuple[str, ...], Layout], Columns]] = {
     Ridge: _ridge,
     TreeEnsemble: _ensemble,
     SelectedForest: _selected,

@@ -7,26 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffchrom.baselines.method import Examples, Matrix, Vector
-from diffchrom.genome.genes import Signal
+from diffchrom.genome.genes import IntArray, Signal
 
 
-def log2_merged(signal: Signal, merge: int) -> Signal:
-    """Average `merge` neighbouring bins, then log2(x + 1); float32 [n_genes, n_marks * merged bins].
+def feature_edges(n_bins: int, n_windows: int, merge: int) -> IntArray:
+    """Where features begin on the last axis of a signal, and where the last one ends; [n_features + 1].
 
-    Where `merge` does not divide the bins, the last merged bin is narrower. Negative signal (a log ratio)
-    keeps its sign.
+    A feature is `merge` neighbouring bins around the TSS, the last one fewer where `merge` does not divide
+    the bins; or a window of a further region, which is wide enough as it is.
     """
-    n_bins = signal.shape[2]
-    starts = np.arange(0, n_bins, merge)
-    merged = np.add.reduceat(signal, starts, axis=2) if merge > 1 else signal
-    merged = merged / np.diff(np.append(starts, n_bins)).astype(np.float32)
+    return np.concatenate([np.arange(0, n_bins, merge), np.arange(n_bins, n_windows + 1)])
+
+
+def log2_merged(signal: Signal, merge: int, n_bins: int | None = None) -> Signal:
+    """Average `merge` neighbouring bins, then log2(x + 1); float32 [n_genes, n_marks * features a mark].
+
+    The first `n_bins` windows are the bins (`feature_edges`), or all. Negative signal (a log ratio) keeps
+    its sign.
+    """
+    n_windows = signal.shape[2]
+    edges = feature_edges(n_windows if n_bins is None else n_bins, n_windows, merge)
+    merged = np.add.reduceat(signal, edges[:-1], axis=2) if merge > 1 else signal
+    merged = merged / np.diff(edges).astype(np.float32)
     result = np.copysign(np.log2(np.abs(merged) + 1), merged)
     return np.asarray(result.reshape(len(signal), -1), dtype=np.float32)
 
 
 def both_and_difference(genes: Examples, merge: int) -> Signal:
-    """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * merged bins]."""
-    a, b = log2_merged(genes.signal_a, merge), log2_merged(genes.signal_b, merge)
+    """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * features a mark]."""
+    a, b = (log2_merged(signal, merge, genes.n_bins) for signal in (genes.signal_a, genes.signal_b))
     return np.concatenate([a, b, b - a], axis=1)
 
 

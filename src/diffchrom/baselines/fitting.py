@@ -201,6 +201,7 @@ def examples_of(pair: Pair, data: PairData, method: Method, seed: int, reporter:
         to_others = _change_elsewhere(store, data, np.random.default_rng(seed).permutation(genes))
     return Examples(
         data.marks,
+        data.layout.n_bins,
         data.signal_a,
         data.signal_b,
         data.log2fc,

@@ -1,4 +1,4 @@
-"""Ridge regression on log2 binned signal of both cells and their difference.
+"""Ridge regression on log2 signal of both cells and their difference.
 
 The three blocks a, b, b - a span only two dimensions a bin. With M = P P' for the standardised blocks
 written as (a, b) P, ridge on (a, b) L with L L' = M (Cholesky, 2 x 2 a bin) has the same kernel, hence the
@@ -97,7 +97,7 @@ class PairFeatures:
     @classmethod
     def fit(cls, genes: Examples, merge: int) -> PairFeatures:
         """Fit the scales on the training genes."""
-        a, b = log2_merged(genes.signal_a, merge), log2_merged(genes.signal_b, merge)
+        a, b = (log2_merged(signal, merge, genes.n_bins) for signal in (genes.signal_a, genes.signal_b))
         scale_a, scale_b, scale_d = Scaler.fit(a), Scaler.fit(b), Scaler.fit(b - a)
         # The standardised difference is (s_b v - s_a u) / s_d of the standardised u and v.
         finite_a, finite_b = (np.where(np.isinf(s.scale), 0, s.scale) for s in (scale_a, scale_b))
@@ -108,9 +108,9 @@ class PairFeatures:
         return cls(merge, scale_a, scale_b, np.stack([l00, l10, l11]))
 
     def apply(self, genes: Examples) -> Matrix:
-        """Features [n_genes, 2 * n_marks * merged bins]."""
-        u = self.a.apply(log2_merged(genes.signal_a, self.merge))
-        v = self.b.apply(log2_merged(genes.signal_b, self.merge))
+        """Features [n_genes, 2 * n_marks * features a mark]."""
+        u = self.a.apply(log2_merged(genes.signal_a, self.merge, genes.n_bins))
+        v = self.b.apply(log2_merged(genes.signal_b, self.merge, genes.n_bins))
         l00, l10, l11 = self.factors
         return np.concatenate([u * l00 + v * l10, v * l11], axis=1)
 
@@ -137,10 +137,10 @@ class Ridge:
 
 
 def ridge(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
-    """Fit ridge for every number of merged bins and keep the least leave-one-out error."""
+    """Fit ridge for every number of bins merged around the TSS and keep the least leave-one-out error."""
     require_genes(train, 3, "ridge")
     candidates = []
-    sizes = merges(train.signal_a.shape[2], grid["merge"])
+    sizes = merges(train.n_bins, grid["merge"])
     with context.reporter.task("ridge", len(sizes)) as task:
         for merge in sizes:
             features = PairFeatures.fit(train, merge)

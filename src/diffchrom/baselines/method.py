@@ -27,8 +27,10 @@ class Examples:
     Attributes
     ----------
     marks : names, in the order of axis 1 of the signal.
-    signal_a, signal_b : float32 [n_genes, n_marks, n_bins]
-        Binned signal around the TSS, neither transformed nor scaled.
+    n_bins : bins around the TSS, which come first on the last axis of the signal.
+    signal_a, signal_b : float32 [n_genes, n_marks, n_windows]
+        Signal of the bins around the TSS, and for methods of the whole gene of the windows of further
+        regions behind them, neither transformed nor scaled.
     log2fc, expr_a, expr_b : float64 [n_genes]
         Labels as in `PairData`; NaN in what `predict` gets.
     tes_a, tes_b : float32 [n_genes, n_marks, n_bins] or None
@@ -40,6 +42,7 @@ class Examples:
     """
 
     marks: tuple[str, ...]
+    n_bins: int
     signal_a: Signal
     signal_b: Signal
     log2fc: Vector
@@ -55,12 +58,11 @@ class Examples:
 
     def take(self, index: npt.NDArray[Any] | slice) -> Examples:
         """Return the genes at `index`."""
-        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        taken = {
-            name: value if name == "marks" or value is None else value[index]
-            for name, value in values.items()
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        taken: dict[str, Any] = {
+            name: value[index] for name, value in values.items() if isinstance(value, np.ndarray)
         }
-        return Examples(**taken)
+        return replace(self, **taken)
 
     def without_labels(self) -> Examples:
         """Return the same genes with every label NaN: predicting can't peek."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -45,7 +45,9 @@ _PREDICTED_AT_A_TIME = 512
 class NetworkSettings:
     """How a network is trained, in the words of `config.Hyperparameters`.
 
-    Labels are standardised where signal is; `hidden` and `dropout` are AttentiveChrome's.
+    Labels are standardised where signal is; `hidden` and `dropout` are AttentiveChrome's. With `rescaled` the
+    line through the validation genes' predictions and labels brings predictions to scale: r, which chooses
+    the epoch, knows none, so networks of different folds would differ in theirs.
     """
 
     epochs: int
@@ -58,6 +60,7 @@ class NetworkSettings:
     transform: str = "log1p"
     standardise: bool = True
     init_range: float | None = None
+    rescaled: bool = False
 
 
 #: Level I, Level II and a linear output on the marks of one cell: AttentiveChrome is DeepDiff's main block.
@@ -67,7 +70,7 @@ ONE_CELL = Variant("attentivechrome", ("A",), False, False, "one cell's marks")
 class AttentiveChrome(nn.Module):
     """AttentiveChrome: x [n_genes, n_marks, n_bins] to one output a gene."""
 
-    def __init__(self, n_marks: int, n_bins: int, settings: NetworkSettings) -> None:
+    def __init__(self, n_marks: int, n_bins: int, n_beyond: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.model = DeepDiff(ONE_CELL, n_marks, settings.hidden, settings.dropout)
 
@@ -78,10 +81,17 @@ class AttentiveChrome(nn.Module):
 
 
 class DeepChrome(nn.Module):
-    """DeepChrome: 50 filters of 10 bins, pooling by 5, dropout 0.5 and layers of 625 and 125 units."""
+    """DeepChrome: 50 filters of 10 bins, pooling by 5, dropout 0.5 and layers of 625 and 125 units.
 
-    def __init__(self, n_marks: int, n_bins: int, settings: NetworkSettings) -> None:
+    Windows beyond the TSS, which have no neighbours of equal width, reach the layers as they are.
+    """
+
+    #: Layers that see the bins around the TSS alone.
+    _AROUND = 5
+
+    def __init__(self, n_marks: int, n_bins: int, n_beyond: int, settings: NetworkSettings) -> None:
         super().__init__()
+        self.n_bins = n_bins
         width = min(10, n_bins)
         pool = min(5, n_bins - width + 1)
         pooled = (n_bins - width + 1) // pool
@@ -91,7 +101,7 @@ class DeepChrome(nn.Module):
             nn.MaxPool1d(pool),
             nn.Flatten(),
             nn.Dropout(0.5),
-            nn.Linear(50 * pooled, 625),
+            nn.Linear(50 * pooled + n_marks * n_beyond, 625),
             nn.ReLU(),
             nn.Linear(625, 125),
             nn.ReLU(),
@@ -99,8 +109,9 @@ class DeepChrome(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predict [n_genes] from x [n_genes, n_marks, n_bins]."""
-        output: Tensor = self.layers(x).squeeze(1)
+        """Predict [n_genes] from x [n_genes, n_marks, n_bins + n_beyond]."""
+        around, beyond = self.layers[: self._AROUND](x[..., : self.n_bins]), x[..., self.n_bins :]
+        output: Tensor = self.layers[self._AROUND :](torch.cat([around, beyond.flatten(1)], dim=1)).squeeze(1)
         return output
 
 
@@ -116,7 +127,7 @@ class Trained:
     Attributes
     ----------
     network : key of `NETWORKS`.
-    n_marks, n_bins, settings : what it was built with.
+    n_marks, n_bins, n_beyond, settings : what it was built with.
     weights : of its ``state_dict``.
     centre, spread : of the training labels; 0 and 1 where they are not standardised, and for classification,
         whose output is a logit.
@@ -133,6 +144,7 @@ class Trained:
     spread: float
     epoch: int
     score: float
+    n_beyond: int = 0
 
     def __post_init__(self) -> None:
         """Refuse weights that are not those of such a network, with ValueError, before it takes memory."""
@@ -147,7 +159,7 @@ class Trained:
     def _empty(self) -> nn.Module:
         """Build the network without memory for its weights, and without a random number."""
         with torch.device("meta"):
-            return NETWORKS[self.network](self.n_marks, self.n_bins, self.settings)
+            return NETWORKS[self.network](self.n_marks, self.n_bins, self.n_beyond, self.settings)
 
     @cached_property
     def module(self) -> nn.Module:
@@ -158,7 +170,7 @@ class Trained:
         return module.eval()
 
     def predict(self, x: Signal) -> Vector:
-        """Label of every gene of x [n_genes, n_marks, n_bins], transformed."""
+        """Label of every gene of x [n_genes, n_marks, n_windows], transformed."""
         return (
             _outputs(self.module, torch.from_numpy(x)).numpy().astype(np.float64) * self.spread + self.centre
         )
@@ -178,6 +190,7 @@ def train_network(
     seed: int,
     reporter: Reporter,
     *,
+    n_bins: int,
     classify: bool = False,
     device: str = "auto",
 ) -> Trained:
@@ -186,9 +199,10 @@ def train_network(
     Parameters
     ----------
     network : its class.
-    train, valid : signal [n_genes, n_marks, n_bins] (transformed) and labels [n_genes] (0 or 1 to classify).
+    train, valid : transformed signal [n_genes, n_marks, n_windows] and labels [n_genes] (0 or 1 to classify).
     settings : epochs, batch_size, lr, patience, clip_norm and what `network` reads.
     seed : of weights, shuffling and dropout.
+    n_bins : bins around the TSS, which the windows of further regions follow.
     device : where it is trained; what comes out predicts on the CPU.
     """
     where = resolve_device(device)
@@ -199,7 +213,7 @@ def train_network(
     labels = torch.from_numpy((y - centre) / spread).float().to(where)
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
     with seeded(seed):
-        module = network(x.shape[1], x.shape[2], settings)
+        module = network(x.shape[1], n_bins, x.shape[2] - n_bins, settings)
         if settings.init_range is not None:
             initialise(module, settings.init_range)
     module = module.to(where)
@@ -220,7 +234,10 @@ def train_network(
     assert best is not None
     score, epoch, state = best
     arrays = {name: tensor.cpu().numpy() for name, tensor in state.items()}
-    return Trained(network.__name__, x.shape[1], x.shape[2], settings, arrays, centre, spread, epoch, score)
+    return Trained(
+        *(network.__name__, x.shape[1], n_bins, settings, arrays, centre, spread, epoch, score),
+        n_beyond=x.shape[2] - n_bins,
+    )
 
 
 def _advance(task: Task, epoch: int, score: float) -> None:
@@ -254,19 +271,22 @@ def fit_network_transform(settings: NetworkSettings, *signals: Signal) -> Transf
 
 @dataclass(frozen=True)
 class OneNetwork:
-    """One network on the difference of the transformed signals."""
+    """One network on the difference of the transformed signals, times `slope` plus `intercept`."""
 
     transform: Transform
     network: Trained
+    slope: float = 1.0
+    intercept: float = 0.0
 
     @property
     def chosen(self) -> Mapping[str, Any]:
-        """The best epoch."""
-        return {"epoch": self.network.epoch, "valid_r": self.network.score}
+        """The best epoch, and the scale."""
+        return {"epoch": self.network.epoch, "valid_r": self.network.score, "slope": self.slope}
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        return Prediction(self.network.predict(_difference(self.transform, genes)))
+        output = self.network.predict(_difference(self.transform, genes))
+        return Prediction(output * self.slope + self.intercept)
 
 
 def _difference(transform: Transform, genes: Examples) -> Signal:
@@ -287,17 +307,19 @@ def fit_on_difference(
         settings,
         context.seed,
         context.reporter,
+        n_bins=train.n_bins,
         device=context.device,
     )
-    return OneNetwork(transform, trained)
+    fitted = OneNetwork(transform, trained)
+    return _to_scale(fitted, valid) if settings.rescaled else fitted
 
 
 @dataclass(frozen=True)
 class TwoCells:
     """A network for each cell; log2fc is B's prediction less A's, times `slope` plus `intercept`.
 
-    For regression that is 1 and 0; a difference of probabilities is brought to log2fc by least squares on
-    the training genes, which no correlation can see.
+    For regression that is 1 and 0 unless `NetworkSettings.rescaled`; a difference of probabilities is brought
+    to log2fc by least squares on the training genes, which no correlation can see.
     """
 
     transforms: tuple[Transform, Transform]
@@ -359,15 +381,23 @@ def fit_two_cells(
                 settings,
                 context.seed + number,
                 context.reporter,
+                n_bins=train.n_bins,
                 classify=classify,
                 device=context.device,
             )
         )
     fitted = TwoCells((transforms[0], transforms[1]), (networks[0], networks[1]), classify)
-    if not classify:
-        return fitted
-    raw = fitted.predict(train.without_labels()).log2fc
-    slope, intercept = least_squares(train.log2fc, raw)
+    if classify:
+        return _to_scale(fitted, train)
+    return _to_scale(fitted, valid) if settings.rescaled else fitted
+
+
+_Networks = TypeVar("_Networks", OneNetwork, TwoCells)
+
+
+def _to_scale(fitted: _Networks, genes: Examples) -> _Networks:
+    """The same with the line through its predictions of `genes` and their labels."""
+    slope, intercept = least_squares(genes.log2fc, fitted.predict(genes.without_labels()).log2fc)
     return replace(fitted, slope=slope, intercept=intercept)
 
 

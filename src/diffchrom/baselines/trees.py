@@ -1,4 +1,4 @@
-"""Random forest and gradient boosting on log2 binned signal of both cells and their difference."""
+"""Random forest and gradient boosting on log2 signal of both cells and their difference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TreeEnsemble:
     Attributes
     ----------
     trees : of a random forest, or of boosting as far as validation preferred.
-    merge : bins averaged into one feature.
+    merge : bins around the TSS averaged into one feature.
     chosen : what was selected, and the error or r it was selected by.
     """
 
@@ -61,7 +61,7 @@ def random_forest(train: Examples, valid: Examples, grid: Grid, context: Context
     best: TreeEnsemble | None = None
     with context.reporter.task("random forest", len(candidates)) as task:
         for candidate in candidates:
-            (merge,) = merges(train.signal_a.shape[2], (candidate["merge"],))
+            (merge,) = merges(train.n_bins, (candidate["merge"],))
             parameters = {name: value for name, value in candidate.items() if name != "merge"}
             model = RandomForestRegressor(
                 **parameters, bootstrap=True, random_state=context.seed, n_jobs=context.threads
@@ -107,7 +107,7 @@ def gradient_boosting(train: Examples, valid: Examples, grid: Grid, context: Con
         threadpool_limits(limits=threads),
     ):
         for candidate in candidates:
-            (merge,) = merges(train.signal_a.shape[2], (candidate["merge"],))
+            (merge,) = merges(train.n_bins, (candidate["merge"],))
             parameters = {name: value for name, value in candidate.items() if name != "merge"}
             model = HistGradientBoostingRegressor(
                 **parameters, early_stopping=False, random_state=context.seed

@@ -14,7 +14,6 @@ from diffchrom.commands.printing import JsonOption, Lines
 from diffchrom.config import RESAMPLES
 
 if TYPE_CHECKING:
-    from diffchrom.sweeps.comparison import Comparison
     from diffchrom.sweeps.results import Result
 
 
@@ -49,14 +48,14 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Draw r by pair and method (Figure 4): .png, .svg or .pdf."),
     ] = None,
-    name_best: Annotated[
-        bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
-    ] = False,
     anndata: Annotated[
         Path | None,
         typer.Option(metavar="FILE.h5ad", help="Predictions, gene x run, as AnnData (extra: anndata)."),
     ] = None,
     json: JsonOption = False,
+    name_best: Annotated[
+        bool, typer.Option("--name-best", help="Write the best variant's name over every pair drawn.")
+    ] = False,
     output: options.OutputOption = options.STDOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Take runs of different stores or splits for one group.")
@@ -70,6 +69,7 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=quiet, verbose=verbose)
+    from diffchrom.commands.compare_view import show_methods
     from diffchrom.errors import UsageError
     from diffchrom.files.figures import check_figure_path
     from diffchrom.inspection.anndata import write_anndata
@@ -79,7 +79,7 @@ def compare(
     from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
     from diffchrom.sweeps.results import load_results, of_pairs
-    from diffchrom.sweeps.summary import summary_tables
+    from diffchrom.sweeps.summary import one_table, summary_tables
 
     if against is not None and not summary:
         raise UsageError("--against is for the differences of --summary; give both")
@@ -96,33 +96,26 @@ def compare(
         plot_methods(comparisons, plot, name_best=name_best)
     if anndata is not None:
         write_anndata(anndata, [result.run for result in results])
-    tables = summary_tables(comparisons, against) if summary else None
-    _print(results, comparisons, tables, output, json=json, percent=percent)
-
-
-def _print(
-    results: Sequence[Result],
-    comparisons: Sequence[Comparison],
-    tables: Sequence[Sequence[Mapping[str, Any]]] | None,
-    output: Path,
-    *,
-    json: bool,
-    percent: bool,
-) -> None:
-    """Print a row a run, or those of `tables`, short where a person reads along."""
-    from diffchrom.commands.compare_view import show_methods, show_runs
-    from diffchrom.sweeps.results import COLUMNS
-    from diffchrom.sweeps.summary import one_table
-
     for_people = not json and output == options.STDOUT and sys.stdout.isatty()
-    if tables is None and for_people:
-        show_runs(results, sys.stdout)
-    elif tables is None:
-        _write(COLUMNS, [result.row() for result in results], output, json)
-    elif for_people:
+    if not summary:
+        _print_runs(results, output, json, for_people=for_people)
+        return
+    tables = summary_tables(comparisons, against)
+    if for_people:
         show_methods(comparisons, tables, sys.stdout)
     else:
         _write(*one_table(tables, percent=percent), output, json)
+
+
+def _print_runs(results: Sequence[Result], output: Path, json: bool, *, for_people: bool) -> None:
+    """Print a row a run, short where a person reads along."""
+    from diffchrom.commands.compare_view import show_runs
+    from diffchrom.sweeps.results import COLUMNS
+
+    if for_people:
+        show_runs(results, sys.stdout)
+    else:
+        _write(COLUMNS, [result.row() for result in results], output, json)
 
 
 def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path, json: bool) -> None:

@@ -33,7 +33,7 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {"wide", "combine", "min_weight", "other", "sample", "summary", "by", "device", "seed"}
+        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
     ),
     "baseline": frozenset({"unit", "force", "seeds", "device"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),

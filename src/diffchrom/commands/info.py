@@ -60,7 +60,7 @@ def info(
 
             largest = largest_coefficients(run, LARGEST)
             values |= {"coefficients": {name: column.tolist() for name, column in largest.items()}}
-            text += report.coefficients_text(largest, run.config.window)
+            text += report.coefficients_text(largest, run.config)
     else:
         if plot is not None:
             check_figure_path(plot)

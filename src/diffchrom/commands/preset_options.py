@@ -6,13 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from diffchrom.config import AUX_TASKS, CONTRASTIVE, DEFAULT_PRESET, PRECISIONS, PRESETS
+from diffchrom.config import (
+    AUX_TASKS,
+    CONTRASTIVE,
+    DEFAULT_PRESET,
+    DEFAULT_VARIANT,
+    PRECISIONS,
+    hyperparameters,
+)
 
 
 def _preset(name: str, help_text: str, **more: Any) -> Any:
     """An option of the hyper-parameter `name`."""
-    default = getattr(PRESETS[DEFAULT_PRESET], name)
-    return typer.Option(help=help_text, show_default=f"{default}, by preset", **more)
+    default = getattr(hyperparameters(DEFAULT_PRESET, DEFAULT_VARIANT), name)
+    return typer.Option(help=help_text, show_default=f"{default}, by variant and preset", **more)
 
 
 EpochsOption = Annotated[int | None, _preset("epochs", "Most epochs.", min=1)]

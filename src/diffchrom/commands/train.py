@@ -40,7 +40,7 @@ def train(
         typer.Option(
             min=1,
             help="Models with different seeds to average.",
-            show_default="5 for antisymmetric, 1 for the others",
+            show_default="5 for ours, 1 for the others",
         ),
     ] = None,
     aux_task: preset_options.AuxTaskOption = None,
@@ -89,6 +89,7 @@ def train(
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
     settings = hyperparameters(
         preset,
+        variant,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

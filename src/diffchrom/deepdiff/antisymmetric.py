@@ -89,17 +89,17 @@ class Antisymmetric(PairModel):
             self.fine.fit(lambda: (self._merge(x) for pair in batches() for x in pair))
             self.coarse.fit(lambda: (self._segments(x) for pair in batches() for x in pair))
 
-    def scaling(self, marks: Sequence[str], n_bins: int) -> dict[str, Any]:
+    def scaling(self, marks: Sequence[str], n_windows: int) -> dict[str, Any]:
         """What `fine` (the LSTMs' steps) and `coarse` (the dense path's segments) do, for ``config.json``."""
         return {
             "fine": self.fine.described(marks, self.variant.merge),
-            "coarse": self.coarse.described(marks, n_bins / self.variant.segments),
+            "coarse": self.coarse.described(marks, n_windows / self.variant.segments),
         }
 
-    def set_expression_level(self, level: float) -> None:
-        """Start the auxiliary head at the mean log2(expression + 1), which it needn't learn step by step."""
-        with torch.no_grad():
-            self.expression["cell"].bias.fill_(level)  # type: ignore[operator]
+    def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
+        """Start the auxiliary head at the mean level."""
+        if level is not None:
+            nn.init.constant_(self.expression["cell"].bias, level)  # type: ignore[arg-type]
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the untransformed signal of cell A and of cell B, each [batch, n_marks, n_bins]."""

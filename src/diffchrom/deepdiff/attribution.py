@@ -12,7 +12,7 @@ to every bin and drown what differs between genes (docs/attend.md has the measur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -78,14 +78,19 @@ def attribute(
     float32 [len(rows), 2, n_marks, n_windows]
         Axis 1 is the cell (A, B); bins in the order of the store.
     """
-    contributions = np.empty((len(rows), 2, len(opened.marks), opened.pair.n_windows), dtype=np.float32)
-    first = 0
+    pieces = [parts for _, _, parts in attribute_batches(opened, rows, method, reporter)]
+    shape = (0, 2, len(opened.marks), opened.pair.n_windows)
+    return np.concatenate([np.empty(shape, np.float32), *pieces])
+
+
+def attribute_batches(
+    opened: OpenedModel, rows: Rows, method: str, reporter: Reporter = SILENT
+) -> Iterator[tuple[Rows, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Yield genes, predicted log2fc [n] and contributions [n, 2, n_marks, n_windows], some at a time."""
     with reporter.task(method.replace("_", " "), len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, _GENES):
-            contributions[first : first + len(batch)] = attribute_signal(opened, a, b, method)
-            first += len(batch)
+            yield batch, opened.predict_signal(a, b).log2fc, attribute_signal(opened, a, b, method)
             task.advance(len(batch))
-    return contributions
 
 
 def attribute_signal(

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import torch
 
 from diffchrom.config import Hyperparameters
+from diffchrom.deepdiff.additive import Additive
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.model import DeepDiff, PairModel
 from diffchrom.errors import RunError, UsageError
-from diffchrom.genome.genes import Rows, Signal
+from diffchrom.genome.genes import Rows, Signal, Window
+from diffchrom.genome.layout import Layout, layout_of
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.transform import Transform
 from diffchrom.runs.folder import Run
 from diffchrom.variants import Variant, get_variant
@@ -44,8 +47,18 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
         yield
 
 
-def build_model(variant: Variant, n_marks: int, settings: Hyperparameters) -> PairModel:
-    """Make the model of a variant with random weights."""
+def build_model(
+    variant: Variant, n_marks: int, settings: Hyperparameters, layout: Layout | None = None
+) -> PairModel:
+    """Make the model of a variant with random weights.
+
+    Parameters
+    ----------
+    layout : of the signal's last axis, for variants that have weights for every window; None is the bins
+        around the TSS as `prepare` cuts them by default.
+    """
+    if variant.additive:
+        return Additive(variant, n_marks, settings, layout or layout_of(Window(), (TSS,)))
     outputs = 2 if settings.aux_task == "classification" else 1
     if variant.antisymmetric:
         return Antisymmetric(
@@ -72,15 +85,22 @@ def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *sign
     return Transform.fit(settings.transform, settings.standardise, rows, *signals)
 
 
-def build_run_model(run: Run) -> PairModel:
-    """Make the model that a run's configuration describes, with random weights."""
+def build_run_model(run: Run, layout: Layout | None = None) -> PairModel:
+    """Make the model that a run's configuration describes, with random weights.
+
+    Parameters
+    ----------
+    layout : of the signal that it is to read; None is what the configuration names.
+    """
     config = run.config
     try:
+        layout = layout or config.layout
         settings = Hyperparameters(**config.hyperparameters)
         variant = get_variant(config.variant)
         n_members = variant.ensemble_size(settings.ensemble)
         with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
-            members = [build_model(variant, len(config.marks), settings) for _ in range(n_members)]
+            n_marks = len(config.marks)
+            members = [build_model(variant, n_marks, settings, layout) for _ in range(n_members)]
         return members[0] if len(members) == 1 else Ensemble(members)
-    except (TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.custom import Custom
@@ -26,6 +25,7 @@ from diffchrom.deepdiff.loss import total_loss
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
+from diffchrom.genome.layout import Layout
 from diffchrom.metrics import mse, pearson
 from diffchrom.progress import Task
 from diffchrom.runs.tables import HISTORY_COLUMNS
@@ -50,6 +50,7 @@ class Member:
     folder : of the run; the checkpoint goes there.
     variant, settings : what is trained, and how.
     seed : of the run.
+    layout : of the signal's last axis.
     number : of the model, from 0.
     module : somebody's own, with the weights to begin with; None is the variant's model.
     """
@@ -58,6 +59,7 @@ class Member:
     variant: Variant
     settings: Hyperparameters
     seed: int
+    layout: Layout
     number: int = 0
     module: nn.Module | None = None
 
@@ -75,7 +77,7 @@ class Member:
         """The model before its training; weights of a variant are drawn at random."""
         if self.module is not None:
             return Custom(copy.deepcopy(self.module), n_marks)
-        return build_model(self.variant, n_marks, self.settings)
+        return build_model(self.variant, n_marks, self.settings, self.layout)
 
     def is_done(self, state: TrainingState, n_genes: int) -> bool:
         """Whether patience or epochs, with so many training genes, have run out."""
@@ -137,19 +139,23 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
         model = member.build(examples.a.shape[1])
         if settings.init_range is not None and member.module is None:
             initialise(model, settings.init_range)
-    if isinstance(model, Antisymmetric):
 
-        def batches() -> Iterator[tuple[Tensor, Tensor]]:
-            for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
-                yield batch.a.cpu(), batch.b.cpu()
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
+            yield batch.a.cpu(), batch.b.cpu()
 
-        model.fit_scaling(batches)
-        if settings.aux_task == "regression" and examples.targets.expression:
-            levels = [examples.targets.expression[cell].nanmean().cpu() for cell in (CELL_A, CELL_B)]
-            level = float(torch.stack(levels).nanmean())
-            if math.isfinite(level):  # of genes that are labelled by a table, none may be known
-                model.set_expression_level(level)
+    model.fit_scaling(batches)
+    model.fit_labels(examples.targets.log2fc.cpu(), _level(examples, settings))
     return model.to(examples.device)
+
+
+def _level(examples: GeneTensors, settings: Hyperparameters) -> float | None:
+    """Mean log2(expression + 1) of both cells; None where it is not to be predicted, or not known."""
+    if settings.aux_task != "regression" or not examples.targets.expression:
+        return None
+    levels = [examples.targets.expression[cell].nanmean().cpu() for cell in (CELL_A, CELL_B)]
+    level = float(torch.stack(levels).nanmean())
+    return level if math.isfinite(level) else None  # of genes labelled by a table, none may be known
 
 
 def learning_rate(settings: Hyperparameters, done: float) -> float:

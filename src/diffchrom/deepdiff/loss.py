@@ -86,7 +86,7 @@ def change_loss(predicted: Tensor, target: Tensor, weight: Tensor | None) -> Ten
 
 
 def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> Tensor:
-    """Sum of the losses that the variant's outputs call for: diff, cell (A and B) and contrastive."""
+    """Sum of the losses that the outputs call for: diff, cell (A and B), contrastive, and a penalty."""
     loss = change_loss(output.log2fc, targets.log2fc, targets.weight)
     for block, predicted in output.expression.items():
         if block not in targets.expression:  # a pair that is labelled by a table of changes alone
@@ -99,7 +99,7 @@ def total_loss(output: Output, targets: Targets, settings: Hyperparameters) -> T
         loss = loss + settings.contrastive_weight * contrastive_loss(
             output.embeddings[CELL_A], output.embeddings[CELL_B], targets.log2fc, settings
         )
-    return loss
+    return loss if output.penalty is None else loss + output.penalty
 
 
 def median_classes(expression: Tensor, median: float) -> Tensor:

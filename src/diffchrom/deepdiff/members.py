@@ -31,6 +31,7 @@ from diffchrom.deepdiff.fused_lstm import kernel_threads
 from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
+from diffchrom.genome.layout import Layout
 from diffchrom.processes.pool import Call, LocalPool, Purpose, tell
 from diffchrom.progress import Reporter, Task
 from diffchrom.variants import Variant
@@ -48,11 +49,16 @@ _TRAINING = Purpose(
 
 
 def members_of(
-    folder: Path, variant: Variant, settings: Hyperparameters, seed: int, module: nn.Module | None = None
+    folder: Path,
+    variant: Variant,
+    settings: Hyperparameters,
+    seed: int,
+    layout: Layout,
+    module: nn.Module | None = None,
 ) -> list[Member]:
     """All members of the run in `folder`; `module` is what is trained where it is somebody's own."""
     size = variant.ensemble_size(settings.ensemble)
-    return [Member(folder, variant, settings, seed, number, module) for number in range(size)]
+    return [Member(folder, variant, settings, seed, layout, number, module) for number in range(size)]
 
 
 def fit_members(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import INFERENCE_BATCH
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import TSS
 from diffchrom.pairs.pair import Pair, signal_bytes
 from diffchrom.processes.machine import available_memory
 from diffchrom.variants import Variant
@@ -76,14 +78,20 @@ def plan_memory(
     limit : bytes that may be used; None is what is free.
     card : bytes that are free on the card that computes.
     """
-    # The signal of the store's genes, and transformed that of training and validation genes.
-    signal = 2 * signal_bytes(pair)
-    n_marks = len(pair.marks)
+    # The signal of the store's genes, and transformed that of training and validation genes, is twice it.
+    step = step_bytes(variant, settings, len(pair.marks), pair.layout)
+    return MemoryPlan(2 * signal_bytes(pair), step, available_memory() if limit is None else limit, card)
+
+
+def step_bytes(variant: Variant, settings: Hyperparameters, n_marks: int, layout: Layout) -> int:
+    """Bytes that a training step, or a batch of predictions, keeps."""
+    batch = max(settings.batch_size, INFERENCE_BATCH)
+    if variant.additive:  # of both orders: what patterns see and give, and a dozen values a window
+        bins: int = layout.spans[TSS].stop * (variant.pattern_width * n_marks + 3 * variant.patterns)
+        return 4 * 2 * batch * (bins + 12 * n_marks * layout.n_windows)
     sequences = n_marks * (len(variant.main) + (2 if variant.auxiliary else 0))
     if variant.antisymmetric:  # one sequence a mark, in both orders of the cells
         sequences = 2 * n_marks
-    n_steps = -(-pair.window.n_bins // variant.merge)
-    batch = max(settings.batch_size, INFERENCE_BATCH)
+    n_steps = -(-layout.n_windows // variant.merge)
     # Each bin of each sequence and direction keeps about four gates, a cell and a hidden state.
-    step = 4 * batch * sequences * n_steps * 2 * 6 * settings.hidden
-    return MemoryPlan(signal, step, available_memory() if limit is None else limit, card)
+    return 4 * batch * sequences * n_steps * 2 * 6 * settings.hidden

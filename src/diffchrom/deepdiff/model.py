@@ -7,7 +7,9 @@ bidirectional LSTM and soft attention beta.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,11 @@ class Output:
         Mark attention; every row sums to 1.
     log2fc_spread : Tensor [batch], or None
         Standard deviation of log2fc over the members of an ensemble.
+    contribution : Tensor [batch, n_marks, n_windows], or None
+        What each mark and window adds to log2fc, positive towards B; of models that are such a sum (and, in
+        their own pair, a shift).
+    penalty : Tensor [], or None
+        To be added to the loss.
     """
 
     log2fc: Tensor
@@ -47,6 +54,25 @@ class Output:
     alpha: dict[str, Tensor]
     beta: dict[str, Tensor]
     log2fc_spread: Tensor | None = None
+    contribution: Tensor | None = None
+    penalty: Tensor | None = None
+
+
+def shares(contribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention that is exactly what passes: shares of |contribution|, even where nothing contributes.
+
+    With S the sum of |c_jt| over marks j and windows t, c_jt = S beta_j alpha_jt sign(c_jt).
+
+    Returns
+    -------
+    alpha [batch, n_marks, n_windows], beta [batch, n_marks]
+        Both sum to 1 along their last axis.
+    """
+    size = contribution.abs()
+    of_mark = size.sum(dim=2)
+    total = of_mark.sum(dim=1, keepdim=True)
+    alpha = torch.where(of_mark.unsqueeze(2) > 0, size / of_mark.unsqueeze(2), 1 / size.shape[2])
+    return alpha, torch.where(total > 0, of_mark / total, 1 / size.shape[1])
 
 
 class Encoder(nn.Module):
@@ -95,6 +121,22 @@ class PairModel(nn.Module):
     def sequences(self) -> dict[str, tuple[str, ...]]:
         """Sources of the sequences of each Level I block, each standing for all marks in order."""
         raise NotImplementedError
+
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+        """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
+
+    def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
+        """Take from the training genes' labels what needn't be learnt step by step.
+
+        Parameters
+        ----------
+        log2fc : [n_genes]
+        level : mean log2(expression + 1) of both cells; None where it is not to be predicted.
+        """
+
+    def scaling(self, marks: Sequence[str], n_windows: int) -> dict[str, Any]:
+        """What its own scaling does, for ``config.json``; empty without any."""
+        return {}
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
         """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""

@@ -30,7 +30,7 @@ from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.layout import GeneWindows, Layout
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
@@ -41,7 +41,7 @@ from diffchrom.runs.opening import pair_of_run, require_single
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
-#: Genes whose attention is computed together; bounds memory, together with the number of sequences and bins.
+#: Genes whose attention is computed together; bounds memory, with the number of sequences and windows.
 ATTENTION_BATCH = 64
 #: Genes whose signal is read together for predictions, a whole number of batches.
 READ_BATCH = 16 * INFERENCE_BATCH
@@ -76,16 +76,18 @@ class AttentionBatch:
     rows : intp [n]
         The genes, as rows of the store.
     alpha : float32 [n, n_sequences, n_windows]
-        Attention to bins and windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
+        Attention to windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
     beta : dict of task (main, A, B) to float32 [n, J]
         Mark attention, sequences in the order of `OpenedModel.tasks`; every row sums to 1.
     log2fc_pred : float32 [n]
+    contribution : float32 [n, n_marks, n_windows] that add up to log2fc_pred less the shift, or None
     """
 
     rows: Rows
     alpha: npt.NDArray[np.float32]
     beta: dict[str, npt.NDArray[np.float32]]
     log2fc_pred: npt.NDArray[np.float32]
+    contribution: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,9 @@ class OpenedModel:
         return self.pair.window
 
     @cached_property
-    def windows(self) -> Windows:
-        """Where the genes' bins lie."""
-        return Windows.around(self.genes, self.window)
+    def windows(self) -> GeneWindows:
+        """Where the genes' windows lie, in all regions that are read."""
+        return self.pair.layout.windows(self.genes)
 
     @property
     def device(self) -> torch.device:
@@ -250,7 +252,7 @@ class OpenedModel:
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
         with seeded(seed):
-            model = build_model(self.model.variant, len(self.marks), self.settings)
+            model = build_model(self.model.variant, len(self.marks), self.settings, self.pair.layout)
             if self.settings.init_range is not None:
                 initialise(model, self.settings.init_range)
         return replace(self, model=model.to(self.device).eval())
@@ -294,11 +296,13 @@ class OpenedModel:
         with torch.inference_mode(), computing(self.device):
             output = self.model(*self.inputs(a, b))
         blocks = self.model.sequences()
+        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
+            contribution=None if parts is None else parts.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:
@@ -311,11 +315,13 @@ class OpenedModel:
     def attention_of(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
         """Attention of the genes `rows` of the store."""
         batches = list(self.attend_batches(rows, reporter))
+        parts = [batch.contribution for batch in batches if batch.contribution is not None]
         return AttentionBatch(
             rows,
             np.concatenate([batch.alpha for batch in batches]),
             {task: np.concatenate([batch.beta[task] for batch in batches]) for task in self.tasks},
             np.concatenate([batch.log2fc_pred for batch in batches]),
+            np.concatenate(parts) if parts else None,
         )
 
 
@@ -338,7 +344,7 @@ def open_model(
         the store lacks a cell or mark.
     """
     pair = pair_of_run(run, store, cells)
-    model = load_model(run, resolve_device(device), order_of(run, pair), module)
+    model = load_model(run, resolve_device(device), order_of(run, pair), module, pair.layout)
     return OpenedModel(
         model,
         pair,
@@ -367,8 +373,9 @@ def load_model(
     device: torch.device | None = None,
     order: float = 1.0,
     module: nn.Module | None = None,
+    layout: Layout | None = None,
 ) -> PairModel:
-    """Read a run's model, in evaluation mode, for data of this `PairModel.order`."""
+    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
     if run.config.kind == "module" and module is None:
         raise RunError(
             f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
@@ -378,7 +385,7 @@ def load_model(
         raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
     require_single(run)
     n_marks = len(run.config.marks)
-    model = build_run_model(run) if module is None else Custom(module, n_marks)
+    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
     load_weights(run.path / MODEL, model)
     model.set_order(order)
     return model.to(device or torch.device("cpu")).eval()

@@ -32,8 +32,8 @@ class Scaling(nn.Module):
         """Scale signal [batch, n_marks, n_steps]."""
         return (self.function(merged) - self.mean) / self.scale
 
-    def described(self, marks: Sequence[str], bins_merged: float) -> dict[str, Any]:
-        """What happens to signal of so many bins merged, for ``config.json``."""
+    def described(self, marks: Sequence[str], bins_merged: float | Sequence[int]) -> dict[str, Any]:
+        """What happens to signal of so many bins merged (window by window), for ``config.json``."""
         by_mark = {
             name: dict(zip(marks, values.flatten().tolist(), strict=True))
             for name, values in (("mean", self.mean), ("scale", self.scale))
@@ -56,11 +56,37 @@ class Scaling(nn.Module):
         self.scale.copy_(deviation[:, None])
 
 
-class Segments(nn.Module):
-    """Features of one cell's window: each segment's mean signal, and how much it holds of learned patterns.
+class Patterns(nn.Sequential):
+    """How strongly steps show patterns: convolutions over all marks at once, as chromatin states are.
 
-    A pattern is a convolution over all marks at once (a combination of marks, as chromatin states are), its
-    amount in a segment the mean over the segment's steps.
+    Parameters
+    ----------
+    n_marks, channels : M; C, patterns.
+    width : steps that a pattern spans, odd.
+    """
+
+    def __init__(self, n_marks: int, channels: int, width: int) -> None:
+        layers = (nn.Conv1d(n_marks, channels, width, padding=width // 2), nn.Conv1d(channels, channels, 1))
+        super().__init__(layers[0], nn.ReLU(), layers[1], nn.ReLU())
+        self.width = width
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """[batch, C, n_steps] of scaled steps [batch, M, n_steps].
+
+        Products of matrices outrun convolutions this small.
+        """
+        around = F.pad(steps, (self.width // 2, self.width // 2)).unfold(2, self.width, 1)
+        values = around.transpose(1, 2).flatten(2)  # [batch, n_steps, M * width]
+        for layer in self:
+            if isinstance(layer, nn.Conv1d):
+                values = F.linear(values, layer.weight.flatten(1), layer.bias).relu()
+        return values.transpose(1, 2)
+
+
+class Segments(nn.Module):
+    """Features of one cell's window: each segment's mean signal, and how much it holds of `Patterns`.
+
+    A pattern's amount in a segment is the mean over the segment's steps.
 
     Parameters
     ----------
@@ -75,29 +101,14 @@ class Segments(nn.Module):
         self.n_segments = n_segments
         self.dropout = dropout
         self.n_features = (n_marks + channels) * n_segments
-        self.width = width
-        self.patterns = nn.Sequential(
-            nn.Conv1d(n_marks, channels, width, padding=width // 2),
-            nn.ReLU(),
-            nn.Conv1d(channels, channels, 1),
-            nn.ReLU(),
-        )
+        self.patterns = Patterns(n_marks, channels, width)
 
     def forward(self, steps: Tensor, means: Tensor) -> Tensor:
         """Features [batch, (M + C) * S] of scaled steps [batch, M, n_steps] and means [batch, M, S]."""
-        amounts = mean_of_segments(self._patterns(steps), self.n_segments)
+        amounts = mean_of_segments(self.patterns(steps), self.n_segments)
         # What a gene goes without, it goes without in all segments: the mean may come first.
         amounts = F.dropout1d(amounts, self.dropout, self.training)
         return torch.cat((means.flatten(1), amounts.flatten(1)), dim=1)
-
-    def _patterns(self, steps: Tensor) -> Tensor:
-        """`patterns` of steps, [batch, C, n_steps]; products of matrices outrun convolutions this small."""
-        around = F.pad(steps, (self.width // 2, self.width // 2)).unfold(2, self.width, 1)
-        values = around.transpose(1, 2).flatten(2)  # [batch, n_steps, M * width]
-        for layer in self.patterns:
-            if isinstance(layer, nn.Conv1d):
-                values = F.linear(values, layer.weight.flatten(1), layer.bias).relu()
-        return values.transpose(1, 2)
 
 
 def mean_of_segments(values: Tensor, n_segments: int) -> Tensor:

@@ -15,6 +15,7 @@ from diffchrom.deepdiff.fitting import training_step
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.optimiser import Adam
+from diffchrom.genome.layout import Layout
 from diffchrom.variants import get_variant
 
 _CALIBRATION_STEPS = 3
@@ -22,12 +23,17 @@ _CALIBRATION_STEPS = 3
 
 @cache
 def step_seconds(
-    variant: str, settings: Hyperparameters, n_marks: int, n_bins: int, batch_size: int, device: str = "cpu"
+    variant: str,
+    settings: Hyperparameters,
+    n_marks: int,
+    layout: Layout,
+    batch_size: int,
+    device: str = "cpu",
 ) -> float:
     """Seconds for a training step of a variant on made-up signal: of one core, or of a card."""
     where = resolve_device(device)
     generator = torch.Generator().manual_seed(0)
-    signal = torch.rand(2, batch_size, n_marks, n_bins, generator=generator).to(where)
+    signal = torch.rand(2, batch_size, n_marks, layout.n_windows, generator=generator).to(where)
     labels = torch.randn(3, batch_size, generator=generator).to(where)
     expression = {CELL_A: labels[1], CELL_B: labels[2]}
     if settings.aux_task == "classification":
@@ -36,7 +42,7 @@ def step_seconds(
     batch = GeneTensors(signal[0], signal[1], targets, where)
     times = []
     with seeded(0, where), computing(where):
-        model = build_model(get_variant(variant), n_marks, settings).to(where)
+        model = build_model(get_variant(variant), n_marks, settings, layout).to(where)
         optimiser = Adam(model.parameters(), settings.lr, scaled=settings.precision == "float16")
         for _ in range(_CALIBRATION_STEPS):
             started = _clock(where)

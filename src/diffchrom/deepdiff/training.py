@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
-from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import fit_transform
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
@@ -23,6 +22,7 @@ from diffchrom.deepdiff.checkpoint import (
 )
 from diffchrom.deepdiff.cuda import free_bytes, resolve_device
 from diffchrom.deepdiff.custom import CUSTOM
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import examples_of
 from diffchrom.deepdiff.inference import Predictions
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
@@ -167,7 +167,9 @@ class TrainingLearner:
             )
             for part in ("train", "valid")
         )
-        members = members_of(folder, recipe.variant, recipe.settings, recipe.seed, recipe.module)
+        members = members_of(
+            folder, recipe.variant, recipe.settings, recipe.seed, self.pair.layout, recipe.module
+        )
         processes = self.plan.processes if recipe.side_by_side else 1
         model, states = fit_members(members, train_set, valid_set, processes, reporter)
         save_weights(folder / MODEL, model.state_dict())
@@ -207,17 +209,14 @@ class TrainingLearner:
             )
         else:
             notes.append("too few validation or test genes for prediction intervals")
-        scaling = (
-            one.scaling(self.pair.marks, self.pair.n_windows)
-            for one in model.modules()
-            if isinstance(one, Antisymmetric)
-        )
+        first = model.members[0] if isinstance(model, Ensemble) else model
         details = {
             "epochs": states[-1].epoch,
             "best_epoch": states[-1].best_epoch,
             "calibration": calibration.to_dict(),
             "coverage": strata,
-            "scaling": next(scaling, {}),  # of the first member; all are fitted on the same genes
+            # Of the first member; all are fitted on the same genes.
+            "scaling": first.scaling(self.pair.marks, self.pair.n_windows),  # type: ignore[operator]
         }
         return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.baselines.fitting import Fitting
@@ -24,12 +25,18 @@ SUMMARY = "summary.txt"
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Size of the demo: small enough for a laptop, large enough for the rule to be learnt."""
+    """Size of the demo: small enough for a laptop, large enough for the rule to be learnt.
+
+    Attributes
+    ----------
+    n_genes : to be simulated.
+    variants : to be trained, with the number of epochs; None is the variant's own.
+    baselines : to be fitted.
+    """
 
     n_genes: int = 720
-    variants: tuple[str, ...] = ("raw:d", DEFAULT_VARIANT)
+    variants: Mapping[str, int | None] = field(default_factory=lambda: {"raw:d": 15, DEFAULT_VARIANT: None})
     baselines: tuple[str, ...] = ("ridge",)
-    epochs: int = 15
 
 
 DEFAULT_SETTINGS = DemoSettings()
@@ -108,9 +115,10 @@ def run_demo(
     )
     pair = Pair.of(Store(store))
     runs = []
-    for variant in settings.variants:
-        reporter.note(f"\n$ diffchrom train --variant {variant} --epochs {settings.epochs}")
-        recipe = Training(variant, settings=hyperparameters("default", epochs=settings.epochs), seed=seed)
+    for variant, epochs in settings.variants.items():
+        reporter.note(f"\n$ diffchrom train --variant {variant}{f' --epochs {epochs}' if epochs else ''}")
+        chosen = hyperparameters("default", variant, epochs=epochs)
+        recipe = Training(variant, settings=chosen, seed=seed)
         runs.append(make(recipe, pair, folder / "runs" / variant.replace(":", "-"), reporter=reporter))
         reporter.note(f"{runs[-1].path / PREDICTIONS}: predictions of all genes")
     for method in settings.baselines:

@@ -15,11 +15,14 @@ from diffchrom.errors import RunError, UsageError
 from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import aligned, format_value
 from diffchrom.genome.genes import Window
-from diffchrom.genome.regions import TSS
+from diffchrom.genome.regions import TSS, Region
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.pairs.choices import direction
-from diffchrom.runs.folder import CONFIG, FINISHED, FITTED, HISTORY, MODEL, PREDICTIONS, Run
+from diffchrom.runs.folder import CONFIG, FINISHED, FITTED, HISTORY, MODEL, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.tables import describe_labels
+
+#: What the windows of a region count, by its anchor.
+_COUNTED = {"tss": "bases from the TSS", "gene": "% of the gene", "tes": "bases from the TES"}
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
@@ -156,6 +159,7 @@ def run_text(values: Mapping[str, Any]) -> str:
     lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
     lines.append(f"  pair: {','.join(values['pair'])}; {direction(values['pair'])}")
     lines.append(f"  marks: {', '.join(values['marks'])}")
+    lines.append(f"  regions: {', '.join(values['regions'] or (TSS,))}")
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:
             lines.append(f"  {name}: {_brief(values[name])}")
@@ -175,25 +179,39 @@ def run_text(values: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def coefficients_text(columns: Mapping[str, npt.NDArray[Any]], window: Window) -> str:
-    """Return a baseline's coefficients for people, with their distance from the TSS; empty without any."""
+def coefficients_text(columns: Mapping[str, npt.NDArray[Any]], config: RunConfig) -> str:
+    """Return a baseline's coefficients for people, with their place in the gene; empty without any."""
     if not columns:
         return ""
-    shown = {
-        "cell": columns["cell"],
-        "mark": columns["mark"],
-        "from": (columns["first_bin"] - 1) * window.bin_size - window.flank,
-        "to": columns["last_bin"] * window.bin_size - window.flank,
+    regions = {region.name: region for region in config.layout.regions}
+    weights = {name: column.tolist() for name, column in columns.items()}
+    of, first, last = (weights.pop(name) for name in ("region", "first_window", "last_window"))
+    ends = {
+        "from": [
+            _edge(regions[name], regions[name].windows[number - 1][0])
+            for name, number in zip(of, first, strict=True)
+        ],
+        "to": [
+            _edge(regions[name], regions[name].windows[number - 1][1])
+            for name, number in zip(of, last, strict=True)
+        ],
     }
-    shown |= {
-        name: column for name, column in columns.items() if name not in (*shown, "first_bin", "last_bin")
-    }
-    rows = zip(*(column.tolist() for column in shown.values()), strict=True)
+    shown = {"cell": weights.pop("cell"), "mark": weights.pop("mark"), "region": of, **ends, **weights}
+    counted = "; ".join(
+        f"{', '.join(name for name in regions if regions[name].anchor == anchor)}: {words}"
+        for anchor, words in _COUNTED.items()
+        if any(region.anchor == anchor for region in regions.values())
+    )
     lines = [
-        "largest weights (from, to: bases from the TSS, along the window):",
-        *_aligned(list(shown), list(rows)),
+        f"largest weights (from, to along the window; {counted}):",
+        *_aligned(list(shown), list(zip(*shown.values(), strict=True))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _edge(region: Region, edge: int) -> str:
+    """Where a window begins or ends, in what its region counts."""
+    return f"{100 * edge / region.parts:g}%" if region.anchor == "gene" else str(edge)
 
 
 def _plain(value: Any) -> Any:

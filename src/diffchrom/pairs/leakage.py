@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.genome.genes import Genes, Rows, Window
-from diffchrom.genome.regions import BIN_REGIONS, REGIONS, Region
+from diffchrom.genome.regions import BIN_REGIONS, REGIONS, TSS, Region
 from diffchrom.genome.windows import Mask, Windows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.progress import SILENT, Reporter
@@ -94,16 +94,15 @@ class Leakage:
 
     def warning(self) -> str:
         """Say in a line what a model should not be able to profit from; empty where there is nothing."""
-        found = []
-        if self.overlapping:
-            found.append(f"{self.overlapping} share bases of their window")
-        found += [f"{one.overlapping} of {one.region}" for one in self.regions if one.overlapping]
+        shared = {TSS: self.overlapping} | {one.region: one.overlapping for one in self.regions}
+        counts = [f"{count} in {region}" for region, count in shared.items() if count]
+        found = [f"share bases of their windows ({', '.join(counts)})"] if counts else []
         if self.same_symbol:
-            found.append(f"{self.same_symbol} share their symbol")
+            found.append(f"share their symbol ({self.same_symbol})")
         if not found:
             return ""
         return (
-            f"split {self.split}: of {self.n_test} test genes {' and '.join(found)} with training or "
+            f"split {self.split}: some of {self.n_test} test genes {' or '.join(found)} with training or "
             "validation genes, so r may flatter (see `diffchrom info --leakage`)"
         )
 

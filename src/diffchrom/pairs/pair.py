@@ -193,7 +193,7 @@ class Pair:
     @property
     def signal_digest(self) -> str:
         """Sha256 of what models read of the two cells, whichever is A; labels are no part of it."""
-        return self.store.signal_digest(self.cells, self.marks)
+        return self.store.signal_digest(self.cells, self.marks, self.layout.names)
 
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""

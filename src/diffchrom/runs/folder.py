@@ -25,6 +25,8 @@ from diffchrom.errors import OutputError, RunError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import REGION_NAMES, TSS, region_of
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -90,6 +92,15 @@ class RunConfig:
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     folds: int = 0
+
+    @property
+    def layout(self) -> Layout:
+        """What the last axis of its signal is; RunError where its windows are not those of this version."""
+        names = tuple(self.regions) or (TSS,)
+        rules = tuple(region_of(name, self.window) for name in names if name in REGION_NAMES)
+        if self.regions and {rule.name: rule.digest for rule in rules} != self.regions:
+            raise RunError("its regions have other windows in this diffchrom; fit the run again")
+        return Layout(rules, self.window.orient)
 
     def to_json(self) -> str:
         """Text of ``config.json``; NaN becomes null."""

@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_unit
+from diffchrom.baselines.methods import METHODS
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import TSS
+from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_regions, resolve_unit
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Job
 from diffchrom.variants import get_variant
@@ -80,12 +83,14 @@ class _Shape:
     n_genes: int
     n_train: int
     n_marks: int
-    n_bins: int
+    layout: Layout
 
 
 def sequences(variant: str, n_marks: int) -> float:
     """Sequences of all bins per gene that a variant runs through Level I: what its time grows with."""
     chosen = get_variant(variant)
+    if chosen.additive:  # no recurrent network: a hundredth of one
+        return n_marks / 100
     if chosen.antisymmetric:  # its sources are channels; both orders of the cells, over merged bins
         return n_marks * 2 / chosen.merge
     return n_marks * (len(chosen.main) + (2 if chosen.auxiliary else 0))
@@ -126,13 +131,13 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _shapes(jobs: Sequence[Job]) -> list[_Shape]:
-    """Sizes of each job's pair, read once a pair and split."""
+    """Sizes of what each job reads, found once a pair and split."""
     known: dict[tuple[Any, ...], _Shape] = {}
     for job in jobs:
-        key = (job.pair, job.split)
+        key = (job.pair, job.split, job.whole_gene)
         if key not in known:
             known[key] = _shape(job)
-    return [known[job.pair, job.split] for job in jobs]
+    return [known[job.pair, job.split, job.whole_gene] for job in jobs]
 
 
 def _shape(job: Job) -> _Shape:
@@ -141,7 +146,9 @@ def _shape(job: Job) -> _Shape:
     n_train = store.n_genes * 7 // 10
     if known:
         n_train = int((read_split(store, job.split) == SPLIT_PARTS["train"]).sum())
-    return _Shape(store.n_genes, n_train, len(resolve_marks(store, job.pair, job.marks)), store.window.n_bins)
+    marks = resolve_marks(store, job.pair, job.marks)
+    regions = resolve_regions(store, job.pair, marks, job.regions if job.whole_gene else ())
+    return _Shape(store.n_genes, n_train, len(marks), Layout(regions, store.window.orient))
 
 
 def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | None:
@@ -159,21 +166,25 @@ def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | No
 
 
 def _from_size(job: Job, shape: _Shape) -> Estimate:
-    signal_mb = 2 * shape.n_genes * shape.n_marks * shape.n_bins * 4 / 2**20
+    signal_mb = 2 * shape.n_genes * shape.n_marks * shape.layout.n_windows * 4 / 2**20
     if job.settings is None:
         # Features in double precision, of both cells and their difference, and a copy while scaling.
         memory = _PROCESS_MB["baseline"] + 6 * signal_mb
         if _listed(job) not in BASELINE_SECONDS:
             return Estimate(math.nan, memory, "unknown")
         seconds, power = BASELINE_SECONDS[_listed(job)]
-        size = shape.n_marks * shape.n_bins / 1000
+        # A window beyond the TSS is a feature, and so are as many bins as are merged.
+        merge = min(METHODS[job.method].grid().get("merge", (1,)))
+        n_bins = shape.layout.spans[TSS].stop
+        size = shape.n_marks * (n_bins + merge * (shape.layout.n_windows - n_bins)) / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
     from diffchrom.deepdiff.building import INFERENCE_BATCH
+    from diffchrom.deepdiff.memory import step_bytes
     from diffchrom.deepdiff.timing import step_seconds
 
     settings = job.settings
     batch = settings.batch_of(shape.n_train)
-    step = step_seconds(job.method, settings, shape.n_marks, shape.n_bins, batch, job.device)
+    step = step_seconds(job.method, settings, shape.n_marks, shape.layout, batch, job.device)
     steps = settings.epochs_of(shape.n_train) * math.ceil(shape.n_train / batch)
     # Predicting the validation genes after every epoch and all genes at the end costs about a tenth more.
     # Patience may end it sooner; an estimate may not promise too little.
@@ -183,5 +194,7 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
     # bin for two directions, about six times over in a training step, five while many genes are predicted.
     genes = max(6 * batch, 5 * min(INFERENCE_BATCH, shape.n_genes))
     n_sequences = sequences(job.method, shape.n_marks)
-    activations = genes * n_sequences * shape.n_bins * 2 * settings.hidden * 4
+    activations = genes * n_sequences * shape.layout.n_windows * 2 * settings.hidden * 4
+    if get_variant(job.method).additive:
+        activations = step_bytes(get_variant(job.method), settings, shape.n_marks, shape.layout)
     return Estimate(seconds, _PROCESS_MB["deepdiff"] + 3 * signal_mb + activations / 2**20, "calibration")

@@ -52,6 +52,7 @@ class Outcome:
 
 def differences(config: RunConfig, job: Job) -> list[str]:
     """Say in what a run differs from what a job would make; empty when it is that job's run."""
+    regions = job.regions if job.whole_gene else None
     expected = replace(
         config,
         kind=job.kind,
@@ -62,6 +63,7 @@ def differences(config: RunConfig, job: Job) -> list[str]:
         seed=job.seed,
         unit=job.unit or config.unit,
         marks=job.marks or config.marks,
+        regions=dict.fromkeys(regions, "") if regions else config.regions,
         hyperparameters=job.hyperparameters,
         store={"fingerprint": job.fingerprint},
     )

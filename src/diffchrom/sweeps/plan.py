@@ -23,6 +23,7 @@ from diffchrom.config import (
 )
 from diffchrom.errors import InputError, StoreError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
+from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
 from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
@@ -46,7 +47,7 @@ class Plan:
     variants, baselines, presets : names, or ``all``.
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
-    split, unit, marks, device : as in `pairs.pair.Pair` and the recipes.
+    split, unit, marks, regions, device : as in `pairs.pair.Pair` and the recipes.
     settings : changes to every preset's hyper-parameters; of those, baselines take the number of epochs.
     preset_settings : further changes, by preset.
     """
@@ -62,9 +63,14 @@ class Plan:
     split: str | None = None
     unit: str | None = None
     marks: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | None = None
     device: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
     preset_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def settings_of(self, preset: str) -> dict[str, Any]:
+        """Changes to a preset's hyper-parameters."""
+        return {**self.settings, **self.preset_settings.get(preset, {})}
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class Job:
     settings : hyper-parameters; None for baselines.
     pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
     epochs : most epochs of a baseline that has any; None is its preset's.
+    regions : names in the order in which they are read; None is all of the store, as far as it is read.
     """
 
     name: str
@@ -98,6 +105,12 @@ class Job:
     seed: int = 0
     device: str = "auto"
     epochs: int | None = None
+    regions: tuple[str, ...] | None = None
+
+    @property
+    def whole_gene(self) -> bool:
+        """Whether it reads more than the bins around the TSS."""
+        return (METHODS if self.settings is None else VARIANTS)[self.method].whole_gene
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -127,7 +140,7 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
     return tuple(dict.fromkeys(wanted))
 
 
-_LISTS = ("pairs", "variants", "baselines", "presets", "marks")
+_LISTS = ("pairs", "variants", "baselines", "presets", "marks", "regions")
 _TEXTS = ("store", "out", "split", "unit", "device")
 #: Keys of a plan file.
 PLAN_KEYS = (*_TEXTS, *_LISTS, "seeds", "folds", "settings")
@@ -299,6 +312,9 @@ def jobs_of(plan: Plan) -> list[Job]:
     variants = chosen("--variants", plan.variants, VARIANTS)
     baselines = chosen("--baselines", plan.baselines, METHODS)
     presets = chosen("--presets", plan.presets, PRESETS)
+    regions = plan.regions and chosen("--regions", (TSS, *plan.regions), DEFAULT_REGIONS)
+    if regions:
+        regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
     if not variants and not baselines:
         raise UsageError("nothing to run: give --variants, --baselines, or both")
     if not is_device(plan.device):
@@ -310,15 +326,20 @@ def jobs_of(plan: Plan) -> list[Job]:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
         baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
     splits = _splits_of(store, plan)
-    settings = {
-        preset: hyperparameters(preset, **{**plan.settings, **plan.preset_settings.get(preset, {})})
-        for preset in presets
-    }
     methods = [
         (BASELINE, name, "" if preset == DEFAULT_PRESET else preset, None)
         for name in baselines
         for preset in _presets_of(name, presets)
-    ] + [(DEEPDIFF, name, preset, settings[preset]) for preset in presets for name in variants]
+    ] + [
+        (
+            DEEPDIFF,
+            name,
+            preset,
+            hyperparameters(preset, name, **plan.settings_of(preset)),
+        )
+        for preset in presets
+        for name in variants
+    ]
     path = plan.store.resolve()
     fingerprints = {pair: store.fingerprint(pair) for pair in resolve_pairs(store, plan.pairs)}
     jobs = []
@@ -328,7 +349,7 @@ def jobs_of(plan: Plan) -> list[Job]:
                 Job(
                     "", path, fingerprint, kind, method, preset, changed, pair, split,
                     plan.unit, plan.marks, seed, plan.device,
-                    plan.settings.get("epochs") if kind == BASELINE else None,
+                    plan.settings.get("epochs") if kind == BASELINE else None, regions,
                 )
                 for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds

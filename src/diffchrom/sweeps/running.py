@@ -130,7 +130,7 @@ def _make_run(job: Job, folder: Path, threads: int) -> Run:
             f"{fingerprint[:12]}, not {job.fingerprint[:12]}); all workers must see the same store"
         )
     broken = is_broken(folder)
-    pair = Pair.of(store, job.pair, marks=job.marks, split=job.split, unit=job.unit)
+    pair = Pair.of(store, job.pair, marks=job.marks, split=job.split, unit=job.unit, regions=job.regions)
     return make(_recipe(job, threads), pair, folder, resume=not broken, force=broken)
 
 
