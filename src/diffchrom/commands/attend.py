@@ -11,7 +11,6 @@ from diffchrom.commands import completion, options
 from diffchrom.commands.attend_modes import choose_mode
 from diffchrom.commands.attend_work import Request
 from diffchrom.commands.predict import PARTS
-from diffchrom.config import DEVICES
 
 _option = typer.Option
 
@@ -119,7 +118,7 @@ def attend(
     values = dict(context.params)
     mode = choose_mode({name for name in values if options.was_given(context, name)})
     options.check_choice("--split", split, PARTS)
-    options.check_choice("--device", device, DEVICES)
+    options.check_device(device)
     wanted = mode.understand(values)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.deepdiff.opened import open_model
