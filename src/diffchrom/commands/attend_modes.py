@@ -68,9 +68,9 @@ def _export_options(values: Mapping[str, Any]) -> ExportOptions:
 
 
 def _export(request: Request, wanted: ExportOptions) -> None:
-    from diffchrom.attention.export import export
+    from diffchrom.attention.reports import report_weights
 
-    export(request.opened, request.rows, wanted, request.values["output"], request.console)
+    report_weights(request.opened, request.rows, wanted, request.values["output"], request.console)
 
 
 def _group_rule(values: Mapping[str, Any]) -> tuple[GroupRule, str]:
@@ -116,8 +116,8 @@ def _perturb(request: Request, _: None) -> None:
         request.opened, request.rows, values["perturb"], values["output"], values["summary"],
         reporter=request.console,
     )  # fmt: skip
-    lines = [format_row(row).split("\t") for row in zip(*table.values(), strict=True)]
-    request.console.table(list(table), lines)
+    rows = zip(*table.values(), strict=True)
+    request.console.table(list(table), [format_row(row).split("\t") for row in rows])
 
 
 EXPORT = Mode(

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_run_model, resolve_device, untrained_like
 from diffchrom.deepdiff.checkpoint import load_weights
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.model import MAIN, PairModel, initialise
+from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.errors import RunError
@@ -249,11 +249,8 @@ class OpenedModel:
         return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
-        """The same architecture with random weights, drawn as training draws its first ones."""
-        with seeded(seed):
-            model = build_model(self.model.variant, len(self.marks), self.settings, self.pair.layout)
-            if self.settings.init_range is not None:
-                initialise(model, self.settings.init_range)
+        """The same with random weights instead of the trained ones; see `building.untrained_like`."""
+        model = untrained_like(self.model, self.settings, self.pair.layout, seed)
         return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
