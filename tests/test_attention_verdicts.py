@@ -154,7 +154,9 @@ def test_what_is_even_is_masked_in_random_order_and_not_by_position(store: Store
         source.model.weight.zero_()
         source.model.weight[0, 0] = 1.0
     with SILENT.task("x") as task:
-        curves = curves_of_bins(source, a, b, {"even": [np.ones((N_GENES, 2, 20))]}, 0, task)[DELETION]
+        curves = curves_of_bins(
+            source, np.arange(N_GENES), a, b, {"even": [np.ones((N_GENES, 2, 20))]}, 0, task
+        )[DELETION]
     changed = (curves.changes["even"] > 0).mean(axis=0)
     np.testing.assert_allclose(changed, curves.fractions, atol=0.12)  # by position it would be all
     assert np.isnan(curves.spread("even"))

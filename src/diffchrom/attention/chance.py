@@ -44,9 +44,9 @@ def no_better_than_chance(opened: OpenedModel, seed: int = 0) -> str:
 def _beats_random(opened: OpenedModel, rows: Rows, importance: Map, seed: int) -> bool:
     genes = opened.genes.take(rows)
     with SILENT.task("deletion") as task:
-        curves: Curves = curves_of_bins(opened, *opened.pair.signal(rows), {"own": [importance]}, seed, task)[
-            DELETION
-        ]
+        curves: Curves = curves_of_bins(
+            opened, rows, *opened.pair.signal(rows), {"own": [importance]}, seed, task
+        )[DELETION]
     blocks = genome_blocks(genes.id, genes.chrom, genes.tss)
     difference = mean_interval(curves.area["own"] - curves.area[RANDOM], blocks)
     return difference.value > 0 and difference.p_value < SIGNIFICANT

@@ -142,7 +142,7 @@ def check(
     n_orders = sum(RANDOM_ORDERS + sum(map(len, orders.values())) for _, orders in work.values())
     with reporter.task("deletion and insertion", n_orders * len(sample.rows)) as task:
         for level, (curves_of, orders) in work.items():
-            result.curves[level] = curves_of(opened, sample.a, sample.b, orders, seed, task)
+            result.curves[level] = curves_of(opened, sample.rows, sample.a, sample.b, orders, seed, task)
             for kind, curves in result.curves[level].items():
                 result.findings += _curve_findings(sample, level, kind, curves)
     judge(result, UNTRAINED_DRAWS, len(sample.seeds), len(sample.folds))

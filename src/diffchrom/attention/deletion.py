@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel
-from diffchrom.genome.genes import Signal
+from diffchrom.genome.genes import Rows, Signal
 from diffchrom.progress import Task
 
 #: Shares of the (mark, bin) pairs that are masked; most are small, since an early change is what counts.
@@ -82,9 +82,15 @@ def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.
 
 
 def curves_of_bins(
-    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Sequence[Map]], seed: int, task: Task
+    opened: OpenedModel,
+    rows: Rows,
+    a: Signal,
+    b: Signal,
+    maps: Mapping[str, Sequence[Map]],
+    seed: int,
+    task: Task,
 ) -> dict[str, Curves]:
-    """Mask (mark, bin) pairs of genes with raw signal `a` and `b` in descending order of `maps`.
+    """Mask (mark, bin) pairs of genes `rows` with raw signal `a` and `b` in descending order of `maps`.
 
     Parameters
     ----------
@@ -97,20 +103,27 @@ def curves_of_bins(
     """
     counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
     fractions = tuple(count / a[0].size for count in counts)
-    return _curves(opened, a, b, maps, counts, fractions, seed, task)
+    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
 
 
 def curves_of_marks(
-    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Sequence[Map]], seed: int, task: Task
+    opened: OpenedModel,
+    rows: Rows,
+    a: Signal,
+    b: Signal,
+    maps: Mapping[str, Sequence[Map]],
+    seed: int,
+    task: Task,
 ) -> dict[str, Curves]:
     """Mask whole marks of genes, importance [n, n_marks]; otherwise as `curves_of_bins`."""
     counts = list(range(1, len(opened.marks)))
     fractions = tuple(count / len(opened.marks) for count in counts)
-    return _curves(opened, a, b, maps, counts, fractions, seed, task)
+    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
 
 
 def _curves(
     opened: OpenedModel,
+    rows: Rows,
     a: Signal,
     b: Signal,
     maps: Mapping[str, Sequence[Map]],
@@ -119,7 +132,7 @@ def _curves(
     seed: int,
     task: Task,
 ) -> dict[str, Curves]:
-    whole = opened.predict_signal(a, b).log2fc.astype(np.float64)
+    whole = opened.predict_signal(rows, a, b).log2fc.astype(np.float64)
     random = np.random.default_rng(seed)
 
     def distances(importance: Map) -> Array:
@@ -133,7 +146,7 @@ def _curves(
             first = first[..., None] if first.ndim < a.ndim else first
             for kind, masked in enumerate((first, ~first)):
                 left = [np.where(masked, opened.average_signal, signal) for signal in (a, b)]
-                result[kind, :, i] = np.abs(opened.predict_signal(*left).log2fc - whole)
+                result[kind, :, i] = np.abs(opened.predict_signal(rows, *left).log2fc - whole)
         task.advance(len(a))
         return result
 

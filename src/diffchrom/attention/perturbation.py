@@ -214,7 +214,8 @@ class Lenders:
         rows_of_lenders, lender = self._drawn
         before = self.lent(perturbation, rows, a, b)
         after = perturbed(self.opened, perturbation, rows_of_lenders[lender[rows]], *before)
-        return self.opened.predict_signal(*after).log2fc - self.opened.predict_signal(*before).log2fc
+        without, whole = (self.opened.predict_signal(rows, *signals).log2fc for signals in (after, before))
+        return np.asarray(without - whole)
 
 
 def perturb(
@@ -234,8 +235,10 @@ def perturb(
     lenders = Lenders(opened)
     with reporter.task("perturbing", len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, ATTENTION_BATCH):
-            before = opened.predict_members(a, b)
-            changed = [opened.predict_members(*perturbed(opened, one, batch, a, b)) for one in perturbations]
+            before = opened.predict_members(batch, a, b)
+            changed = [
+                opened.predict_members(batch, *perturbed(opened, one, batch, a, b)) for one in perturbations
+            ]
             null = [lenders.change(one, batch, a, b) for one in perturbations]
             yield _columns(opened, batch, perturbations, before, changed, null)
             task.advance(len(batch))
@@ -340,7 +343,7 @@ def write_perturbations(
     genes = opened.genes.take(rows)
     return summarise(
         [one.name for one in perturbations],
-        *(np.concatenate(one) for one in seen.values()),
-        opened.pair.labels.log2fc[rows],
-        genome_blocks(genes.id, genes.chrom, genes.tss),
+        *(np.concatenate(seen[name]) for name in ("change", "change_spread", "change_null")),
+        log2fc=opened.pair.labels.log2fc[rows],
+        blocks=genome_blocks(genes.id, genes.chrom, genes.tss),
     )

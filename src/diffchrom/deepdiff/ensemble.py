@@ -28,9 +28,9 @@ class Ensemble(PairModel):
         """As of each member."""
         return self.members[0].sequences()  # type: ignore[operator, no-any-return]
 
-    def forward(self, a: Tensor, b: Tensor) -> Output:
+    def forward(self, a: Tensor, b: Tensor, *further: Tensor) -> Output:
         """Mean of the members' outputs, and the standard deviation of their log2fc."""
-        outputs = [member(a, b) for member in self.members]
+        outputs = [member(a, b, *further) for member in self.members]
         log2fc = torch.stack([output.log2fc for output in outputs])
         contributions = [output.contribution for output in outputs if output.contribution is not None]
         contribution = torch.stack(contributions).mean(dim=0) if contributions else None

@@ -35,6 +35,7 @@ class GeneTensors:
     targets : labels, on `device`.
     device : where batches go.
     on_disk : whether the signal is memory-mapped.
+    covariates : Tensor [n_genes, n_covariates], not scaled, on `device`; None for models that read none.
     """
 
     a: Tensor
@@ -42,9 +43,15 @@ class GeneTensors:
     targets: Targets
     device: torch.device
     on_disk: bool = False
+    covariates: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.a)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a model's forward pass takes."""
+        return (self.a, self.b) if self.covariates is None else (self.a, self.b, self.covariates)
 
     def batch(self, index: Tensor) -> GeneTensors:
         """Return the genes at `index`, on the device."""
@@ -55,6 +62,7 @@ class GeneTensors:
             self.b[rows].to(self.device),
             self.targets.take(here),
             self.device,
+            covariates=None if self.covariates is None else self.covariates[here],
         )
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[GeneTensors]:
@@ -113,6 +121,9 @@ def examples_of(
         ),
         device,
         on_disk=spill is not None,
+        covariates=torch.from_numpy(data.covariates[rows]).to(device)
+        if data.covariates is not None and data.covariates.shape[1]
+        else None,
     )
 
 
@@ -128,6 +139,7 @@ def save_examples(path: Path, parts: Mapping[str, GeneTensors]) -> None:
     for part, examples in parts.items():
         targets = examples.targets
         fields = {"a": examples.a, "b": examples.b, "log2fc": targets.log2fc, "weight": targets.weight}
+        fields["covariates"] = examples.covariates
         fields |= {f"expression/{block}": values for block, values in targets.expression.items()}
         tensors |= {f"{part}/{name}": tensor for name, tensor in fields.items() if tensor is not None}
     complete = {part: json.dumps(examples.targets.complete) for part, examples in parts.items()}
@@ -146,7 +158,9 @@ def load_examples(path: Path, part: str) -> GeneTensors:
     labelled = [name for name in fields if name.startswith("expression/")]
     expression = {name.removeprefix("expression/"): fields[name] for name in labelled}
     targets = Targets(fields["log2fc"], expression, fields.get("weight"), complete)
-    return GeneTensors(fields["a"], fields["b"], targets, torch.device("cpu"))
+    return GeneTensors(
+        fields["a"], fields["b"], targets, torch.device("cpu"), covariates=fields.get("covariates")
+    )
 
 
 def _transformed(signal: Signal, rows: Rows, transform: Transform, spill: Path | None) -> Tensor:

@@ -125,6 +125,12 @@ class PairModel(nn.Module):
     def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
         """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
 
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
+        """Begin from what can be computed of the training genes' input and labels [n_genes], if anything."""
+
+    def fit_covariates(self, covariates: Tensor) -> None:
+        """Learn their scaling from the training genes' [n_genes, n_covariates], NaN where unknown."""
+
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Take from the training genes' labels what needn't be learnt step by step.
 
@@ -139,7 +145,10 @@ class PairModel(nn.Module):
         return {}
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
-        """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
+        """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins].
+
+        Models with covariates take those [batch, n_covariates] as their third input.
+        """
         raise NotImplementedError
 
 

@@ -19,24 +19,22 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_run_model, resolve_device, untrained_like
-from diffchrom.deepdiff.checkpoint import load_weights
-from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.building import INFERENCE_BATCH, resolve_device, untrained_like
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
+from diffchrom.deepdiff.loading import calibration_of, load_model, order_of
 from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
-from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
-from diffchrom.genome.layout import GeneWindows, Layout
+from diffchrom.genome.layout import GeneWindows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import MODEL, Run
-from diffchrom.runs.opening import pair_of_run, require_single
+from diffchrom.runs.folder import Run
+from diffchrom.runs.opening import pair_of_run
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
@@ -250,24 +248,27 @@ class OpenedModel:
 
     def untrained(self, seed: int) -> OpenedModel:
         """The same with random weights instead of the trained ones; see `building.untrained_like`."""
-        model = untrained_like(self.model, self.settings, self.pair.layout, seed)
+        n_covariates = len(self.pair.covariate_names)
+        model = untrained_like(self.model, self.settings, self.pair.layout, n_covariates, seed)
         return replace(self, model=model.to(self.device).eval())
 
-    def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn raw signal of A and of B into the model's inputs."""
-        x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
-        return x, y
+    def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
+        """Turn raw signal of A and of B of the genes `rows` into the model's inputs."""
+        arrays = [self.transform.apply(signal) for signal in (a, b)]
+        if self.pair.covariate_names:
+            arrays.append(self.pair.covariates[rows])
+        return tuple(torch.from_numpy(values).to(self.device) for values in arrays)
 
-    def predict_signal(self, a: Signal, b: Signal) -> Predictions:
-        """Predict from raw signal of A and of B, each [n, n_marks, n_windows]."""
-        predicted = predict_tensors(self.model, *self.inputs(a, b))
+    def predict_signal(self, rows: Rows, a: Signal, b: Signal) -> Predictions:
+        """Predict the genes `rows` from raw signal of A and of B, each [n, n_marks, n_windows]."""
+        predicted = predict_tensors(self.model, *self.inputs(rows, a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
 
     def predict_members(
-        self, a: Signal, b: Signal
+        self, rows: Rows, a: Signal, b: Signal
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Predict log2fc [n] from raw signal, and that of every member of an ensemble [n_members, n]."""
-        inputs = self.inputs(a, b)
+        """Predict log2fc [n] of `rows` from raw signal, and that of every member [n_members, n]."""
+        inputs = self.inputs(rows, a, b)
         members = self.model.members if isinstance(self.model, Ensemble) else [self.model]
         log2fc = np.stack([predict_tensors(member, *inputs).log2fc for member in members])  # type: ignore[arg-type]
         return np.asarray(torch.from_numpy(log2fc).mean(dim=0).numpy()), log2fc
@@ -276,7 +277,7 @@ class OpenedModel:
         """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
         with reporter.task("predicting", len(rows)) as task:
             for batch, a, b in self.pair.signal_batches(rows, READ_BATCH):
-                yield GenePredictions.of(self.pair, batch, self.predict_signal(a, b), self.calibration)
+                yield GenePredictions.of(self.pair, batch, self.predict_signal(batch, a, b), self.calibration)
                 task.advance(len(batch))
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
@@ -290,7 +291,7 @@ class OpenedModel:
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
         with torch.inference_mode():
-            output = self.model(*self.inputs(a, b))
+            output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
         parts = getattr(output, "contribution", None)
         return AttentionBatch(
@@ -349,50 +350,3 @@ def open_model(
         calibration_of(run),
         has_expression=bool(run.config.unit),
     )
-
-
-def order_of(run: Run, pair: Pair) -> float:
-    """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
-    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
-    if pair.cells not in orders:
-        return 0.0
-    trained_on = run.config.store
-    if "signals" in trained_on:
-        same = pair.signal_digest == trained_on["signals"]
-    else:  # a run made before signals had a digest of their own
-        same = pair.store.fingerprint(run.config.pair) == trained_on.get("fingerprint")
-    return orders[pair.cells] if same else 0.0
-
-
-def load_model(
-    run: Run,
-    device: torch.device | None = None,
-    order: float = 1.0,
-    module: nn.Module | None = None,
-    layout: Layout | None = None,
-) -> PairModel:
-    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
-    if run.config.kind == "module" and module is None:
-        raise RunError(
-            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
-            "open it in Python, with open(store, module=...)"
-        )
-    if run.config.kind == "baseline":
-        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
-    require_single(run)
-    n_marks = len(run.config.marks)
-    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
-    load_weights(run.path / MODEL, model)
-    model.set_order(order)
-    return model.to(device or torch.device("cpu")).eval()
-
-
-def calibration_of(run: Run) -> Calibration | None:
-    """The run's calibration; None for a run that was made before there was one."""
-    values = run.config.details.get("calibration")
-    try:
-        return None if values is None else Calibration.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path}: config.json has a broken calibration ({error}); train it again"
-        ) from error

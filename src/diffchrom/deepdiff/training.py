@@ -94,6 +94,11 @@ class Training:
         return self.variant.whole_gene
 
     @property
+    def covariates(self) -> tuple[str, ...]:
+        """Numbers of the genes that the variant reads beside the signal."""
+        return self.variant.covariates
+
+    @property
     def hyperparameters(self) -> Mapping[str, Any]:
         """For ``config.json``."""
         return self.settings.to_dict()
@@ -245,7 +250,7 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
     with reporter.task("predicting", len(data)) as task:
         for rows in pieces(np.arange(len(data)), READ_BATCH):
             span = slice(rows[0], rows[-1] + 1)
-            parts.append(opened.predict_signal(data.signal_a[span], data.signal_b[span]))
+            parts.append(opened.predict_signal(rows, data.signal_a[span], data.signal_b[span]))
             task.advance(len(rows))
     return Predictions.concatenate(parts)
 
@@ -256,7 +261,8 @@ def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
     opened.model.set_order(0.0)
     try:
         predicted = [
-            opened.predict_signal(data.signal_a[piece], data.signal_b[piece]).log2fc for piece in pieces(rows)
+            opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
+            for piece in pieces(rows)
         ]
     finally:
         opened.model.set_order(order)
@@ -281,6 +287,6 @@ def _mean_asymmetry(
     """
     total = 0.0
     for piece in pieces(rows):
-        backward = opened.predict_signal(data.signal_b[piece], data.signal_a[piece]).log2fc
+        backward = opened.predict_signal(piece, data.signal_b[piece], data.signal_a[piece]).log2fc
         total += float(np.abs(forward[piece].astype(np.float64) + backward).sum()) / 2
     return total / len(rows) if len(rows) else float("nan")

@@ -27,6 +27,7 @@ from diffchrom.pairs.choices import (
     resolve_split,
     resolve_unit,
 )
+from diffchrom.pairs.covariates import covariates_of
 from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.transform import PIECE
 from diffchrom.store.format import CHUNK_GENES
@@ -80,6 +81,7 @@ class Pair:
     split : name; empty where no split is meant, and no gene is of any part.
     unit : of the expression; None where the cells have none in common.
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
+    covariate_names : numbers of the genes that are read beside the signal.
     """
 
     store: Store
@@ -88,6 +90,7 @@ class Pair:
     split: str
     unit: str | None
     regions: tuple[Region, ...]
+    covariate_names: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -190,6 +193,11 @@ class Pair:
             {"source": "expression"},
         )
 
+    @cached_property
+    def covariates(self) -> npt.NDArray[np.float32]:
+        """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
+        return covariates_of(self.genes, self.covariate_names)
+
     @property
     def signal_digest(self) -> str:
         """Sha256 of what models read of the two cells, whichever is A; labels are no part of it."""
@@ -252,6 +260,7 @@ class Pair:
             signal_a=a,
             signal_b=b,
             parts=self.parts,
+            covariates=self.covariates,
             **vars(self.labels),
         )
 
@@ -274,6 +283,8 @@ class PairData(Labels):
     cells, marks, layout, genes, parts : as of `Pair`; rows may be fewer than the store's.
     signal_a, signal_b : float32 [n_genes, n_marks, n_windows]
         Signal as it stands in the store, neither transformed nor scaled.
+    covariates : float32 [n_genes, n_covariates]
+        As of `Pair`; None where none are read.
     """
 
     cells: tuple[str, str]
@@ -283,6 +294,7 @@ class PairData(Labels):
     signal_a: Signal
     signal_b: Signal
     parts: npt.NDArray[np.int8]
+    covariates: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -293,7 +305,8 @@ class PairData(Labels):
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
-        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance")
+        arrays = ["signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance"]
+        arrays.append("covariates")
         taken = {name: values[index] for name in arrays if (values := getattr(self, name)) is not None}
         return replace(self, genes=self.genes.take(index), **taken)
 

@@ -71,6 +71,7 @@ class RunConfig:
     metrics : part of the split (train, valid, test) to metric to value; None where undefined.
     details : whatever else there is to tell (best epoch, class medians, device, ...).
     versions : of diffchrom, Python and the libraries that compute.
+    covariates : names of the numbers of genes that it reads beside the signal.
     folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
     """
 
@@ -91,6 +92,7 @@ class RunConfig:
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    covariates: tuple[str, ...] = ()
     folds: int = 0
 
     @property
@@ -116,6 +118,7 @@ class RunConfig:
         values.pop("format_version")
         pair, marks = tuple(map(str, values.pop("pair"))), tuple(map(str, values.pop("marks")))
         window = Window(**values.pop("window"))
+        covariates = tuple(map(str, values.pop("covariates", ())))
         known = {item.name for item in fields(cls)}
         if len(pair) != 2:
             raise ValueError("a pair is two cells")
@@ -123,6 +126,7 @@ class RunConfig:
             pair=(pair[0], pair[1]),
             marks=marks,
             window=window,
+            covariates=covariates,
             **{name: value for name, value in values.items() if name in known},
         )
 

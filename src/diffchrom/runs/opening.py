@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diffchrom.errors import RunError, StoreError
 from diffchrom.genome.regions import TSS
@@ -36,6 +37,7 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
     except StoreError as error:
         needs = f"run {run.path} needs marks {', '.join(config.marks)}{_retrained(run, store, cells)}"
         raise StoreError(f"{error} ({needs})") from error
+    pair = replace(pair, covariate_names=config.covariates)
     for region in pair.regions:
         if config.regions.get(region.name, region.digest) != region.digest:
             raise RunError(
