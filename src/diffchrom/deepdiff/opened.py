@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, untrained_like
 from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.loading import calibration_of, load_model, order_of
-from diffchrom.deepdiff.model import MAIN, PairModel, initialise
+from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
@@ -248,17 +248,9 @@ class OpenedModel:
         return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
-        """The same architecture with random weights, drawn as training draws its first ones."""
-        with seeded(seed):
-            model = build_model(
-                self.model.variant,
-                len(self.marks),
-                self.settings,
-                self.pair.layout,
-                len(self.pair.covariate_names),
-            )
-            if self.settings.init_range is not None:
-                initialise(model, self.settings.init_range)
+        """The same with random weights instead of the trained ones; see `building.untrained_like`."""
+        n_covariates = len(self.pair.covariate_names)
+        model = untrained_like(self.model, self.settings, self.pair.layout, n_covariates, seed)
         return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
