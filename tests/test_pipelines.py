@@ -107,6 +107,7 @@ def test_the_sheet_of_chipseq_says_mark_cell_and_control(tmp_path: Path) -> None
     assert control is not None
     assert control.name == "WT_INPUT_REP2.mLb.clN.bigWig"  # as control_replicate says, against the names
     assert any("a sheet of nf-core/chipseq 2.1, 8 tracks" in note for note in told.notes)
+    assert {track.unit for track in tracks.values()} == {"coverage"}
     plain = found(told := Told(), bigwigs=(folder,), samples=sheet)
     assert all(track.control is None for track in plain.values())
     assert any("controls of 8 tracks are known and left out" in note for note in told.notes)

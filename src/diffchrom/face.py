@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffchrom.attention.check import SAMPLE, Check, check
+from diffchrom.attention.gene_picture import draw_gene
+from diffchrom.attention.gene_view import gene_views
 from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
@@ -37,6 +39,7 @@ from diffchrom.runs.predicted import PredictedTable
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
     from torch import nn
 
@@ -161,6 +164,18 @@ class Model(OpenedModel):
         tables = list(perturb(self, rows, parse_perturbations(self, [text]), reporter))
         values = np.concatenate([table["change"] for table in tables])
         return LabelledArray("change", values, {"gene": self.genes.id[rows]})
+
+    def picture(self, gene: str, by: str | None = None) -> Figure:
+        """One gene as a matplotlib figure, as ``diffchrom gene`` draws it.
+
+        Parameters
+        ----------
+        gene : name or id.
+        by : kind of weight: contribution, integrated-gradients, gradient or attention; None is the first of
+            these that the model has.
+        """
+        (view, *_) = gene_views(self, self.rows(genes=[gene])[:1], by)
+        return draw_gene(view)
 
     def check(self, rows: Rows, *, size: int = SAMPLE, seed: int = 0, reporter: Reporter = SILENT) -> Check:
         """How far the attention can be trusted; `attend --check` says what is compared."""

@@ -123,7 +123,7 @@ VARIANTS = {
                 "dropout": 0.5,
                 "epochs": 12,
                 "batch_size": 256,
-                "lr": 2e-3,
+                "lr": 1e-3,
                 "min_steps": 1000,
             },
             members=5,

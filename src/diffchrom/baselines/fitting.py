@@ -42,6 +42,7 @@ class Fitting:
     preset_name : of the method's `grids`.
     epochs : most epochs, for methods that have any; None is the preset's.
     seeds : fits that are averaged, where the method is `Method.seeded`.
+    device : where networks are trained.
     """
 
     kind: ClassVar[str] = "baseline"
@@ -53,6 +54,7 @@ class Fitting:
     preset_name: str = DEFAULT_PRESET
     epochs: int | None = None
     seeds: int = 1
+    device: str = "auto"
 
     @property
     def preset(self) -> str:
@@ -111,10 +113,11 @@ class FittingLearner:
 
     def fit(self, folder: Path, reporter: Reporter) -> Fitted:
         """Fit the method and predict every gene."""
-        context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
-        grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
+        recipe = self.recipe
+        context = Context(recipe.seed, recipe.threads, reporter, folder / PIECES, device=recipe.device)
+        grid = self.method.grid(recipe.preset_name, recipe.epochs)
         prediction, predictor = fit_and_predict(
-            self.method, self.examples, self.data, context, grid, self.recipe.seeds
+            self.method, self.examples, self.data, context, grid, recipe.seeds
         )
         save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)

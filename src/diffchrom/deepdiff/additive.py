@@ -38,6 +38,8 @@ from diffchrom.variants import Variant
 
 #: Bases of a window near the TSS, how far that reaches, and bases of a window beyond it.
 NEAR_WINDOW, NEAR, FAR_WINDOW = 500, 3000, 1000
+#: Bases of the windows that lie over these once more, for sparse signal.
+WIDE_WINDOW = 2000
 #: Bases of a step in which patterns are looked for.
 PATTERN_STEP = 400
 #: Scaled signal is clipped here: of windows, and of the patterns' steps.
@@ -46,19 +48,25 @@ CLIP, CLIP_STEPS = 3.0, 6.0
 CLIP_COVARIATES = 4.0
 #: Where differences are large: the unit of v, and half of the difference at which it levels off.
 UNIT = 0.3
+#: Steps towards the linear model that training starts from.
+LASSO_STEPS = 1000
 #: softplus of it is 1: at first every window passes its value as it is.
 _NEUTRAL = math.log(math.e - 1)
 
 
-def merged_bins(region: Region) -> tuple[int, ...]:
-    """Bins of the TSS region that are averaged into one window, window by window; narrow near the TSS."""
-    starts, end = [first for first, _ in region.windows], region.windows[-1][1]
+def windows_of_bins(region: Region) -> tuple[tuple[int, int], ...]:
+    """First and last (exclusive) bin of each window around the TSS: narrow ones, then wide ones over them."""
+    end, n_bins = region.windows[-1][1], len(region.windows)
     width = region.windows[0][1] - region.windows[0][0]
     near = range(-NEAR, NEAR + 1, NEAR_WINDOW)
-    far = [at for at in range(-end, end + 1, FAR_WINDOW) if abs(at) > NEAR]
-    cuts = {min(max(round((at - starts[0]) / width), 0), len(starts)) for at in (*near, *far)}
-    edges = sorted(cuts | {0, len(starts)})
-    return tuple(high - low for low, high in pairwise(edges))
+    narrow = [*near, *(at for at in range(-end, end + 1, FAR_WINDOW) if abs(at) > NEAR)]
+    wide = range(-end, end + 1, WIDE_WINDOW)
+
+    def between(cuts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        inside = {min(max(round((at + end) / width), 0), n_bins) for at in cuts}
+        return tuple(pairwise(sorted(inside | {0, n_bins})))
+
+    return tuple(dict.fromkeys((*between(narrow), *between(wide))))
 
 
 class Additive(PairModel):
@@ -74,7 +82,6 @@ class Additive(PairModel):
     n_covariates : numbers of a gene that the trunk reads beside the signal.
     """
 
-    widths: Tensor
     pooling: Tensor
 
     def __init__(
@@ -88,9 +95,9 @@ class Additive(PairModel):
         super().__init__()
         self.of_gene = CovariateScaling(n_covariates)
         self.variant, self.n_marks, self.settings = variant, n_marks, settings
-        self.merged = merged_bins(layout.regions[0])
+        self.near = windows_of_bins(layout.regions[0])
         self.n_bins = layout.spans[TSS].stop
-        n_windows = len(self.merged) + layout.n_windows - self.n_bins
+        n_windows = len(self.near) + layout.n_windows - self.n_bins
         self.n_windows = n_windows
         self.penalty = 0.0
         bases = layout.regions[0].windows[0]
@@ -98,10 +105,10 @@ class Additive(PairModel):
         self.n_segments = min(variant.segments, self.n_steps)
         self.coarse = Scaling(n_marks, settings.transform)
         self.fine = Scaling(n_marks, settings.transform)
-        widths = torch.tensor(self.merged)
-        of_bin = torch.arange(len(self.merged)).repeat_interleave(widths)
-        self.register_buffer("widths", widths, persistent=False)
-        self.register_buffer("pooling", F.one_hot(of_bin).float() / widths, persistent=False)
+        pooling = torch.zeros(self.n_bins, len(self.near))
+        for number, (first, last) in enumerate(self.near):
+            pooling[first:last, number] = 1 / (last - first)
+        self.register_buffer("pooling", pooling, persistent=False)
         self.patterns = Patterns(n_marks, variant.patterns, variant.pattern_width)
         hidden, size = settings.hidden, n_marks * n_windows
         features = size + variant.patterns * self.n_segments
@@ -130,20 +137,32 @@ class Additive(PairModel):
             self.coarse.fit(lambda: (self._windows(x) for pair in batches() for x in pair))
             self.fine.fit(lambda: (self._steps(x) for pair in batches() for x in pair))
 
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
+        """Begin as the linear model with the least loss, on which a few hundred genes hardly improve."""
+        differences = [b - a for a, b in (map(self._scaled, pair) for pair in batches())]
+        features = (UNIT * torch.cat(differences)).double()
+        weights, mean = lasso(features, log2fc.double(), self._penalty(log2fc))
+        with torch.no_grad():
+            self.value.bias[: len(weights)] = weights.float()
+            self.shift.bias.fill_(mean)
+
     def fit_covariates(self, covariates: Tensor) -> None:
         """Learn the covariates' scaling from the training genes."""
         self.of_gene.fit(covariates)
 
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Weigh the penalty by the spread of the training genes' labels; see `PairModel.fit_labels`."""
-        self.penalty = self.settings.sparsity * float(log2fc.std()) / math.sqrt(len(log2fc))
+        self.penalty = self._penalty(log2fc)
         if level is not None:
             nn.init.constant_(self.expression.bias, level)
+
+    def _penalty(self, log2fc: Tensor) -> float:
+        return self.settings.sparsity * float(log2fc.std()) / math.sqrt(len(log2fc))
 
     def scaling(self, marks: Sequence[str], n_windows: int) -> dict[str, Any]:
         """What `coarse` (the windows) and `fine` (the patterns' steps) do, for ``config.json``."""
         return {
-            "windows": self.coarse.described(marks, self.merged),
+            "windows": self.coarse.described(marks, [last - first for first, last in self.near]),
             "steps": self.fine.described(marks, self.n_bins / self.n_steps),
         }
 
@@ -156,7 +175,7 @@ class Additive(PairModel):
         """
         n = len(a)
         both = torch.cat((a, b))
-        z = self.coarse(self._windows(both)).clamp(-CLIP, CLIP).flatten(1)
+        z = self._scaled(both)
         z = z * self._kept(z[:n], self.settings.input_dropout).repeat(2, 1)
         z_a, z_b = z.chunk(2)
         features = torch.cat((z, self._amounts(both)), dim=1)
@@ -205,6 +224,11 @@ class Additive(PairModel):
         """What a gene does not go without, in both cells at once; scaled as dropout is."""
         return F.dropout(torch.ones_like(like), dropout, self.training)
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Scaled mean signal of all windows [batch, n_marks * windows]."""
+        scaled: Tensor = self.coarse(self._windows(x)).clamp(-CLIP, CLIP)
+        return scaled.flatten(1)
+
     def _windows(self, x: Tensor) -> Tensor:
         """Mean signal of the windows: bins around the TSS merged, those of other regions as they are."""
         return torch.cat((x[..., : self.n_bins] @ self.pooling, x[..., self.n_bins :]), dim=-1)
@@ -213,9 +237,29 @@ class Additive(PairModel):
         return mean_of_segments(x[..., : self.n_bins], self.n_steps)
 
     def _spread(self, values: Tensor) -> Tensor:
-        """Share what belongs to merged bins out evenly over them; sums stay as they are."""
-        near, beyond = values[..., : len(self.merged)], values[..., len(self.merged) :]
-        return torch.cat(((near / self.widths).repeat_interleave(self.widths, dim=-1), beyond), dim=-1)
+        """Share what belongs to windows around the TSS out evenly over their bins; sums stay as they are."""
+        near, beyond = values[..., : len(self.near)], values[..., len(self.near) :]
+        return torch.cat((near @ self.pooling.T, beyond), dim=-1)
+
+
+def lasso(features: Tensor, truth: Tensor, penalty: float) -> tuple[Tensor, float]:
+    """Weights w [p] and mean m of `truth` [n] with the least squared error and penalty, as training has it.
+
+    That is mean (truth - m - features w)^2 + penalty mean_i sum_k |features_ik w_k|, in float64, by
+    accelerated proximal gradients (Beck and Teboulle 2009).
+    """
+    mean = truth.mean()
+    gram, target = features.T @ features / len(features), features.T @ (truth - mean) / len(features)
+    rate = 1 / torch.linalg.eigvalsh(gram)[-1].clamp(min=1e-12)
+    threshold = rate * penalty * features.abs().mean(dim=0) / 2
+    weights, ahead, momentum = torch.zeros_like(target), torch.zeros_like(target), 1.0
+    for _ in range(LASSO_STEPS):
+        step = ahead - rate * (gram @ ahead - target)
+        following = step.sign() * (step.abs() - threshold).clamp(min=0)
+        growth = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = following + (momentum - 1) / growth * (following - weights)
+        weights, momentum = following, growth
+    return weights, float(mean)
 
 
 class CovariateScaling(nn.Module):

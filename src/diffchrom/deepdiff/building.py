@@ -1,4 +1,4 @@
-"""Models with random weights, and where they compute."""
+"""Models with random weights."""
 
 from __future__ import annotations
 
@@ -24,14 +24,6 @@ INFERENCE_BATCH = 256
 _CPU = torch.device("cpu")
 
 
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto takes CUDA where there is one."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("--device cuda: no CUDA device is usable here; use --device cpu or auto")
-    return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
-
-
 def use_threads(threads: int) -> None:
     """Let models compute with so many threads from now on."""
     torch.set_num_threads(threads)
@@ -46,11 +38,12 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
     device : whose numbers are drawn besides the CPU's.
     """
     cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+    with torch.random.fork_rng(devices=[device] if cuda else []):
         # Not torch.manual_seed: it seeds every device there is, and only these are put back.
         torch.default_generator.manual_seed(seed)
         if cuda:
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -90,7 +83,7 @@ def build_model(
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
     """Fit the transform of a model's input on the training genes `rows`.
 
-    The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
+    Our own variants transform merged signal by themselves, so their input is the signal as it is.
     """
     if variant.antisymmetric:
         return Transform.fit("raw", False, rows, *signals)

@@ -125,6 +125,9 @@ class PairModel(nn.Module):
     def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
         """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
 
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
+        """Begin from what can be computed of the training genes' input and labels [n_genes], if anything."""
+
     def fit_covariates(self, covariates: Tensor) -> None:
         """Learn their scaling from the training genes' [n_genes, n_covariates], NaN where unknown."""
 

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, resolve_device, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
+from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.loading import calibration_of, load_model, order_of
@@ -298,16 +299,15 @@ class OpenedModel:
 
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(self.device):
             output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
-        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
-            contribution=None if parts is None else parts.float().cpu().numpy(),
+            contribution=None if output.contribution is None else output.contribution.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:

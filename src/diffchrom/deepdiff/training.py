@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
-from diffchrom.deepdiff.building import fit_transform, resolve_device
+from diffchrom.deepdiff.building import fit_transform
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     has_checkpoint,
     remove_checkpoints,
     save_weights,
 )
+from diffchrom.deepdiff.cuda import free_bytes, resolve_device
 from diffchrom.deepdiff.custom import CUSTOM
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import examples_of
@@ -30,7 +31,7 @@ from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.errors import StoreError
+from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
@@ -58,7 +59,7 @@ class Training:
     name, preset : names in `variants.VARIANTS` and `config.PRESETS`.
     settings : hyper-parameters (the preset's, with the user's changes).
     seed : of initial weights, shuffling and dropout.
-    device : ``auto``, ``cpu`` or ``cuda``.
+    device : ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
         and paged in, which changes no result. None is what is free.
     side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
@@ -106,9 +107,11 @@ class Training:
     def meet(self, pair: Pair, reporter: Reporter) -> TrainingLearner:
         """Read the genes, and fit the input's transform on those to train on."""
         device = resolve_device(self.device)
+        if device.type == "cpu" and self.settings.precision == "float16":
+            raise UsageError("--precision float16 needs a CUDA device; use float32 here")
         if device.type == "cpu" and (reason := kernel_unavailable_reason()):
             reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-        plan = plan_memory(pair, self.variant, self.settings, self.memory)
+        plan = plan_memory(pair, self.variant, self.settings, self.memory, free_bytes(device))
         reporter.note(plan.described())
         data = pair.load(plan.spill)
         _require_labels(pair, data, self.settings)
@@ -158,7 +161,14 @@ class TrainingLearner:
         recipe = self.recipe
         train_set, valid_set = (
             examples_of(
-                self.data, part, self.transform, recipe.settings, self.medians, self.device, self.plan.spill
+                self.data,
+                part,
+                self.transform,
+                recipe.settings,
+                self.medians,
+                self.device,
+                self.plan.spill,
+                self.device.type == "cpu" or self.plan.on_card,
             )
             for part in ("train", "valid")
         )
