@@ -341,9 +341,12 @@ def write_perturbations(
     with output_text(output) as stream:
         stream.writelines(joined_lines(tables()))
     genes = opened.genes.take(rows)
+    changes, spread, null = (np.concatenate(values) for values in seen.values())
     return summarise(
         [one.name for one in perturbations],
-        *(np.concatenate(seen[name]) for name in ("change", "change_spread", "change_null")),
+        changes,
+        spread,
+        null,
         log2fc=opened.pair.labels.log2fc[rows],
         blocks=genome_blocks(genes.id, genes.chrom, genes.tss),
     )
