@@ -34,7 +34,7 @@ from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.genome.genes import Signal
 from diffchrom.pairs.transform import Transform
-from diffchrom.progress import Reporter, Task
+from diffchrom.progress import Reporter
 from diffchrom.variants import Variant
 
 _PREDICTED_AT_A_TIME = 512
@@ -227,7 +227,7 @@ def train_network(
             if best is None or score > best[0]:
                 weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
                 best = (score, epoch, weights)
-            _advance(task, epoch, score)
+            task.advance(1, f"epoch {epoch}, valid r {score:.3f}")
             if epoch - best[1] >= settings.patience:
                 break
     assert best is not None
@@ -237,10 +237,6 @@ def train_network(
         *(network.__name__, x.shape[1], n_bins, settings, arrays, centre, spread, epoch, score),
         n_beyond=x.shape[2] - n_bins,
     )
-
-
-def _advance(task: Task, epoch: int, score: float) -> None:
-    task.advance(1, f"epoch {epoch}, valid r {score:.3f}")
 
 
 def _epoch(
