@@ -50,6 +50,7 @@ class Member:
     layout : of the signal's last axis.
     number : of the model, from 0.
     module : somebody's own, with the weights to begin with; None is the variant's model.
+    order : `PairModel.order` while it trains: 0 where there is no one pair whose shift it could learn.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Member:
     layout: Layout
     number: int = 0
     module: nn.Module | None = None
+    order: float = 1.0
 
     @property
     def checkpoint(self) -> Path:
@@ -72,9 +74,13 @@ class Member:
 
     def build(self, n_marks: int) -> PairModel:
         """The model before its training; weights of a variant are drawn at random."""
-        if self.module is not None:
-            return Custom(copy.deepcopy(self.module), n_marks)
-        return build_model(self.variant, n_marks, self.settings, self.layout)
+        model: PairModel = (
+            build_model(self.variant, n_marks, self.settings, self.layout)
+            if self.module is None
+            else Custom(copy.deepcopy(self.module), n_marks)
+        )
+        model.set_order(self.order)
+        return model
 
     def is_done(self, state: TrainingState, n_genes: int) -> bool:
         """Whether patience or epochs, with so many training genes, have run out."""
@@ -109,14 +115,13 @@ def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, t
     optimiser = Adam(model.parameters(), member.settings.lr)
     if saved:
         saved.restore(model, optimiser)
-    truth = valid_set.targets.log2fc.cpu().numpy()
     saved_at, cost = time.monotonic(), 0.0
     while not member.is_done(state, len(train_set)):
         # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
         with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
             loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
         predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
-        _record(member, state, model, loss, predicted, truth)
+        _record(member, state, model, loss, predicted, valid_set)
         score = state.history["valid_pearson"][-1]
         status = f"model {member.number + 1}, epoch {state.epoch}, loss {loss:.3f}, valid r {score:.3f}"
         task.advance(0, status)
@@ -137,9 +142,12 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
         if settings.init_range is not None and member.module is None:
             initialise(model, settings.init_range)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
-            yield batch.a.cpu(), batch.b.cpu()
+    def batches() -> Iterator[tuple[Tensor, ...]]:
+        for where, block in examples.pairs:
+            if block.first_a or block.first_b:
+                for batch in examples.batches(torch.arange(where.start, where.stop), INFERENCE_BATCH):
+                    signals = (batch.a, block.first_a), (batch.b, block.first_b)
+                    yield tuple(signal.cpu() for signal, counts in signals if counts)
 
     model.fit_scaling(batches)
     model.fit_labels(examples.targets.log2fc.cpu(), _level(examples, settings))
@@ -203,13 +211,14 @@ def _record(
     model: PairModel,
     loss: float,
     predicted: np.ndarray[Any, Any],
-    truth: np.ndarray[Any, Any],
+    valid_set: GeneTensors,
 ) -> None:
-    """Note an epoch's figures and keep its weights when its validation r is the best so far."""
+    """Note an epoch's figures and keep its weights when its validation r, a mean over pairs, is the best."""
     state.epoch += 1
     if not math.isfinite(loss):
         raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
-    score = pearson(truth, predicted)
+    truth = valid_set.targets.log2fc.cpu().numpy()
+    score = float(np.mean([pearson(truth[pair], predicted[pair]) for pair, _ in valid_set.pairs]))
     row = (state.epoch, loss, score, mse(truth, predicted), member.number + 1)
     for name, value in zip(HISTORY_COLUMNS, row, strict=True):
         state.history.setdefault(name, []).append(value)

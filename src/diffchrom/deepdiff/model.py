@@ -105,8 +105,8 @@ class PairModel(nn.Module):
         """Sources of the sequences of each Level I block, each standing for all marks in order."""
         raise NotImplementedError
 
-    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
-        """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
+        """Learn a scaling of its own from the training genes' input of each cell, where it has any."""
 
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Take from the training genes' labels what needn't be learnt step by step.

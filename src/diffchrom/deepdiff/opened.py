@@ -45,6 +45,8 @@ from diffchrom.store.store import Store
 ATTENTION_BATCH = 64
 #: Genes whose signal is read together for predictions, a whole number of batches.
 READ_BATCH = 16 * INFERENCE_BATCH
+#: Where a run keeps the calibration of intervals for cells that it has not seen.
+UNSEEN = "calibration_unseen"
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class OpenedModel:
     settings : hyper-parameters of the run.
     calibration : of its intervals; None where there is none.
     has_expression : whether the auxiliary heads have learnt anything.
+    shifted : whether it learnt the shift of a pair, which a model of several pairs has none of.
     """
 
     model: PairModel
@@ -152,6 +155,7 @@ class OpenedModel:
     settings: Hyperparameters
     calibration: Calibration | None = None
     has_expression: bool = True
+    shifted: bool = True
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -181,7 +185,7 @@ class OpenedModel:
     @property
     def without_shift(self) -> str:
         """Say that the shift of the run's own pair is left out, where it is; else empty."""
-        if not self.model.variant.antisymmetric or self.model.order:
+        if not (self.shifted and self.model.variant.antisymmetric) or self.model.order:
             return ""
         return (
             f"{','.join(self.pair.cells)} of {self.pair.store.path} is not what the run was trained on: "
@@ -233,7 +237,7 @@ class OpenedModel:
 
         Those of cells that `run` was not trained on are calibrated on their own validation genes, or missing.
         """
-        own_cells = set(self.pair.cells) == set(run.config.pair)
+        own_cells = set(self.pair.cells) in map(set, run.config.learnt)
         own_split = self.pair.split == run.config.split  # else validation genes may have been trained on
         rows = self.pair.rows("valid") if own_split and not own_cells else np.empty(0, dtype=np.intp)
         predicted = replace(self, calibration=None).predict(rows) if len(rows) else None
@@ -245,6 +249,12 @@ class OpenedModel:
             none if predicted is None else predicted.log2fc,
             larger_expression(predicted.expression) if predicted else None,
         )
+        if calibration is None and (unseen := calibration_of(run, UNSEEN)):
+            calibration = unseen
+            note = (
+                f"{unseen.level:.0%} intervals are calibrated on {unseen.n} validation genes of pairs with "
+                "cells that were left out in turn"
+            )
         return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
@@ -346,13 +356,14 @@ def open_model(
         Hyperparameters(**run.config.hyperparameters),
         calibration_of(run),
         has_expression=bool(run.config.unit),
+        shifted=not run.config.pairs,
     )
 
 
 def order_of(run: Run, pair: Pair) -> float:
     """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
     orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
-    if pair.cells not in orders:
+    if run.config.pairs or pair.cells not in orders:
         return 0.0
     trained_on = run.config.store
     if "signals" in trained_on:
@@ -385,9 +396,9 @@ def load_model(
     return model.to(device or torch.device("cpu")).eval()
 
 
-def calibration_of(run: Run) -> Calibration | None:
-    """The run's calibration; None for a run that was made before there was one."""
-    values = run.config.details.get("calibration")
+def calibration_of(run: Run, name: str = "calibration") -> Calibration | None:
+    """The run's calibration, or that for unseen cells (`UNSEEN`); None for a run that has none."""
+    values = run.config.details.get(name)
     try:
         return None if values is None else Calibration.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:

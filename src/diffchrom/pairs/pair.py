@@ -235,22 +235,26 @@ class Pair:
                 batch = slice(start, start + batch_size)
                 yield some[batch], a[batch], b[batch]
 
-    def load(self, spill: Path | None = None) -> PairData:
+    def load(self, spill: Path | None = None, signals: dict[str, Signal] | None = None) -> PairData:
         """Read everything of every gene.
 
         Parameters
         ----------
         spill : folder on a disk with room for the signal, for stores larger than memory; None reads the
             signal into memory.
+        signals : signal of cells that was read before, to which that of these is added.
         """
-        a, b = (self._whole_signal(cell, spill) for cell in self.cells)
+        signals = {} if signals is None else signals
+        for cell in self.cells:
+            if cell not in signals:
+                signals[cell] = self._whole_signal(cell, spill)
         return PairData(
             cells=self.cells,
             marks=self.marks,
             layout=self.layout,
             genes=self.genes,
-            signal_a=a,
-            signal_b=b,
+            signal_a=signals[self.cells[0]],
+            signal_b=signals[self.cells[1]],
             parts=self.parts,
             **vars(self.labels),
         )
@@ -290,6 +294,18 @@ class PairData(Labels):
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
         return _rows_of(part, self.parts, self.log2fc)
+
+    def exchanged(self) -> PairData:
+        """The same genes with A and B exchanged."""
+        return replace(
+            self,
+            cells=(self.cells[1], self.cells[0]),
+            signal_a=self.signal_b,
+            signal_b=self.signal_a,
+            log2fc=-self.log2fc,
+            expr_a=self.expr_b,
+            expr_b=self.expr_a,
+        )
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
