@@ -236,3 +236,78 @@ def test_python_trains_on_several_pairs_and_reads_their_accuracy(store: Store) -
     assert list(made.pairs()["kind"]) == ["seen", "one_unseen"]
     with pytest.raises(UsageError, match="takes one pair"):
         diffchrom.fit_baseline(pairs, folds=2)
+
+
+@pytest.fixture(scope="module")
+def odd_cells(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Cells A to C; deep is C at three times its signal, without expression, and alike is C without it."""
+    store = make_store(tmp_path_factory.mktemp("odd") / "s.h5", n_genes=200, cells=("A", "B", "C"))
+    signal = {mark: store.signal("C", [mark])[:, 0] for mark in store.marks("C")}
+    with store.edit() as editor:
+        for mark, values in signal.items():
+            editor.add_signal("alike", mark, values, {"unit": "coverage"})
+            editor.add_signal("deep", mark, 3 * values, {"unit": "coverage"})
+    return store
+
+
+def predict(run: Path, store: Store, pair: str, out: Path) -> pd.DataFrame:
+    at = ["--store", str(store.path), "--threads", "1", "--pair", pair, "-o", str(out)]
+    assert called(["predict", str(run), *at]) == 0
+    return pd.read_csv(out, sep="\t", na_values=["NA"], keep_default_na=False)
+
+
+def test_cells_without_expression_get_intervals_and_a_distance_from_what_was_seen(
+    odd_cells: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(odd_cells, tmp_path / "run", "--cells", "A,B,C", "--no-ridge") == 0
+    alike = predict(tmp_path / "run", odd_cells, "A,alike", tmp_path / "alike.tsv")
+    said = capsys.readouterr().err
+    assert "validation genes of pairs with cells that were left out in turn" in said
+    assert "signal is like that of the training" in said
+    truth = Pair.of(odd_cells, ("A", "C")).labels.log2fc
+    assert alike["log2fc"].isna().all()
+    assert 0.8 < np.mean((alike["lo90"] <= truth) & (truth <= alike["hi90"])) <= 1
+    seen = predict(tmp_path / "run", odd_cells, "A,C", tmp_path / "seen.tsv")
+    assert "distance" not in capsys.readouterr().err
+    width = [np.mean(table["hi90"] - table["lo90"]) for table in (seen, alike)]
+    assert width[0] != width[1]
+    predict(tmp_path / "run", odd_cells, "A,deep", tmp_path / "deep.tsv")
+    said = capsys.readouterr().err
+    assert "signal lies outside what the training saw" in said
+    assert "H3K4me3 of deep" in said
+    assert "of alike" not in said
+
+
+def test_two_cells_are_too_few_for_intervals_of_others_and_that_is_said(
+    odd_cells: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(odd_cells, tmp_path / "run", "--cells", "A,B,C", "--hold-out", "C", "--no-ridge") == 0
+    judged = table(tmp_path / "run")
+    assert judged["coverage"].isna().tolist() == [False, True, True]
+    predicted = predict(tmp_path / "run", odd_cells, "A,alike", tmp_path / "p.tsv")
+    assert predicted["lo90"].isna().all()
+    assert "no intervals" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("learn", [TRAIN, LEARNERS["ridge"]], ids=["raw:d", "ridge"])
+def test_normalised_signal_does_not_show_how_deep_a_cell_is(
+    odd_cells: Store, tmp_path: Path, learn: tuple[str, ...]
+) -> None:
+    words = ("--cells", "A,B,C", "--normalise", "quantile")
+    assert command(odd_cells, tmp_path / "run", *words, learn=learn) == 0
+    alike, deep = (
+        predict(tmp_path / "run", odd_cells, f"A,{cell}", tmp_path / f"{cell}.tsv")["log2fc_pred"]
+        for cell in ("alike", "deep")
+    )
+    np.testing.assert_allclose(alike, deep, atol=0.02)
+    own = pd.read_csv(tmp_path / "run" / "predictions.tsv", sep="\t")["log2fc_pred"]
+    again = predict(tmp_path / "run", odd_cells, "A,B", tmp_path / "again.tsv")["log2fc_pred"]
+    np.testing.assert_allclose(own, again, atol=1e-6)
+    if learn == TRAIN:  # two epochs teach it too little for depth to matter
+        return
+    assert command(odd_cells, tmp_path / "plain", "--cells", "A,B,C", learn=learn) == 0
+    plain = [
+        predict(tmp_path / "plain", odd_cells, f"A,{cell}", tmp_path / f"{cell}.tsv")["log2fc_pred"]
+        for cell in ("alike", "deep")
+    ]
+    assert np.abs(plain[0] - plain[1]).max() > 0.1

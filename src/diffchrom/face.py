@@ -19,7 +19,7 @@ from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
 from diffchrom.baselines.opened import BaselinePredictions, OpenedBaseline, open_predictor
-from diffchrom.config import DEFAULT_VARIANT, hyperparameters
+from diffchrom.config import DEFAULT_VARIANT, NORMALISE, hyperparameters
 from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.deepdiff.training import Training
@@ -34,6 +34,7 @@ from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.opening import describe_distances, signal_distances
 from diffchrom.runs.pair_results import PAIRS
 from diffchrom.runs.predicted import PredictedTable
 from diffchrom.store.store import Store
@@ -71,13 +72,21 @@ class OpenedStore(Store):
         split: str | None = None,
         unit: str | None = None,
         regions: Sequence[str] | None = None,
+        normalise: str = NORMALISE[0],
     ) -> PairSet:
         """Several pairs of cells for one model, ``("A", "B"), ("A", "C")``; see `pairs.pair_set.PairSet.of`.
 
         Nothing is learnt of the cells `held_out`, whose pairs the model is judged on.
         """
         return PairSet.of(
-            self, pairs, held_out=held_out, marks=marks, split=split, unit=unit, regions=regions
+            self,
+            pairs,
+            held_out=held_out,
+            marks=marks,
+            split=split,
+            unit=unit,
+            regions=regions,
+            normalise=normalise,
         )
 
     def gene_table(self) -> DataFrame:
@@ -285,10 +294,12 @@ class MadeRun:
         Parameters
         ----------
         module : needed where the run is of a module of your own.
-        reporter : is told what intervals hold for other cells, and whether the shift is left out.
+        reporter : is told what intervals hold for other cells, whether the shift is left out, and how far the
+            signal is from what a run of several pairs saw.
         """
         opened, said = open_predictor(self._run, store, cells, module=module, device=device)
-        for note in filter(None, (said, opened.without_shift)):
+        distance = describe_distances(signal_distances(self._run, opened.pair))
+        for note in filter(None, (said, opened.without_shift, distance)):
             reporter.note(note)
         kind = Baseline if isinstance(opened, OpenedBaseline) else Model
         return kind(**vars(opened))

@@ -29,7 +29,7 @@ def with_ridge(run: Run, pairs: PairSet, reporter: Reporter) -> Run:
         reporter.note(f"{BESIDE} is left out: the signal is large; `diffchrom baseline` fits it")
         return run
     recipe = Fitting(BESIDE)
-    learner = recipe.meet(pairs.each(lambda pair: seen_by(recipe, pair)), SILENT)
+    learner = recipe.meet(pairs.each(lambda pair: seen_by(recipe, pair)).normalised(), SILENT)
     predictor = fit_pairs(learner.method, learner.examples, learner.learnt, Context())
     r = {",".join(judged.pair.cells): judged.pearson for judged in learner.judge(predictor, SILENT)}
     results = [replace(result, ridge_pearson=r[result.pair]) for result in results]

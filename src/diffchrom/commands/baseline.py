@@ -48,6 +48,7 @@ def baseline(
     cells: options.CellsOption = None,
     pairs: options.PairsOption = None,
     hold_out: options.HoldOutOption = None,
+    normalise: options.NormaliseOption = "none",
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,
     split: options.SplitOption = None,
@@ -93,7 +94,15 @@ def baseline(
     from diffchrom.inspection.multiqc import write_runs
 
     chosen = options.open_pairs(
-        store, named, hold_out=hold_out, marks=marks, split=split, unit=unit, regions=regions, folds=folds
+        store,
+        named,
+        hold_out=hold_out,
+        normalise=normalise,
+        marks=marks,
+        split=split,
+        unit=unit,
+        regions=regions,
+        folds=folds,
     )
     lines, runs = Lines(json), []
     for row in methods:

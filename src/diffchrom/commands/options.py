@@ -12,7 +12,7 @@ import typer
 
 from diffchrom.commands import completion
 from diffchrom.commands.console import Console
-from diffchrom.config import DEVICES, default_store
+from diffchrom.config import DEVICES, NORMALISE, default_store
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import TSS
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
@@ -66,6 +66,14 @@ HoldOutOption = Annotated[
         metavar="C[,D...]",
         help="Cells of the pairs to learn nothing from; accuracy is told with and without them.",
         autocompletion=completion.cells,
+    ),
+]
+NormaliseOption = Annotated[
+    str,
+    typer.Option(
+        "--normalise",
+        metavar="|".join(NORMALISE),
+        help="Against differences in depth: each mark of a cell to the mean distribution of all cells.",
     ),
 ]
 SplitOption = Annotated[
@@ -176,6 +184,7 @@ def open_pairs(
     named: Named,
     *,
     hold_out: str | None,
+    normalise: str,
     marks: str | None,
     split: str | None,
     unit: str | None,
@@ -189,9 +198,10 @@ def open_pairs(
 
     opened = Store(store)
     pairs, chosen_marks, chosen_regions = named.of(opened), split_names(marks), split_names(regions)
+    check_choice("--normalise", normalise, NORMALISE)
+    if folds and (len(pairs) > 1 or hold_out or normalise != NORMALISE[0]):
+        raise UsageError("--folds takes one pair as it is; hold a cell out of several with --hold-out")
     if len(pairs) > 1 or hold_out:
-        if folds:
-            raise UsageError("--folds takes one pair; hold a cell out of several with --hold-out")
         return PairSet.of(
             opened,
             pairs,
@@ -200,10 +210,11 @@ def open_pairs(
             split=split,
             unit=unit,
             regions=chosen_regions,
+            normalise=normalise,
         )
     split = "" if folds else split
     pair = Pair.of(opened, pairs[0], marks=chosen_marks, split=split, unit=unit, regions=chosen_regions)
-    return PairSet((pair,))
+    return PairSet((pair,), normalise=normalise)
 
 
 def check_regions(regions: str | None, readers: Mapping[str, bool]) -> None:

@@ -29,6 +29,7 @@ def train(
     cells: options.CellsOption = None,
     pairs: options.PairsOption = None,
     hold_out: options.HoldOutOption = None,
+    normalise: options.NormaliseOption = "none",
     preset: Annotated[
         str,
         typer.Option(
@@ -120,7 +121,15 @@ def train(
     limit = None if memory is None else int(memory * 1e9)
     recipe = Training(variant, preset, settings, seed, device, limit)
     chosen = options.open_pairs(
-        store, named, hold_out=hold_out, marks=marks, split=split, unit=unit, regions=regions, folds=folds
+        store,
+        named,
+        hold_out=hold_out,
+        normalise=normalise,
+        marks=marks,
+        split=split,
+        unit=unit,
+        regions=regions,
+        folds=folds,
     )
     run = make_and_print(
         recipe, chosen, out,

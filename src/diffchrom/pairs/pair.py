@@ -28,6 +28,7 @@ from diffchrom.pairs.choices import (
     resolve_unit,
 )
 from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
+from diffchrom.pairs.signal_seen import Quantiles, Reference, quantiles
 from diffchrom.pairs.transform import PIECE
 from diffchrom.store.format import CHUNK_GENES
 from diffchrom.store.store import Store
@@ -80,6 +81,7 @@ class Pair:
     split : name; empty where no split is meant, and no gene is of any part.
     unit : of the expression; None where the cells have none in common.
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
+    reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
     store: Store
@@ -88,6 +90,7 @@ class Pair:
     split: str
     unit: str | None
     regions: tuple[Region, ...]
+    reference: Reference | None = None
 
     @classmethod
     def of(
@@ -214,7 +217,29 @@ class Pair:
     def _signal(self, cell: str, marks: Sequence[str], rows: slice | None = None) -> Signal:
         """Signal of one cell in all regions, side by side."""
         parts = [self.store.region_signal(cell, name, marks, rows) for name in self.layout.names]
+        if self.reference is not None:
+            own = self.reference.own(cell, lambda: self.quantiles_of(cell))
+            names = zip(parts, self.layout.names, strict=True)
+            parts = [self.reference.apply(part, own, marks, name) for part, name in names]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def quantiles_of(self, cell: str) -> Quantiles:
+        """Quantiles of a cell's signal as it stands in the store [n_marks, n_regions, n_levels].
+
+        Over the training genes of the split, or all genes without one; whether labels are known is no matter.
+        """
+        reference = self.reference
+        marks, regions = (
+            (self.marks, self.layout.names) if reference is None else (reference.marks, reference.regions)
+        )
+        rows = np.flatnonzero(self.parts == SPLIT_PARTS["train"])
+        genes = rows if len(rows) else slice(None)
+        return np.stack(
+            [
+                [quantiles(self.store.region_signal(cell, name, (mark,))[genes, 0]) for name in regions]
+                for mark in marks
+            ]
+        )
 
     def signal(self, rows: Rows) -> tuple[Signal, Signal]:
         """Signal of A and of B as it stands in the store, each [len(rows), n_marks, n_windows]."""

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from diffchrom.config import NORMALISE
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.genome.genes import Signal
 from diffchrom.pairs.choices import (
@@ -21,6 +25,7 @@ from diffchrom.pairs.choices import (
     resolve_unit,
 )
 from diffchrom.pairs.pair import Pair, PairData, signal_bytes
+from diffchrom.pairs.signal_seen import SeenSignal
 from diffchrom.store.store import Store
 
 #: Kinds of pairs by the number of their cells that were held out.
@@ -37,12 +42,14 @@ class PairSet:
     held_out : cells of which nothing is learnt.
     unseen : pairs with a cell that is held out, to be judged on.
     part : whether these are what is left of several pairs.
+    normalise : one of `config.NORMALISE`, done to each cell's signal before anything reads it.
     """
 
     pairs: tuple[Pair, ...]
     held_out: tuple[str, ...] = ()
     unseen: tuple[Pair, ...] = ()
     part: bool = False
+    normalise: str = NORMALISE[0]
 
     @classmethod
     def of(
@@ -55,6 +62,7 @@ class PairSet:
         split: str | None = None,
         unit: str | None = None,
         regions: Sequence[str] | None = None,
+        normalise: str = NORMALISE[0],
     ) -> PairSet:
         """Find several pairs in a store, with what their cells have in common; see `Pair.of`.
 
@@ -95,7 +103,7 @@ class PairSet:
                 f"--hold-out {','.join(held_out)}: leaves no pair to learn from; name more pairs"
             )
         unseen = tuple(pair for pair in found if set(pair.cells) & set(held_out))
-        return cls(learnt, tuple(held_out), unseen)
+        return cls(learnt, tuple(held_out), unseen, normalise=normalise)
 
     @property
     def first(self) -> Pair:
@@ -125,11 +133,25 @@ class PairSet:
         """The same with every pair changed alike."""
         return replace(self, pairs=tuple(map(change, self.pairs)), unseen=tuple(map(change, self.unseen)))
 
+    @cached_property
+    def signal_seen(self) -> SeenSignal:
+        """Distributions of the signal of the cells that are learnt from, as it stands in the store."""
+        first = replace(self.first, reference=None)
+        values = np.stack([first.quantiles_of(cell) for cell in self.cells])
+        return SeenSignal(self.cells, first.marks, first.layout.names, values)
+
+    def normalised(self) -> PairSet:
+        """The same with signal normalised as it says."""
+        if self.normalise == NORMALISE[0]:
+            return self
+        reference = self.signal_seen.reference
+        return self.each(lambda pair: replace(pair, reference=reference))
+
     def without(self, cell: str) -> PairSet | None:
         """The pairs to learn from in which `cell` is not, those with it unseen; None where none is left."""
         learnt = tuple(pair for pair in self.pairs if cell not in pair.cells)
         unseen = tuple(pair for pair in self.pairs if cell in pair.cells)
-        return PairSet(learnt, (cell,), unseen, part=True) if learnt else None
+        return replace(self, pairs=learnt, held_out=(cell,), unseen=unseen, part=True) if learnt else None
 
     def load(self, spill: Path | None = None) -> tuple[PairData, ...]:
         """Read everything of the pairs to learn from, a cell that is in several of them once."""

@@ -35,6 +35,7 @@ CONFIG = "config.json"
 MODEL = "model.safetensors"
 FITTED = "fitted.safetensors"
 HISTORY = "history.tsv"
+SIGNAL = "signal.safetensors"
 PREDICTIONS = "predictions.tsv"
 
 #: Columns of the line that `train` and `baseline` print for a run.
@@ -74,6 +75,7 @@ class RunConfig:
     folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
     pairs : all that it learnt from, `pair` first, where these are several; else empty.
     held_out : cells that it was kept from, to be judged on them.
+    normalise : of `config.NORMALISE`.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class RunConfig:
     folds: int = 0
     pairs: tuple[tuple[str, str], ...] = ()
     held_out: tuple[str, ...] = ()
+    normalise: str = "none"
 
     @property
     def learnt(self) -> tuple[tuple[str, str], ...]:

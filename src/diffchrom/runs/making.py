@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from diffchrom.config import NORMALISE
 from diffchrom.errors import RunError
+from diffchrom.files.records import write_record
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
 from diffchrom.pairs.leakage import find_leakage
@@ -21,7 +23,16 @@ from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.differences import differing
-from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, library_versions, new_run_folder, run_name
+from diffchrom.runs.folder import (
+    CONFIG,
+    FINISHED,
+    SIGNAL,
+    Run,
+    RunConfig,
+    library_versions,
+    new_run_folder,
+    run_name,
+)
 from diffchrom.runs.pair_results import PairPrediction, save_results
 from diffchrom.runs.tables import describe_labels, label_details, part_metrics
 
@@ -141,7 +152,8 @@ def make(
     """
     pairs = pair if isinstance(pair, PairSet) else PairSet((pair,))
     seen_by(recipe, pairs.first, reporter)
-    pairs = pairs.each(lambda pair: seen_by(recipe, pair))
+    as_stored = pairs.each(lambda pair: seen_by(recipe, pair))
+    pairs = as_stored.normalised()
     pair = pairs.first
     leakage = find_leakage(pair.genes, pair.parts, pair.window, pair.split, pair.layout.beyond)
     if warning := leakage.warning():
@@ -162,6 +174,7 @@ def make(
         store=describe_store(pairs),
         pairs=() if pairs.single else tuple(pair.cells for pair in pairs.pairs),
         held_out=pairs.held_out,
+        normalise=pairs.normalise,
         versions=library_versions(*recipe.libraries),
         **learner.configuration,
     )
@@ -170,6 +183,8 @@ def make(
         learner.clean(run.path)  # it may have been killed just before it did so itself
         return run
     try:
+        if pairs.judged or config.normalise != NORMALISE[0]:
+            write_record(run.path / SIGNAL, as_stored.signal_seen)
         fitted = learner.fit(run.path, reporter)
     except BaseException:
         if not learner.can_go_on(run.path):
