@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.model import MAIN, Output, PairModel
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.pairs.pair import Pair
@@ -20,10 +22,12 @@ from diffchrom.store.store import Store, create
 from diffchrom.variants import VARIANTS
 
 
-def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> OpenedModel:
+def random_source(
+    store: Store, variant: str = "raw+aux", seed: int = 0, regions: Sequence[str] | None = ()
+) -> OpenedModel:
     """A model with random weights, large enough for its attention to be far from uniform."""
     cells = store.cells()
-    pair = Pair.of(store, cells[:2], regions=(), labelled=False)
+    pair = Pair.of(store, cells[:2], regions=regions, labelled=False)
     torch.manual_seed(seed)
     settings = hyperparameters("default", hidden=4)
     model = build_model(VARIANTS[variant], len(pair.marks), settings, pair.layout).eval()
@@ -33,6 +37,43 @@ def random_source(store: Store, variant: str = "raw+aux", seed: int = 0) -> Open
     n = len(pair.marks)
     transform = Transform("log1p", (0.0,) * n, (1.0,) * n)
     return OpenedModel(model, pair, transform, settings)
+
+
+@dataclass(frozen=True)
+class Added(Output):
+    """What a model that adds up its prediction gives."""
+
+    contribution: torch.Tensor | None = None
+
+
+class Adding(PairModel):
+    """Adds up B - A of marks and windows, each by a weight of its own, and a shift of its own pair."""
+
+    SHIFT = 0.25
+
+    def __init__(self, n_marks: int, n_windows: int, seed: int = 0) -> None:
+        super().__init__()
+        self.variant, self.n_marks = VARIANTS["raw:d"], n_marks
+        random = torch.Generator().manual_seed(seed)
+        self.weight = torch.nn.Parameter(torch.rand(n_marks, n_windows, generator=random) - 0.5)
+
+    def sequences(self) -> dict[str, tuple[str, ...]]:
+        return {MAIN: ("A-B",)}
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Output:
+        parts = (b - a) * self.weight
+        alpha = parts.abs().softmax(dim=2)
+        log2fc = parts.sum(dim=(1, 2)) + self.SHIFT
+        beta = {MAIN: parts.sum(dim=2).softmax(dim=1)}
+        return Added(log2fc, {}, {}, {MAIN: alpha}, beta, contribution=parts)
+
+
+def adding_source(store: Store, regions: Sequence[str] | None = None, seed: int = 0) -> OpenedModel:
+    """A model whose contributions are known: `Adding` of the signal as it stands in the store."""
+    source = random_source(store, "raw:d", regions=regions)
+    n = len(source.marks)
+    model = Adding(n, source.pair.n_windows, seed).eval()
+    return replace(source, model=model, transform=Transform("raw", (0.0,) * n, (1.0,) * n))
 
 
 def genes_at(places: Iterable[tuple[str, int, str]]) -> Genes:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from conftest import called, training
 from diffchrom.config import hyperparameters
-from diffchrom.deepdiff.additive import Additive, merged_bins
+from diffchrom.deepdiff.additive import PENALTIES, Additive, ridge, windows_of_bins
 from diffchrom.deepdiff.building import build_model
+from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.model import MAIN
 from diffchrom.deepdiff.opened import open_model
 from diffchrom.genome.genes import Window
@@ -71,6 +73,18 @@ def test_exchanging_the_cells_negates_prediction_and_contributions_and_keeps_att
     torch.testing.assert_close(forward.expression["A"], backward.expression["B"])
 
 
+def test_training_starts_from_ridge_regression() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(60, 9, generator=generator, dtype=torch.float64)
+    truth = (
+        features[:, 0] - 2 * features[:, 3] + 1 + torch.randn(60, generator=generator, dtype=torch.float64)
+    )
+    weights, mean = ridge(features, truth)
+    reference = RidgeCV(alphas=PENALTIES, fit_intercept=False).fit(features, truth - truth.mean())
+    np.testing.assert_allclose(weights, reference.coef_, rtol=1e-6)
+    assert mean == pytest.approx(float(truth.mean()))
+
+
 def test_a_window_without_difference_contributes_nothing() -> None:
     a = signal(3)
     b = a.clone()
@@ -91,7 +105,25 @@ def test_attention_sums_to_one_over_all_regions_and_over_marks() -> None:
     torch.testing.assert_close(output.beta[MAIN].sum(dim=1), torch.ones(N))
 
 
-def test_where_attention_is_shut_nothing_passes() -> None:
+def test_attention_is_the_share_of_what_passes_in_an_ensemble_too() -> None:
+    model = Ensemble([random_model(seed) for seed in range(3)]).eval()
+    with torch.no_grad():
+        output = model(signal(1), signal(2))
+    size = output.contribution.abs()
+    weight = output.beta[MAIN].unsqueeze(2) * output.alpha[MAIN]
+    torch.testing.assert_close(weight, size / size.sum(dim=(1, 2), keepdim=True))
+    members = [member(signal(1), signal(2)).contribution for member in model.members]
+    torch.testing.assert_close(output.contribution, torch.stack(members).mean(dim=0))
+
+
+def test_attention_is_even_where_the_cells_are_alike() -> None:
+    with torch.no_grad():
+        output = random_model()(signal(1), signal(1))
+    torch.testing.assert_close(output.alpha[MAIN], torch.full((N, N_MARKS, 230), 1 / 230))
+    torch.testing.assert_close(output.beta[MAIN], torch.full((N, N_MARKS), 1 / N_MARKS))
+
+
+def test_where_gates_are_shut_nothing_passes() -> None:
     """All of the weight on one mark and window leaves that one alone, whatever the others hold."""
     model = random_model()
     shut = -1e4 * torch.ones(N_MARKS * model.n_windows)
@@ -102,17 +134,20 @@ def test_where_attention_is_shut_nothing_passes() -> None:
         model.level2.weight.zero_()
         model.level2.bias.copy_(torch.tensor([-1e4, 1e4, -1e4]))
         contribution = model(signal(1), signal(2)).contribution
-    inside = slice(sum(model.merged[:5]), sum(model.merged[:6]))
+    inside = slice(*model.near[5])
     assert contribution[:, 1, inside].abs().min() > 0
     contribution[:, 1, inside] = 0
     assert contribution.abs().max() == 0
 
 
 def test_windows_are_500_bases_near_the_tss_and_1000_beyond() -> None:
-    assert merged_bins(region_of("tss", Window())) == (10,) * 7 + (5,) * 12 + (10,) * 7
-    assert merged_bins(region_of("tss", Window(1000, 100))) == (5, 5, 5, 5)
-    assert merged_bins(region_of("tss", Window(10_000, 1000))) == (1,) * 20
-    assert sum(merged_bins(region_of("tss", Window(9900, 300)))) == 66
+    def widths(window: Window) -> list[int]:
+        return [last - first for first, last in windows_of_bins(region_of("tss", window))]
+
+    assert widths(Window()) == [10] * 7 + [5] * 12 + [10] * 7 + [20] * 10
+    assert widths(Window(1000, 100)) == [5, 5, 5, 5, 20]
+    assert widths(Window(10_000, 1000)) == [1] * 20 + [2] * 10
+    assert sum(widths(Window(9900, 300))) == 2 * 66
 
 
 def test_the_model_reads_the_mean_of_merged_bins() -> None:

@@ -15,6 +15,9 @@ import pytest
 from conftest import make_store, train, training
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.attribution import attribute
+from diffchrom.deepdiff.opened import open_model
+from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 
 #: One call of each mode.
@@ -63,6 +66,51 @@ def test_groups_are_compared_for_every_task_and_sequence(
     assert (rows["q"] >= rows["p"]).all()
     assert sorted(os.listdir(tmp_path)) == ["figure.bins.svg", "figure.svg"]
     assert "figure.bins.svg" in shown.err
+
+
+@pytest.mark.parametrize("by", ["gradient", "integrated-gradients"])
+def test_signed_weights_are_written_in_every_format_and_for_groups(
+    run: Path, toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    source = open_model(Run.open(run), toy_store)
+    rows = np.arange(toy_store.n_genes)
+    column = {"gradient": "gradient_x_input"}.get(by, "integrated_gradients")
+    expected = attribute(source, rows, column).sum(axis=1)
+    assert attend(run, toy_store.path, "--by", by) == 0
+    shown = capsys.readouterr()
+    bins = table(shown.out)
+    assert "practically even" not in shown.err
+    np.testing.assert_allclose(bins[column], expected.ravel(), atol=1e-5)
+    assert set(bins["block"]) == {column}
+    assert attend(run, toy_store.path, "--by", by, "--level", "mark") == 0
+    marks = table(capsys.readouterr().out)
+    np.testing.assert_allclose(marks[column], expected.sum(axis=2).ravel(), atol=1e-4)
+    predicted = marks.drop_duplicates("gene_id")["log2fc_pred"]
+    np.testing.assert_allclose(predicted, source.predict(rows).log2fc, atol=1e-5)
+    for format_ in ("bed", "bedgraph", "bigwig"):
+        assert attend(run, toy_store.path, "--by", by, "--format", format_, "-o", tmp_path / format_) == 0
+    files = sorted(os.listdir(tmp_path / "bigwig"))
+    assert files == [f"{column}.H3K27me3.bw", f"{column}.H3K4me3.bw"]
+    bed = pd.read_csv(tmp_path / "bed", sep="\t", header=None)
+    assert (bed[9] < 0).any()
+    assert bed[4].between(0, 1000).all()
+    capsys.readouterr()
+    words = ("--up-quantile", 0.2, "--by", by, "--group-by", "log2fc_pred")
+    assert attend(run, toy_store.path, *words, "--plot", tmp_path / "x.pdf") == 0
+    groups = table(capsys.readouterr().out)
+    log2fc = source.predict(rows).log2fc.astype(float)
+    up = log2fc >= np.quantile(log2fc, 0.8)
+    np.testing.assert_allclose(groups[f"{column}_up"], expected[up].sum(axis=2).mean(axis=0), atol=1e-4)
+
+
+def test_groups_by_prediction_keep_their_old_spelling(
+    run: Path, toy_store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert attend(run, toy_store.path, "--up-quantile", 0.2, "--by", "log2fc_pred") == 0
+    old = capsys.readouterr().out
+    assert attend(run, toy_store.path, "--up-quantile", 0.2, "--group-by", "log2fc_pred") == 0
+    assert capsys.readouterr().out == old
+    assert "beta_up" in old
 
 
 def test_a_check_prints_its_table_and_says_what_it_comes_to(
@@ -183,10 +231,16 @@ def test_a_folder_without_permission_is_named(
         (("--summary", "x.tsv"), "--summary: needs --perturb"),
         (("--up", "-1", "--down", "1"), "--down 1: must be below --up -1"),
         (("--up", "1", "--plot", "x.doc"), "x.doc"),
+        (("--by", "contribution"), "raw+aux does not add up its prediction"),
+        (("--by", "contribution"), "choose one of attention, gradient, integrated-gradients"),
+        (("--by", "contributions"), "--by contributions: unknown; choose one of attention, gradient"),
+        (("--by", "gradient", "--block", "main:A"), "--block main:A: this run has gradient_x_input"),
+        (("--group-by", "log2fc"), "--group-by: needs --up"),
+        (("--check", "--by", "gradient"), "--check: takes no --level"),
         (("--check", "--plot", "x.doc"), "x.doc"),
         (("--perturb", "H3K9ac=0"), "no mark H3K9ac; the run has H3K4me3, H3K27me3"),
         (("--perturb", "H3K4me3=C9"), "no cell C9"),
-        (("--perturb", "H3K4me3"), "give MARK=mean"),
+        (("--perturb", "H3K4me3="), "give MARK=mean"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors_before_anything_is_written(

@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of, table_of
 from conftest import train, training
-from diffchrom.attention.formats import BinChoice, bed_table, bin_table, mark_table, wide_table
+from diffchrom.attention.bed import BinChoice, bed_table
+from diffchrom.attention.formats import bin_table, mark_table, wide_table
+from diffchrom.attention.weights import Weights
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import RunError, StoreError
 from diffchrom.files.bulk import Names, bulk_lines
 from diffchrom.genome.genes import Genes, Window
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.layout import Layout
+from diffchrom.genome.regions import region_of
 from diffchrom.pairs import pair as pairs
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
@@ -40,13 +43,13 @@ def test_every_sequence_of_every_block_is_labelled_and_sums_to_one(toy_store: St
     source = random_source(toy_store, variant)
     keep = np.arange(len(source.sequences))
     rows = np.array([7, 3, 41])
-    bins = table_of(bin_table(source, source.attend_batches(rows), keep))
+    bins = table_of(bin_table(Weights.of(source), source.attend_batches(rows), keep))
     assert len(bins) == 3 * len(BLOCKS[variant]) * 2 * 20
     assert list(dict.fromkeys(bins["block"])) == list(BLOCKS[variant])
     sums = bins.groupby(["gene_id", "block", "mark"], sort=False)["alpha"].sum()
     assert len(sums) == 3 * len(BLOCKS[variant]) * 2
     np.testing.assert_allclose(sums, 1, atol=1e-5)
-    marks = table_of(mark_table(source, source.attend_batches(rows), keep))
+    marks = table_of(mark_table(Weights.of(source), source.attend_batches(rows), keep))
     sums = marks.groupby(["gene_id", "task"])["beta"].sum()
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     expected = {"main"} if VARIANTS[variant].main else set()
@@ -78,7 +81,7 @@ def test_beta_follows_the_order_in_which_level_two_reads(toy_store: Store) -> No
     assert [one.block for one in source.tasks["A"]] == ["aux:A", "aux:A"]
     rows = np.array([5])
     batch = source.attend_signal(rows, *source.pair.signal(rows))
-    table = table_of(mark_table(source, [batch], np.arange(10)))
+    table = table_of(mark_table(Weights.of(source), [batch], np.arange(10)))
     main = table[table["task"] == "main"]
     np.testing.assert_allclose(main["beta"], batch.beta["main"][0], atol=1e-6)
     assert list(main["mark"]) == ["H3K4me3", "H3K27me3"] * 5
@@ -98,7 +101,7 @@ def test_coordinates_of_a_minus_strand_gene(tmp_path: Path, orient: str) -> None
         tmp_path / "s.h5", genes_at([("chr1", 3999, "-"), ("chr1", 4000, "+")]), window, {"chr1": 10_000}
     )
     source = random_source(store, "raw:d")
-    table = table_of(bin_table(source, source.attend_batches(np.array([0, 1])), np.array([0])))
+    table = table_of(bin_table(Weights.of(source), source.attend_batches(np.array([0, 1])), np.array([0])))
     minus, plus = table[table["gene_id"] == "G0"], table[table["gene_id"] == "G1"]
     ascending = [3700, 3800, 3900, 4000, 4100, 4200]
     assert list(plus["start"]) == ascending
@@ -112,21 +115,21 @@ def test_windows_are_clipped_at_both_ends_of_a_chromosome(tmp_path: Path) -> Non
     store = store_of(tmp_path / "s.h5", genes_at([("chr1", 150, "+")]), Window(300, 100), {"chr1": 380})
     source = random_source(store, "raw:d")
     batches = list(source.attend_batches(np.array([0])))
-    table = table_of(bin_table(source, batches, np.array([0])))
+    table = table_of(bin_table(Weights.of(source), batches, np.array([0])))
     assert table["start"].fillna(-1).tolist() == [-1, 0, 50, 150, 250, 350]
     assert table["end"].fillna(-1).tolist() == [-1, 50, 150, 250, 350, 380]
     assert table["alpha"].sum() == pytest.approx(1, abs=1e-5)
-    wide = table_of(wide_table(source, batches, np.array([0, 1])))
+    wide = table_of(wide_table(Weights.of(source), batches, np.array([0, 1])))
     assert (wide["start"].tolist(), wide["end"].tolist()) == ([0, 0], [380, 380])
-    bed = b"".join(bed_table(source, batches, np.array([0]), BinChoice(top=6)))
+    bed = b"".join(bed_table(Weights.of(source), batches, np.array([0]), BinChoice(top=6)))
     assert bed.split(b"\t")[1:3] == [b"0", b"380"]
 
 
 def test_the_wide_table_holds_the_same_numbers(toy_store: Store) -> None:
     source = random_source(toy_store, "raw")
     rows = np.array([4, 9])
-    long = table_of(bin_table(source, source.attend_batches(rows), np.arange(6)))
-    wide = table_of(wide_table(source, source.attend_batches(rows), np.arange(6)))
+    long = table_of(bin_table(Weights.of(source), source.attend_batches(rows), np.arange(6)))
+    wide = table_of(wide_table(Weights.of(source), source.attend_batches(rows), np.arange(6)))
     assert len(wide) == 12
     assert list(wide.columns[:7]) == ["gene_id", "block", "mark", "chrom", "start", "end", "strand"]
     np.testing.assert_array_equal(wide.filter(like="bin_").to_numpy().ravel(), long["alpha"])
@@ -137,7 +140,7 @@ def test_genes_without_coordinates_have_na_in_tables(tmp_path: Path) -> None:
     nowhere = np.array([-1])
     genes = Genes(**{**vars(genes), "start": nowhere, "end": nowhere, "tss": nowhere, "tes": nowhere})
     source = random_source(store_of(tmp_path / "s.h5", genes, Window(300, 100), {}), "raw:d")
-    text = b"".join(bin_table(source, source.attend_batches(np.array([0])), np.array([0])))
+    text = b"".join(bin_table(Weights.of(source), source.attend_batches(np.array([0])), np.array([0])))
     assert text.splitlines()[1].split(b"\t")[:7] == [
         b"G0",
         b"main:A-B",
@@ -147,7 +150,7 @@ def test_genes_without_coordinates_have_na_in_tables(tmp_path: Path) -> None:
         b"NA",
         b"NA",
     ]
-    text = b"".join(wide_table(source, source.attend_batches(np.array([0])), np.array([0])))
+    text = b"".join(wide_table(Weights.of(source), source.attend_batches(np.array([0])), np.array([0])))
     assert text.splitlines()[1].split(b"\t")[3:7] == [b"NA", b"NA", b"NA", b"."]
 
 
@@ -171,14 +174,16 @@ def test_a_minus_gene_and_its_mirror_image_give_mirrored_coordinates_and_equal_w
     store = store_of(path, genes, window, {"chr1": length, "chr2": length}, signal=np.repeat(one, 2, axis=2))
     source = random_source(store, "raw+aux", seed)
     rows, keep = np.array([0, 1]), np.arange(len(source.sequences))
-    table = table_of(bin_table(source, source.attend_batches(rows), keep))
+    table = table_of(bin_table(Weights.of(source), source.attend_batches(rows), keep))
     plus, minus = table[table["gene_id"] == "G0"], table[table["gene_id"] == "G1"]
     np.testing.assert_allclose(plus["alpha"].to_numpy(), minus["alpha"].to_numpy(), atol=2e-7)
     np.testing.assert_array_equal(plus["start"].to_numpy(), length - minus["end"].to_numpy())
     np.testing.assert_array_equal(plus["end"].to_numpy(), length - minus["start"].to_numpy())
 
     def bed_of(row: int, mirrored: bool) -> list[tuple[object, ...]]:
-        text = b"".join(bed_table(source, source.attend_batches(np.array([row])), keep, BinChoice(top)))
+        text = b"".join(
+            bed_table(Weights.of(source), source.attend_batches(np.array([row])), keep, BinChoice(top))
+        )
         fields = [line.split("\t") for line in text.decode().splitlines()]
         spans = [(int(field[1]), int(field[2])) for field in fields]
         spans = [(length - end, length - start) if mirrored else (start, end) for start, end in spans]
@@ -198,7 +203,9 @@ def test_genes_are_ordered_as_sort_orders_bed(tmp_path: Path) -> None:
         ("chr1", 10, "-"),
     ]
     genes = genes_at(places)
-    assert Windows.around(genes, Window(200, 100)).genome_order(np.arange(5)).tolist() == [4, 2, 3, 1, 0]
+    window = Window(200, 100)
+    windows = Layout((region_of("tss", window),), window.orient).windows(genes)
+    assert windows.genome_order(np.arange(5)).tolist() == [4, 2, 3, 1, 0]
 
 
 @pytest.mark.parametrize("budget", [0, pairs.SIGNAL_BUDGET])

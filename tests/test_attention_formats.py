@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from attention_tools import genes_at, random_source, store_of
 from conftest import running, train, training
+from diffchrom.attention.bed import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.export import ExportOptions, export
-from diffchrom.attention.formats import BED_COLUMNS, BinChoice, bed_table
 from diffchrom.attention.tracks import combine, track_name
+from diffchrom.attention.weights import Weights
 from diffchrom.cli import main
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff import opened
@@ -213,7 +214,9 @@ def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: OpenedMod
     """Gene G7 stands alone and whole, so each of its sequences gives exactly its 3 highest bins."""
     rows = np.array([7])
     keep = np.arange(len(crowded.sequences))
-    table = read_bed(b"".join(bed_table(crowded, crowded.attend_batches(rows), keep, BinChoice(top=3))))
+    table = read_bed(
+        b"".join(bed_table(Weights.of(crowded), crowded.attend_batches(rows), keep, BinChoice(top=3)))
+    )
     (batch,) = crowded.attend_batches(rows)
     for sequence, weights in zip(crowded.sequences, batch.alpha[0], strict=True):
         part = table[(table["block"] == sequence.block) & (table["mark"] == sequence.mark)]
@@ -233,12 +236,14 @@ def test_bed_holds_the_top_bins_of_every_gene_and_mark_merged(crowded: OpenedMod
 def test_bed_by_weight_holds_every_bin_from_it_on(crowded: OpenedModel) -> None:
     keep = np.array([0])
     table = read_bed(
-        b"".join(bed_table(crowded, crowded.attend_batches(np.array([7])), keep, BinChoice(None, 0.1)))
+        b"".join(
+            bed_table(Weights.of(crowded), crowded.attend_batches(np.array([7])), keep, BinChoice(None, 0.1))
+        )
     )
     (batch,) = crowded.attend_batches(np.array([7]))
     assert (table["end"] - table["start"]).sum() == 50 * (batch.alpha[0, 0] >= 0.1).sum()
     none = BinChoice(None, 1.0)
-    assert b"".join(bed_table(crowded, crowded.attend_batches(np.arange(9)), keep, none)) == b""
+    assert b"".join(bed_table(Weights.of(crowded), crowded.attend_batches(np.arange(9)), keep, none)) == b""
 
 
 @settings(max_examples=30, deadline=None)

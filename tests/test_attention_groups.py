@@ -12,6 +12,7 @@ from attention_tools import genes_at, random_source, store_of
 from diffchrom.attention.groups import GroupRule, bootstrap_means, collect, group_table, permutation_p
 from diffchrom.attention.plots import plot_distance, plot_groups
 from diffchrom.attention.reports import report_groups
+from diffchrom.attention.weights import Weights
 from diffchrom.errors import InputError, UsageError
 from diffchrom.files.figures import check_figure_path
 from diffchrom.genome.genes import Window
@@ -58,7 +59,7 @@ def test_groups_that_cannot_be_made_say_why() -> None:
 def test_means_and_differences_are_those_of_the_groups_genes(toy_store: Store) -> None:
     source = random_source(toy_store, "raw+aux")
     rule = GroupRule(up=1, down=-1)
-    table = pd.DataFrame(group_table(collect(source, np.arange(60), rule)))
+    table = pd.DataFrame(group_table(collect(Weights.of(source), np.arange(60), rule)))
     assert len(table) == 10 + 2 + 2
     log2fc = source.pair.labels.log2fc
     for group, rows in (("up", np.flatnonzero(log2fc >= 1)), ("down", np.flatnonzero(log2fc <= -1))):
@@ -74,7 +75,7 @@ def test_means_and_differences_are_those_of_the_groups_genes(toy_store: Store) -
 
 
 def test_the_same_seed_gives_the_same_table(toy_store: Store) -> None:
-    groups = collect(random_source(toy_store, "raw"), np.arange(60), GroupRule(quantile=0.2))
+    groups = collect(Weights.of(random_source(toy_store, "raw")), np.arange(60), GroupRule(quantile=0.2))
     one, two, other = (group_table(groups, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one["p"], two["p"])
     np.testing.assert_array_equal(one["beta_up_low"], two["beta_up_low"])
@@ -89,7 +90,7 @@ def test_alpha_is_averaged_by_distance_on_both_strands_and_orientations(tmp_path
         editor.add_expression("A", "counts", np.array([0.0, 0.0, 99.0, 99.0]), replace=True)
         editor.add_expression("B", "counts", np.array([99.0, 99.0, 0.0, 0.0]), replace=True)
     source = random_source(store, "raw:d")
-    groups = collect(source, np.arange(4), GroupRule(up=1))
+    groups = collect(Weights.of(source), np.arange(4), GroupRule(up=1))
     alpha = np.concatenate([batch.alpha for batch in source.attend_batches(np.arange(4))])
     np.testing.assert_allclose(groups.alpha["up"], (alpha[0] + alpha[1][:, ::-1]) / 2, atol=1e-7)
     np.testing.assert_allclose(groups.alpha["down"], (alpha[2][:, ::-1] + alpha[3]) / 2, atol=1e-7)
@@ -141,16 +142,16 @@ def test_figures_are_drawn_in_every_format_and_the_same_each_time(
 
 def test_figures_show_what_the_table_says(toy_store: Store) -> None:
     source = random_source(toy_store, "raw+aux")
-    groups = collect(source, np.arange(60), GroupRule(up=1))
+    groups = collect(Weights.of(source), np.arange(60), GroupRule(up=1))
     table = group_table(groups)
-    bars = plot_groups(table)
+    bars = plot_groups(table, groups.kind)
     assert len(bars.axes) == 3
     heights = [patch.get_height() for patch in bars.axes[0].patches]
     main = table["task"] == "main"
     np.testing.assert_allclose(heights, np.concatenate([table["beta_up"][main], table["beta_down"][main]]))
     down = bars.axes[0].patches[len(heights) // 2]
     assert down.get_hatch()  # told apart without colour
-    heat = plot_distance(groups, source.window)
+    heat = plot_distance(groups)
     images = [axis.images[0] for axis in heat.axes if axis.images]
     assert len(images) == 5 * 2
     assert images[0].get_extent() == [-1.0, 1.0, 1.5, -0.5]

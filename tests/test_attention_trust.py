@@ -36,7 +36,6 @@ from diffchrom.deepdiff.attribution import (
     of_marks,
     of_sequences,
 )
-from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.model import Output
 from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.demo.simulate import RULE, simulate
@@ -120,16 +119,16 @@ def test_integrated_gradients_add_up_to_the_change_from_the_average_training_gen
     source: OpenedModel,
 ) -> None:
     a, b = source.pair.signal(np.arange(12))
-    contributions = attribute_signal(source, a, b, "integrated_gradients")
+    contributions = attribute_signal(source, np.arange(12), a, b, "integrated_gradients")
     assert contributions.shape == (12, 2, 2, 20)
-    full = predict_tensors(source.model, *source.inputs(a, b)).log2fc
+    full = source.predict_signal(np.arange(12), a, b).log2fc
     trained = [
         source.pair.store.signal(cell, source.marks)[source.pair.parts == 0] for cell in source.pair.cells
     ]
     average = np.mean(trained, axis=(0, 1), dtype=np.float64).astype(np.float32)
     np.testing.assert_allclose(source.average_signal, average, rtol=1e-5)
-    inputs = source.inputs(np.repeat(average[None], 12, axis=0), np.repeat(average[None], 12, axis=0))
-    from_average = predict_tensors(source.model, *inputs).log2fc
+    averages = np.repeat(average[None], 12, axis=0)
+    from_average = source.predict_signal(np.arange(12), averages, averages).log2fc
     np.testing.assert_allclose(
         contributions.sum(axis=(1, 2, 3)), full - from_average, atol=0.02 * np.ptp(full) + 1e-3
     )
@@ -139,9 +138,9 @@ def test_gradients_are_those_of_finite_differences(source: OpenedModel) -> None:
     """In double precision, where the quotient of differences means something."""
     double = replace(source, model=random_source(source.pair.store, "raw+aux").model.double())
     a, b = source.pair.signal(np.array([3]))
-    x, y = (tensor.double().requires_grad_() for tensor in source.inputs(a, b))
+    x, y = (tensor.double().requires_grad_() for tensor in source.inputs(np.array([3]), a, b))
     baselines = (torch.zeros_like(x), torch.zeros_like(y))
-    ours = METHODS["gradient_x_input"](double.model, (x, y), baselines)
+    ours = METHODS["gradient_x_input"](double.model, (x, y), baselines, ())
     for cell, (values, contribution) in enumerate(zip((x, y), ours, strict=True)):
         for mark, position in ((0, 0), (1, 9), (1, 19)):
             step = torch.zeros_like(values)
@@ -169,11 +168,13 @@ def test_contributions_do_not_depend_on_how_genes_are_batched(source: OpenedMode
 def test_both_cells_contribute_by_one_gradient_where_only_their_difference_is_read(toy_store: Store) -> None:
     """raw:d reads A - B, so the gradient of B is the gradient of A with the other sign."""
     source = random_source(toy_store, "raw:d")
-    a, b = source.pair.signal(np.arange(5))
-    gradient = attribute_signal(source, a, b, "gradient_x_input")
-    x, y = (tensor.numpy() for tensor in source.inputs(a, b))
+    rows = np.arange(5)
+    a, b = source.pair.signal(rows)
+    gradient = attribute_signal(source, rows, a, b, "gradient_x_input")
+    x, y = (tensor.numpy() for tensor in source.inputs(rows, a, b))
     (x0, y0) = (
-        tensor.numpy() for tensor in source.inputs(*np.broadcast_to(source.average_signal, (2, *a.shape)))
+        tensor.numpy()
+        for tensor in source.inputs(rows, *np.broadcast_to(source.average_signal, (2, *a.shape)))
     )
     np.testing.assert_allclose(gradient[:, 0] * (y - y0), -gradient[:, 1] * (x - x0), atol=1e-5)
 
@@ -202,14 +203,14 @@ def test_masking_follows_the_order_it_is_given(source: OpenedModel) -> None:
     a, b = source.pair.signal(np.arange(4))
     importance = np.random.default_rng(1).random((4, 2, 20))
     with SILENT.task("x") as task:
-        curves = delete_bins(source, a, b, {"mine": importance}, 0, task)
-    before = predict_tensors(source.model, *source.inputs(a, b)).log2fc
+        curves = delete_bins(source, np.arange(4), a, b, {"mine": importance}, 0, task)
+    before = source.predict_signal(np.arange(4), a, b).log2fc
     new_a, new_b = a.copy(), b.copy()
     for gene in range(4):
         for place in np.argsort(-importance[gene].ravel())[:2]:
             average = source.average_signal.ravel()[place]
             new_a[gene].ravel()[place] = new_b[gene].ravel()[place] = average
-    expected = np.abs(predict_tensors(source.model, *source.inputs(new_a, new_b)).log2fc - before)
+    expected = np.abs(source.predict_signal(np.arange(4), new_a, new_b).log2fc - before)
     at = FRACTIONS.index(0.05)
     assert curves.fractions[at] == 0.05
     np.testing.assert_allclose(curves.changes["mine"][:, at], expected, atol=1e-5)
@@ -229,12 +230,13 @@ def test_an_order_that_knows_the_model_beats_random_and_one_that_is_wrong_does_n
             return iter([torch.zeros(1)])
 
     source = replace(source, model=OneBin())  # type: ignore[arg-type]
-    a, b = source.pair.signal(np.arange(30))
+    rows = np.arange(30)
+    a, b = source.pair.signal(rows)
     right, wrong = np.zeros((30, 2, 20)), np.ones((30, 2, 20))
     right[:, 1, 7], wrong[:, 1, 7] = 1, 0
     with SILENT.task("x") as task:
-        area = delete_bins(source, a, b, {"right": right, "wrong": wrong}, 0, task).area
-        marks = delete_marks(source, a, b, {"right": right.sum(-1), "wrong": -right.sum(-1)}, 0, task)
+        area = delete_bins(source, rows, a, b, {"right": right, "wrong": wrong}, 0, task).area
+        marks = delete_marks(source, rows, a, b, {"right": right.sum(-1), "wrong": -right.sum(-1)}, 0, task)
     assert area["wrong"].max() == 0
     assert (area["right"] >= area["random"]).all()
     assert area["right"].mean() > 3 * area["random"].mean()

@@ -320,8 +320,13 @@ def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
     )
     plain = Targets(torch.rand(3), {})
     parts = {
-        part: GeneTensors(torch.rand(n, 2, 5), torch.rand(n, 2, 5), targets, torch.device("cpu"))
-        for part, n, targets in (("train", 7, weighed), ("valid", 3, plain))
+        part: GeneTensors(
+            torch.rand(n, 2, 5), torch.rand(n, 2, 5), targets, torch.device("cpu"), covariates=covariates
+        )
+        for part, n, targets, covariates in (
+            ("train", 7, weighed, torch.rand(7, 3)),
+            ("valid", 3, plain, None),
+        )
     }
     save_examples(tmp_path / "x", parts)
     for part, examples in parts.items():
@@ -329,6 +334,8 @@ def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
         assert len(again) == len(examples)
         for field in ("a", "b"):
             assert torch.equal(getattr(again, field), getattr(examples, field))
+        assert len(again.inputs) == len(examples.inputs)
+        assert all(map(torch.equal, again.inputs, examples.inputs))
         assert torch.equal(again.targets.log2fc, examples.targets.log2fc)
         assert again.targets.expression.keys() == examples.targets.expression.keys()
         for block, values in examples.targets.expression.items():

@@ -106,7 +106,7 @@ def test_a_region_that_one_cell_lacks_is_left_out_unless_it_is_asked_for(toy_sto
 def test_coordinates_of_all_windows_stand_in_the_order_of_the_signal(whole_gene_store: Store) -> None:
     pair = Pair.of(whole_gene_store)
     rows = np.arange(len(pair))
-    start, end = pair.layout.intervals(pair.genes, rows, whole_gene_store.chrom_sizes)
+    start, end = pair.layout.windows(pair.genes).intervals(rows, whole_gene_store.chrom_sizes)
     body = pair.layout.spans["body"]
     for row in rows[pair.genes.minus][:3]:  # transcription runs against the coordinates
         assert start[row, body][-1] == pair.genes.start[row]

@@ -19,7 +19,7 @@ from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.fitting import learning_rate
-from diffchrom.deepdiff.opened import load_model
+from diffchrom.deepdiff.loading import load_model
 from diffchrom.deepdiff.segments import Scaling, Segments, mean_of_segments
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -7,15 +8,19 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from attention_tools import adding_source
 from conftest import make_store
+from diffchrom.attention.groups import GroupRule, collect
+from diffchrom.attention.weights import Weights
 from diffchrom.cli import main
 from diffchrom.errors import RunError, StoreError
 from diffchrom.progress import SilentReporter
-from diffchrom.report.attention import choose_genes
+from diffchrom.report.attention import Attended, attention_around_tss, choose_genes, genes
 from diffchrom.report.build import build_report
 from diffchrom.report.charts import Chart, Palette, View
 from diffchrom.report.methods_text import methods_text
@@ -101,6 +106,45 @@ def test_the_page_has_everything_the_issue_lists(page: str) -> None:
         "validation r", "doi:10.1093/bioinformatics/bty612", "Software: diffchrom", "torch", "H3K27me3",
     ):  # fmt: skip
         assert expected in text
+
+
+def test_genes_with_the_greatest_changes_are_pictured(page: str, folder: Path) -> None:
+    pictures = [image for image in Page(page).all("img") if image.get("class") == "picture"]
+    store = Store(folder / "s.h5")
+    a, b = (store.expression(cell, "counts") for cell in store.cells())
+    log2fc = np.log2((b + 1) / (a + 1))
+    test = np.flatnonzero(store.split("chromosome") == 2)
+    order = test[np.argsort(-log2fc[test])]
+    assert len(pictures) == 4
+    for row, image in zip([*order[:2], order[-1], order[-2]], pictures, strict=True):
+        assert f" over {store.genes.name[row]}, " in str(image["alt"])
+        assert f"measured {log2fc[row]:.2f}" in str(image["alt"])
+        head, _, data = str(image["src"]).partition(",")
+        assert head == "data:image/svg+xml;base64"
+        assert ElementTree.fromstring(base64.b64decode(data)).tag.endswith("svg")
+
+
+def test_attention_to_every_region_has_a_view_at_its_own_places(
+    folder: Path, whole_gene_store: Store
+) -> None:
+    source = adding_source(whole_gene_store)
+    groups = collect(Weights.of(source), np.arange(60), GroupRule(quantile=0.2))
+    (result, *_) = [one for one in load_results([folder / "sweep"]) if one.run.config.kind == "deepdiff"]
+    attended = Attended(result, source, np.arange(60), "test genes", groups)
+    views = attention_around_tss([attended]).views
+    assert [view.name.rpartition(": ")[2] for view in views] == ["tss", "body", "tes", "distal"]
+    for view, region in zip(views, source.pair.layout.regions, strict=True):
+        for trace in view.traces:
+            assert np.shape(trace["z"]) == (2, len(region.windows))
+            assert len(trace["x"]) == len(region.windows)
+    assert views[3].traces[0]["x"][0] == "-200 to -100 kb from the TSS"
+    assert "uniform attention would be 0.0043" in attention_around_tss([attended]).caption
+    for view in genes([attended]).views:
+        shown = [(trace["xaxis"], len(trace["x"]), len(trace["y"])) for trace in view.traces]
+        assert set(shown) == {("x", 200, 200), ("x2", 10, 10), ("x3", 12, 12), ("x4", 8, 8)}
+        ends = [view.layout[f"xaxis{number}"]["domain"] for number in ("", 2, 3, 4)]
+        assert [first for first, _ in ends] == sorted(first for first, _ in ends)
+        assert all(first < last for first, last in ends)
 
 
 def test_the_page_loads_nothing(page: str) -> None:

@@ -18,6 +18,7 @@ from diffchrom.baselines.seeds import fit_seeds
 from diffchrom.cli import app
 from diffchrom.errors import RunError, UsageError
 from diffchrom.pairs.pair import Pair
+from diffchrom.runs.differences import differing, facts
 from diffchrom.runs.folder import Run
 
 SEEDED = [name for name, method in METHODS.items() if method.seeded]
@@ -98,6 +99,9 @@ def test_the_command_averages_what_can_be_and_fits_the_rest_once(store, tmp_path
     assert len(forest.details["chosen"]["members"]) == 2
     assert "seeds" not in ridge.hyperparameters
     assert "members" not in ridge.details["chosen"]
+    once = fitting(store.path, "random-forest", "A,B").make(tmp_path / "once")
+    assert differing(once.config, forest) == ["seeds"]
+    assert facts(once.config)["seeds"] == 1
     refused = CliRunner().invoke(app, [*said, "--method", "ridge"])
     assert isinstance(refused.exception, UsageError) or refused.exit_code == 2
 

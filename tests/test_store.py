@@ -13,6 +13,8 @@ import pytest
 from conftest import make_genes, make_store
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Window
+from diffchrom.genome.regions import region_of
+from diffchrom.pairs.pair import Pair
 from diffchrom.processes.pool import Reply
 from diffchrom.store import soundness as store_soundness
 from diffchrom.store.store import Store, create
@@ -79,6 +81,23 @@ def test_the_digest_of_signals_sees_what_a_model_reads_and_nothing_else(tmp_path
     with store.edit() as editor:
         editor.add_signal("A", "m1", values, replace=True)
     assert store.signal_digest(["A", "B"], ["m1", "m2"]) != before
+
+
+def test_a_pairs_digest_is_of_every_region_that_it_reads(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5", n_genes=10, cells=("A", "B"), marks=("m1",))
+    body = region_of("body", store.window)
+    values = np.ones((10, len(body.windows)), np.float32)
+    with store.edit() as editor:
+        for cell in ("A", "B"):
+            editor.add_signal(cell, "m1", values, region=body)
+    around_tss, both = (Pair.of(store, ("A", "B"), regions=names) for names in (("tss",), ("tss", "body")))
+    before = around_tss.signal_digest, both.signal_digest
+    assert before[0] != before[1]
+    assert Pair.of(store, ("B", "A"), regions=("tss", "body")).signal_digest == before[1]
+    with store.edit() as editor:
+        editor.add_signal("B", "m1", values + 1, region=body, replace=True)
+    assert around_tss.signal_digest == before[0]
+    assert both.signal_digest != before[1]
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from conftest import Case, make_store, predictions_of, running, train, training, wait_for
 from diffchrom.config import PRESETS, hyperparameters
-from diffchrom.deepdiff.opened import load_model, open_model
+from diffchrom.deepdiff.loading import load_model
+from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import OutputError, RunError, StoreError, UsageError
 from diffchrom.inspection.text import run_dict, run_text
 from diffchrom.metrics import pearson

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffchrom.attention.check import SAMPLE, Check, check
+from diffchrom.attention.gene_picture import draw_gene
+from diffchrom.attention.gene_view import gene_views
 from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
@@ -40,6 +42,7 @@ from diffchrom.runs.predicted import PredictedTable
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
     from torch import nn
 
@@ -115,7 +118,8 @@ class Attention:
     Attributes
     ----------
     alpha : gene, sequence, window
-        Bin attention; windows are numbered from 1, as in the tables of `attend`. Sums to 1 over windows.
+        Attention to windows, whose labels are the numbers of the bins around the TSS from 1 on, or ``bin_1``,
+        ``body_1`` and so on where the model reads more. Sums to 1 over windows.
     beta : dict of task to gene, sequence
         Mark attention; sums to 1 over sequences.
     log2fc : gene
@@ -164,7 +168,8 @@ class Model(OpenedModel):
 
     @property
     def _windows(self) -> Any:
-        return np.arange(1, self.pair.n_windows + 1)
+        layout = self.pair.layout
+        return layout.labels if layout.beyond else layout.number
 
     def attribute(
         self, rows: Rows, method: str = "integrated_gradients", reporter: Reporter = SILENT
@@ -181,12 +186,24 @@ class Model(OpenedModel):
         Parameters
         ----------
         changes : mark to ``"mean"`` (signal of the average training gene), 0 (none) or to a cell whose
-            signal it gets, as in ``H3K27ac="mean"``.
+            signal it gets, as in ``H3K27ac="mean"``; ``**{"H3K27ac@body": "mean"}`` in one region only.
         """
         text = ",".join(f"{mark}={value}" for mark, value in changes.items())
         tables = list(perturb(self, rows, parse_perturbations(self, [text]), reporter))
         values = np.concatenate([table["change"] for table in tables])
         return LabelledArray("change", values, {"gene": self.genes.id[rows]})
+
+    def picture(self, gene: str, by: str | None = None) -> Figure:
+        """One gene as a matplotlib figure, as ``diffchrom gene`` draws it.
+
+        Parameters
+        ----------
+        gene : name or id.
+        by : kind of weight: contribution, integrated-gradients, gradient or attention; None is the first of
+            these that the model has.
+        """
+        (view, *_) = gene_views(self, self.rows(genes=[gene])[:1], by)
+        return draw_gene(view)
 
     def check(self, rows: Rows, *, size: int = SAMPLE, seed: int = 0, reporter: Reporter = SILENT) -> Check:
         """How far the attention can be trusted; `attend --check` says what is compared."""

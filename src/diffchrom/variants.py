@@ -47,6 +47,8 @@ class Variant:
         (`additive`).
     whole_gene : bool
         Reads every region that the store has, not the bins around the TSS alone.
+    covariates : tuple of str
+        Numbers of a gene that are read beside the signal (`pairs.covariates`).
     settings : mapping
         Where the default preset is another than `config.Hyperparameters` says.
     members : int
@@ -65,6 +67,7 @@ class Variant:
     pattern_width: int = 1
     additive: bool = False
     whole_gene: bool = False
+    covariates: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     members: int = 1
 
@@ -114,12 +117,13 @@ VARIANTS = {
             pattern_width=5,
             additive=True,
             whole_gene=True,
+            covariates=("log_length",),
             settings={
                 "hidden": 128,
                 "dropout": 0.5,
                 "epochs": 12,
                 "batch_size": 256,
-                "lr": 2e-3,
+                "lr": 1e-3,
                 "min_steps": 1000,
             },
             members=5,

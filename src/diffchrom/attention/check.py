@@ -296,7 +296,7 @@ def _deletion(
     a, b = sample.opened.pair.signal(sample.rows)
     with reporter.task("deletion curves", 2 * (len(maps) + 5) * len(sample.rows)) as task:
         for level, (delete, orders) in work.items():
-            curves = delete(sample.opened, a, b, orders, seed, task)
+            curves = delete(sample.opened, sample.rows, a, b, orders, seed, task)
             result.curves[level] = curves
             result.findings += _curve_findings(level, curves, random)
 

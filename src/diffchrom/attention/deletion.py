@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel
-from diffchrom.genome.genes import Signal
+from diffchrom.genome.genes import Rows, Signal
 from diffchrom.progress import Task
 
 #: Shares of the (mark, bin) pairs that are masked; most are small, since an early change is what counts.
@@ -69,9 +69,9 @@ def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.
 
 
 def delete_bins(
-    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+    opened: OpenedModel, rows: Rows, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
 ) -> DeletionCurves:
-    """Mask (mark, bin) pairs of genes with raw signal `a` and `b` in descending order of `maps`.
+    """Mask (mark, bin) pairs of genes `rows` with raw signal `a` and `b` in descending order of `maps`.
 
     Parameters
     ----------
@@ -79,20 +79,21 @@ def delete_bins(
     """
     counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
     fractions = tuple(count / a[0].size for count in counts)
-    return _curves(opened, a, b, maps, counts, fractions, seed, task)
+    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
 
 
 def delete_marks(
-    opened: OpenedModel, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
+    opened: OpenedModel, rows: Rows, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
 ) -> DeletionCurves:
     """Mask whole marks of genes in descending order of `maps`, importance [n, n_marks] by order's name."""
     counts = list(range(1, len(opened.marks)))
     fractions = tuple(count / len(opened.marks) for count in counts)
-    return _curves(opened, a, b, maps, counts, fractions, seed, task)
+    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
 
 
 def _curves(
     opened: OpenedModel,
+    rows: Rows,
     a: Signal,
     b: Signal,
     maps: Mapping[str, Map],
@@ -101,7 +102,7 @@ def _curves(
     seed: int,
     task: Task,
 ) -> DeletionCurves:
-    before = opened.predict_signal(a, b).log2fc.astype(np.float64)
+    before = opened.predict_signal(rows, a, b).log2fc.astype(np.float64)
     random = np.random.default_rng(seed)
 
     def curve(importance: Map) -> Array:
@@ -113,7 +114,7 @@ def _curves(
             masked = masked.reshape(importance.shape)
             masked = masked[..., None] if masked.ndim < a.ndim else masked
             without = [np.where(masked, opened.average_signal, signal) for signal in (a, b)]
-            after = opened.predict_signal(*without).log2fc
+            after = opened.predict_signal(rows, *without).log2fc
             changes[:, i] = np.abs(after - before)
         task.advance(len(a))
         return changes

@@ -9,17 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.attention.bed import DEFAULT_TOP, BinChoice, bed_table
 from diffchrom.attention.evenness import even_attention
-from diffchrom.attention.formats import (
-    DEFAULT_TOP,
-    BinChoice,
-    bed_table,
-    bin_table,
-    mark_table,
-    require_coordinates,
-    wide_table,
-)
+from diffchrom.attention.formats import bin_table, mark_table, require_coordinates, wide_table
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
+from diffchrom.attention.weights import ATTENTION, Weights
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.bulk import output_bytes
@@ -44,6 +38,7 @@ class ExportOptions:
     top, min_weight : for BED, see `BinChoice`; without either, the top `DEFAULT_TOP`.
     combine : for tracks, how overlapping windows make one value.
     blocks, marks : only these sequences; None is all.
+    by : kind of weight, one of `weights.KINDS`.
     """
 
     level: str = "bin"
@@ -54,6 +49,7 @@ class ExportOptions:
     combine: str = COMBINATIONS[0]
     blocks: tuple[str, ...] | None = None
     marks: tuple[str, ...] | None = None
+    by: str = ATTENTION
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -76,12 +72,12 @@ class ExportOptions:
 
 
 def choose_sequences(
-    opened: OpenedModel, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
+    weights: Weights, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
 ) -> npt.NDArray[np.intp]:
     """Indices of the sequences of some blocks and marks; UsageError lists those there are."""
     for option, wanted, known in (
-        ("--block", blocks, dict.fromkeys(sequence.block for sequence in opened.sequences)),
-        ("--marks", marks, dict.fromkeys(opened.marks)),
+        ("--block", blocks, dict.fromkeys(sequence.block for sequence in weights.sequences)),
+        ("--marks", marks, dict.fromkeys(weights.opened.marks)),
     ):
         unknown = [name for name in wanted or () if name not in known]
         if unknown:
@@ -92,7 +88,7 @@ def choose_sequences(
     return np.array(
         [
             index
-            for index, sequence in enumerate(opened.sequences)
+            for index, sequence in enumerate(weights.sequences)
             if (blocks is None or sequence.block in blocks) and (marks is None or sequence.mark in marks)
         ],
         dtype=np.intp,
@@ -113,33 +109,39 @@ def export(
     InputError, StoreError, OutputError
         Genes or chromosomes without coordinates where the format needs them; what can't be written.
     """
-    keep = choose_sequences(opened, options.blocks, options.marks)
-    with noting(reporter, lambda: [even_attention(opened, rows)]):
-        _write_format(opened, rows, options, keep, output, reporter)
+    weights = Weights.of(opened, options.by)
+    keep = choose_sequences(weights, options.blocks, options.marks)
+
+    def said() -> list[str]:
+        return [] if weights.kind.signed else [even_attention(opened, rows)]
+
+    with noting(reporter, said):
+        _write_format(weights, rows, options, keep, output, reporter)
 
 
 def _write_format(
-    opened: OpenedModel,
+    weights: Weights,
     rows: Rows,
     options: ExportOptions,
     keep: npt.NDArray[np.intp],
     output: Path,
     reporter: Reporter,
 ) -> None:
+    opened = weights.opened
     if options.format == "tsv":
         table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
-        _write(output, table(opened, opened.attend_batches(rows, reporter), keep))
+        _write(output, table(weights, weights.batches(rows, reporter), keep))
         return
     require_coordinates(opened.genes, rows, f"--format {options.format}")
     if options.format == "bigwig":
         require_sizes(opened, rows)
-    batches = opened.attend_batches(opened.windows.genome_order(rows), reporter)
+    batches = weights.batches(opened.windows.genome_order(rows), reporter)
     if options.format in _TRACKS:
         stretches = combine(opened, batches, keep, options.combine)
-        sequences = [opened.sequences[index] for index in keep.tolist()]
+        sequences = [weights.sequences[index] for index in keep.tolist()]
         write_tracks(opened, sequences, stretches, output, bigwig=options.format == "bigwig")
     else:
-        _write(output, bed_table(opened, batches, keep, options.choice))
+        _write(output, bed_table(weights, batches, keep, options.choice))
 
 
 def _write(output: Path, pieces: Iterable[bytes]) -> None:

@@ -1,8 +1,8 @@
 """Attention of up- and down-regulated genes side by side (Figure 5 of Sekhon, Singh and Qi 2018).
 
-For every task, block and mark: mean beta over the genes of each group, with a bootstrap confidence interval
-over genes, and a permutation test of the difference between the groups. For every block and mark: mean alpha
-over each group, by distance from the TSS in the direction of transcription.
+For every task, block and mark: mean beta (or another kind of weight) over the genes of each group, with a
+bootstrap confidence interval over genes, and a permutation test of the difference between the groups. For
+every block and mark: mean alpha over each group, window by window in the direction of transcription.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.deepdiff.opened import LevelOneSequence, OpenedModel
+from diffchrom.attention.weights import Kind, Weights
+from diffchrom.deepdiff.opened import LevelOneSequence
 from diffchrom.errors import InputError, UsageError
-from diffchrom.genome.genes import Rows
+from diffchrom.genome.genes import Rows, Window
+from diffchrom.genome.layout import Layout
 from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
@@ -48,7 +50,7 @@ class GroupRule:
 
     def __post_init__(self) -> None:
         if self.by not in MEASURES:
-            raise UsageError(f"--by {self.by}: unknown; choose one of {', '.join(MEASURES)}")
+            raise UsageError(f"--group-by {self.by}: unknown; choose one of {', '.join(MEASURES)}")
         if self.quantile is not None and (self.up is not None or self.down is not None):
             raise UsageError("--up-quantile: not together with --up or --down")
         if self.quantile is None and self.up is None and self.down is None:
@@ -79,7 +81,7 @@ class GroupRule:
         if not len(known):
             raise InputError(
                 f"none of the {len(values)} genes has a known {self.by}; "
-                "use --by log2fc_pred, or add expression to the store with `diffchrom prepare --expression`"
+                "use --group-by log2fc_pred, or add expression with `diffchrom prepare --expression`"
             )
         thresholds = self.thresholds
         if thresholds is None:
@@ -107,36 +109,44 @@ class GroupAttention:
     beta : dict of group to float32 [n_genes of the group, n_rows]
         One column a task and sequence, in the order of `labels`.
     labels : (task, sequence) of the columns of `beta`.
-    alpha : dict of group to float64 [n_sequences, n_bins]
-        Mean over the group's genes, bins from upstream to downstream.
+    alpha : dict of group to float64 [n_sequences, n_windows]
+        Mean over the group's genes, each region's windows from upstream to downstream.
     sequences : of `alpha`.
+    kind : of weight.
+    layout, window : what the windows are.
     """
 
     beta: dict[str, npt.NDArray[np.float32]]
     labels: tuple[tuple[str, LevelOneSequence], ...]
     alpha: dict[str, Array]
     sequences: tuple[LevelOneSequence, ...]
+    kind: Kind
+    layout: Layout
+    window: Window
 
 
-def collect(opened: OpenedModel, rows: Rows, rule: GroupRule, reporter: Reporter = SILENT) -> GroupAttention:
-    """Compute the attention of the genes among `rows` that belong to a group."""
+def collect(weights: Weights, rows: Rows, rule: GroupRule, reporter: Reporter = SILENT) -> GroupAttention:
+    """Compute the weights of the genes among `rows` that belong to a group."""
+    opened = weights.opened
     if rule.by == "log2fc":
         values = opened.pair.labels.log2fc[rows]
     else:
         values = np.concatenate([batch.log2fc_pred for batch in opened.attend_batches(rows, reporter)])
     members = rule.groups(np.asarray(values, dtype=np.float64))
-    labels = tuple((task, one) for task, sequences in opened.tasks.items() for one in sequences)
+    labels = tuple((task, one) for task, sequences in weights.tasks.items() for one in sequences)
     beta, alpha = {}, {}
     for group, chosen in members.items():
-        total = np.zeros((len(opened.sequences), opened.window.n_bins))
+        total = np.zeros((len(weights.sequences), opened.pair.n_windows))
         parts = []
-        for batch in opened.attend_batches(rows[chosen], reporter):
+        for batch in weights.batches(rows[chosen], reporter):
             ordered = opened.windows.from_upstream(batch.alpha, batch.rows)
             total += ordered.sum(axis=0, dtype=np.float64)
-            parts.append(np.concatenate([batch.beta[task] for task in opened.tasks], axis=1))
+            parts.append(np.concatenate([batch.beta[task] for task in weights.tasks], axis=1))
         beta[group] = np.concatenate(parts)
         alpha[group] = total / chosen.sum()
-    return GroupAttention(beta, labels, alpha, opened.sequences)
+    return GroupAttention(
+        beta, labels, alpha, weights.sequences, weights.kind, opened.pair.layout, opened.window
+    )
 
 
 def bootstrap_means(
@@ -186,6 +196,7 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
     from scipy.stats import false_discovery_control
 
     random = np.random.default_rng(seed)
+    name = groups.kind.of_marks
     up, down = (groups.beta[group] for group in GROUPS)
     columns: dict[str, npt.NDArray[Any]] = {
         "task": np.array([task for task, _ in groups.labels], dtype=object),
@@ -196,11 +207,11 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
         values = groups.beta[group]
         low, high = bootstrap_means(values, random)
         columns[f"n_{group}"] = np.full(len(groups.labels), len(values), dtype=np.int64)
-        columns[f"beta_{group}"] = values.mean(axis=0, dtype=np.float64)
-        columns[f"beta_{group}_low"], columns[f"beta_{group}_high"] = low, high
+        columns[f"{name}_{group}"] = values.mean(axis=0, dtype=np.float64)
+        columns[f"{name}_{group}_low"], columns[f"{name}_{group}_high"] = low, high
     p = permutation_p(up, down, random)
     return columns | {
-        "difference": columns["beta_up"] - columns["beta_down"],
+        "difference": columns[f"{name}_up"] - columns[f"{name}_down"],
         "p": p,
         "q": false_discovery_control(p),
     }

@@ -1,9 +1,10 @@
 """In-silico perturbation: what a run predicts when a mark is as in the average gene, absent, or as elsewhere.
 
 ``MARK=mean`` gives the mark the signal of the average training gene in both cells, ``MARK=0`` none, which no
-gene that was trained on had. ``MARK=CELL`` takes one cell's signal for the other:
-with CELL one of the pair, its partner gets CELL's signal; with any other CELL, both do. ``CELL:MARK=...``
-changes one cell only; ``all`` stands for every mark in turn; a comma joins changes that are made together.
+gene that was trained on had. ``MARK=CELL`` takes one cell's signal for the other: with CELL one of the pair,
+its partner gets CELL's signal; with any other CELL, both do. ``CELL:MARK=...`` changes one cell only,
+``MARK@REGION=...`` one region only; ``all`` stands for every mark in turn; a comma joins changes that are
+made together.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.tables import joined_lines
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows, Signal
+from diffchrom.genome.layout import Layout
 from diffchrom.pairs.choices import SPLIT_PARTS, check_units, resolve_marks
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.tables import split_gene_columns
@@ -43,47 +46,59 @@ Predicted = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Change:
-    """One mark of one cell of the pair (0 is A, 1 is B) gets the signal of `donor`: a cell, mean or 0."""
+    """One mark of one cell of the pair (0 is A, 1 is B) gets the signal of `donor`: a cell, mean or 0.
+
+    In the windows of `region`; empty is all.
+    """
 
     mark: int
     side: int
     donor: str
+    region: str = ""
+
+    def span(self, layout: Layout) -> slice:
+        """Where those windows stand."""
+        return layout.spans[self.region] if self.region else slice(None)
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes that are made together, and their name in tables (as the user wrote it)."""
+    """Changes that are made together, and their name in tables (as the user wrote it, complete)."""
 
     name: str
     changes: tuple[Change, ...]
 
 
 def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Perturbation, ...]:
-    """Understand ``[CELL:]MARK=mean``, ``[CELL:]MARK=0`` and ``[CELL:]MARK=CELL``, joined by commas.
+    """Understand ``[CELL:]MARK[@REGION]=mean``, ``...=0`` and ``...=CELL``, joined by commas.
+
+    A mark alone is ``MARK=mean``.
 
     Raises
     ------
     UsageError
-        Not of this form, or a mark or cell that the run does not have.
+        Not of this form, or a mark, cell or region that the run does not have.
     StoreError
         The store lacks the mark in the cell it should come from, or has it in another unit.
     """
     result = []
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
-        every = [part for part in parts if part.partition("=")[0].rpartition(":")[2] == EVERY_MARK]
-        if every and EVERY_MARK not in opened.marks:
+        parts = [part if "=" in part else f"{part}={MEAN}" for part in parts]
+        targets = [_target(opened, part) for part in parts]
+        if any(mark == EVERY_MARK for _, mark, _ in targets) and EVERY_MARK not in opened.marks:
             if len(parts) > 1:
                 raise UsageError(f"--perturb {text}: {EVERY_MARK} is every mark in turn, so it stands alone")
-            head, _, value = parts[0].partition("=")
-            prefix = head[: -len(EVERY_MARK)]
-            parts = [f"{prefix}{mark}={value}" for mark in opened.marks]
+            ((cell, _, region),) = targets
+            value = parts[0].partition("=")[2]
+            before, behind = f"{cell}:" if cell else "", f"@{region}" if region else ""
+            parts = [f"{before}{mark}{behind}={value}" for mark in opened.marks]
             result += [Perturbation(part, _changes(opened, part)) for part in parts]
         else:
             changes = tuple(change for part in parts for change in _changes(opened, part))
-            if len({(change.mark, change.side) for change in changes}) != len(changes):
+            if any(_overlap(one, other) for one, other in combinations(changes, 2)):
                 raise UsageError(f"--perturb {text}: changes the same mark of the same cell twice")
-            result.append(Perturbation(text, changes))
+            result.append(Perturbation(",".join(parts), changes))
     names = [perturbation.name for perturbation in result]
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
@@ -91,19 +106,37 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
     return tuple(result)
 
 
+def _target(opened: OpenedModel, text: str) -> tuple[str, str, str]:
+    """Cell, mark and region that are to be changed; empty text where none is named."""
+    cell, _, mark = text.partition("=")[0].strip().rpartition(":")
+    name, _, region = mark.rpartition("@")
+    return (cell, mark, "") if not name or mark in opened.marks else (cell, name, region)
+
+
+def _overlap(one: Change, other: Change) -> bool:
+    """Whether two changes are of the same mark, cell and windows."""
+    same = (one.mark, one.side) == (other.mark, other.side)
+    return same and (one.region == other.region or "" in (one.region, other.region))
+
+
 def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
-    pair = opened.pair.cells
+    pair, regions = opened.pair.cells, opened.pair.layout.names
     target, equals, value = (part.strip() for part in text.partition("="))
-    cell, colon, mark = target.rpartition(":")
-    if not equals or not value or not mark or (colon and not cell):
-        raise UsageError(f"--perturb {text}: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK=...")
+    cell, mark, region = _target(opened, text)
+    if not equals or not value or not mark or target.startswith(":"):
+        raise UsageError(f"--perturb {text}: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK@REGION=...")
     if mark not in opened.marks:
         raise UsageError(
             f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}"
             + did_you_mean(mark, opened.marks)
         )
-    if colon and cell not in pair:
+    if cell and cell not in pair:
         raise UsageError(f"--perturb {text}: {cell} is not in the pair {','.join(pair)}")
+    if region and region not in regions:
+        raise UsageError(
+            f"--perturb {text}: no region {region}; the run reads {', '.join(regions)}"
+            + did_you_mean(region, regions)
+        )
     donor = value
     if donor not in (NOTHING, MEAN):
         if donor not in opened.pair.store.cells():
@@ -113,8 +146,10 @@ def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
             )
         resolve_marks(opened.pair.store, (pair[0], donor), (mark,))
         check_units(opened.pair.store, (pair[0], donor), (mark,))
-    sides = (pair.index(cell),) if colon else (0, 1)
-    changes = tuple(Change(opened.marks.index(mark), side, donor) for side in sides if pair[side] != donor)
+    sides = (pair.index(cell),) if cell else (0, 1)
+    changes = tuple(
+        Change(opened.marks.index(mark), side, donor, region) for side in sides if pair[side] != donor
+    )
     if not changes:
         raise UsageError(f"--perturb {text}: changes nothing")
     return changes
@@ -126,14 +161,16 @@ def perturbed(
     """Raw signal of A and B of the genes `rows` after a perturbation; `a` and `b` stay as they are."""
     signals = (a.copy(), b.copy())
     for change in perturbation.changes:
-        values: Signal | float = 0.0
+        values: Signal = np.zeros((), dtype=np.float32)
         if change.donor == MEAN:
             values = opened.average_signal[change.mark]
         elif change.donor in opened.pair.cells:
             values = (a, b)[opened.pair.cells.index(change.donor)][:, change.mark]
         elif change.donor != NOTHING:
             values = opened.pair.signal_of(change.donor, rows, (opened.marks[change.mark],))[:, 0]
-        signals[change.side][:, change.mark] = values
+        target = signals[change.side][:, change.mark]
+        span = change.span(opened.pair.layout)
+        target[:, span] = np.broadcast_to(values, target.shape)[:, span]
     return signals
 
 
@@ -164,7 +201,9 @@ class Lenders:
         signals = (a.copy(), b.copy())
         lender = self._drawn[1][rows]
         for change in perturbation.changes:
-            signals[change.side][:, change.mark] = self._signal[change.side][lender, change.mark]
+            lent = self._signal[change.side][lender, change.mark]
+            span = change.span(self.opened.pair.layout)
+            signals[change.side][:, change.mark, span] = lent[:, span]
         return signals
 
 
@@ -185,9 +224,11 @@ def perturb(
     lenders = Lenders(opened)
     with reporter.task("perturbing", len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, ATTENTION_BATCH):
-            before = opened.predict_members(a, b)
-            changed = [opened.predict_members(*perturbed(opened, one, batch, a, b)) for one in perturbations]
-            null = [opened.predict_members(*lenders.lent(one, batch, a, b)) for one in perturbations]
+            before = opened.predict_members(batch, a, b)
+            changed = [
+                opened.predict_members(batch, *perturbed(opened, one, batch, a, b)) for one in perturbations
+            ]
+            null = [opened.predict_members(batch, *lenders.lent(one, batch, a, b)) for one in perturbations]
             yield _columns(opened, batch, perturbations, before, changed, null)
             task.advance(len(batch))
 

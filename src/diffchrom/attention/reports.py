@@ -14,6 +14,7 @@ from diffchrom.attention.evenness import even_attention
 from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
 from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
+from diffchrom.attention.weights import ATTENTION, Weights
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.files.figures import check_figure_path, save_figure
 from diffchrom.files.tables import format_row, write_table
@@ -30,20 +31,27 @@ def report_groups(
     output: Path,
     plot: Path | None = None,
     *,
+    by: str = ATTENTION,
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> None:
     """Write Figure 5's table, and with `plot` its bars there and the heat map beside it."""
     if plot is not None:
         check_figure_path(plot)
-    groups = collect(opened, rows, rule, reporter)
+    weights = Weights.of(opened, by)
+    groups = collect(weights, rows, rule, reporter)
     table = group_table(groups, seed)
-    with noting(reporter, lambda: [even_attention(opened, rows, seed)]), output_text(output) as stream:
+
+    def said() -> list[str]:
+        return [] if weights.kind.signed else [even_attention(opened, rows, seed)]
+
+    with noting(reporter, said), output_text(output) as stream:
         write_table(stream, table)
     if plot is not None:
-        save_figure(plot_groups(table), plot)
-        save_figure(plot_distance(groups, opened.window), heat_map_path(plot))
-        reporter.note(f"bars of beta in {plot}, heat map of alpha in {heat_map_path(plot)}")
+        save_figure(plot_groups(table, groups.kind), plot)
+        save_figure(plot_distance(groups), heat_map_path(plot))
+        bars, map_ = groups.kind.of_marks, groups.kind.of_windows
+        reporter.note(f"bars of {bars} in {plot}, heat map of {map_} in {heat_map_path(plot)}")
 
 
 def report_check(

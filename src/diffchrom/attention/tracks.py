@@ -1,8 +1,8 @@
 """Attention as signal tracks, one for each block and mark: bedGraph and bigWig.
 
-Windows of neighbouring genes overlap. Where they do, a base's value is the maximum (or the mean) of the alpha
-of the bins that lie over it, so that a track is sorted and never overlaps itself. Bases outside every window
-have no value.
+Windows of neighbouring genes, and of the regions of one gene, overlap. Where they do, a base's value is the
+largest in size of the weights that lie over it (or their mean), so that a track is sorted and never overlaps
+itself. Bases outside every window have no value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedMo
 from diffchrom.errors import OutputError, StoreError, UsageError
 from diffchrom.files.bulk import ByteWriter, Names, bulk_lines, output_bytes
 from diffchrom.files.whole import STDOUT, remove_folder, staged
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.layout import GeneWindows
 
 COMBINATIONS = ("max", "mean")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")
@@ -45,21 +45,21 @@ class Stretch:
 
 @dataclass
 class _Pending:
-    """Genes of one chromosome whose windows are not finished, and their alpha in ascending coordinates."""
+    """Genes of one chromosome whose windows are not finished, and their weights."""
 
     rows: npt.NDArray[np.intp]
-    alpha: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
     size: int
 
 
 def combine(
     opened: OpenedModel, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], how: str = "max"
 ) -> Iterator[Stretch]:
-    """Yield the tracks of the sequences `keep` from genes in genome order (`Windows.genome_order`).
+    """Yield the tracks of the sequences `keep` from genes in genome order (`GeneWindows.genome_order`).
 
     Parameters
     ----------
-    how : ``max`` or ``mean`` of the alpha of the windows over a base.
+    how : ``max`` (in size) or ``mean`` of the weights of the windows over a base.
     """
     if how not in COMBINATIONS:
         raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
@@ -68,56 +68,70 @@ def combine(
     chrom = ""
     done = 0
     for batch in batches:
-        rows = batch.rows
-        alpha = windows.ascending(batch.alpha[:, keep], rows)
-        sizes = windows.chrom_ends(rows, opened.pair.store.chrom_sizes)
+        rows, weights = batch.rows, batch.alpha[:, keep]
+        sizes = windows.parts[0].chrom_ends(rows, opened.pair.store.chrom_sizes)
         for name in dict.fromkeys(windows.chrom[rows].tolist()):
             part = np.flatnonzero(windows.chrom[rows] == name)
             if pending is not None and name == chrom:
                 pending.rows = np.concatenate([pending.rows, rows[part]])
-                pending.alpha = np.concatenate([pending.alpha, alpha[part]])
+                pending.weights = np.concatenate([pending.weights, weights[part]])
             else:
                 if pending is not None:
                     yield from _stretch(windows, pending, chrom, done, pending.size, how)
-                pending = _Pending(rows[part], alpha[part], int(sizes[part[0]]))
+                pending = _Pending(rows[part], weights[part], int(sizes[part[0]]))
                 chrom, done = name, 0
             # No later gene of the chromosome has a window that starts before this part's last one.
             ready = min(max(int(windows.start[pending.rows[-1]]), 0), pending.size)
             yield from _stretch(windows, pending, chrom, done, ready, how)
             done = max(done, ready)
             open_still = windows.end[pending.rows] > done
-            pending = _Pending(pending.rows[open_still], pending.alpha[open_still], pending.size)
+            pending = _Pending(pending.rows[open_still], pending.weights[open_still], pending.size)
     if pending is not None:
         yield from _stretch(windows, pending, chrom, done, pending.size, how)
 
 
 def _stretch(
-    windows: Windows, pending: _Pending, chrom: str, first: int, last: int, how: str
+    windows: GeneWindows, pending: _Pending, chrom: str, first: int, last: int, how: str
 ) -> Iterator[Stretch]:
     """Yield what the windows of `pending` say about the bases from `first` to `last`."""
     if last <= first or not len(pending.rows):
         return
-    edges = windows.edges(pending.rows)
-    # Edges every half window are few; unique of all of them is what costs, so it is done once a stretch.
-    cuts = np.unique(np.clip(edges, first, last))
+    start, end = (
+        np.clip(edges, first, last) for edges in windows.intervals(pending.rows, {chrom: pending.size})
+    )
+    cuts = np.unique(np.stack([start, end]))
     if len(cuts) < 2:
         return
-    n_pieces = len(cuts) - 1
-    values = np.zeros((pending.alpha.shape[1], n_pieces), dtype=np.float32)
-    depth = np.zeros(n_pieces, dtype=np.int32)
-    left = np.searchsorted(cuts, np.clip(edges[:, 0], first, last))
-    right = np.searchsorted(cuts, np.clip(edges[:, -1], first, last))
-    for start, alpha, lo, hi in zip(edges[:, 0].tolist(), pending.alpha, left, right, strict=True):
-        over = alpha[:, (cuts[lo:hi] - start) // windows.bin_size]
-        if how == "max":
-            np.maximum(values[:, lo:hi], over, out=values[:, lo:hi])
-        else:
-            values[:, lo:hi] += over
-        depth[lo:hi] += 1
+    piece, window = _pieces_under(np.searchsorted(cuts, start), np.searchsorted(cuts, end))
+    depth = np.bincount(piece, minlength=len(cuts) - 1)
+    values = np.stack(
+        [_combined(of.ravel()[window], piece, depth, how) for of in pending.weights.swapaxes(0, 1)]
+    )
     covered = depth > 0
-    if how == "mean":
-        values /= np.maximum(depth, 1)
     yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
+
+
+def _pieces_under(
+    first: npt.NDArray[np.intp], last: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pieces first, first + 1, ..., last - 1 of each window, and which window each is of."""
+    count = (last - first).ravel()
+    window = np.repeat(np.arange(len(count)), count)
+    begun = np.cumsum(count) - count
+    return first.ravel()[window] + np.arange(len(window)) - begun[window], window
+
+
+def _combined(
+    weights: npt.NDArray[np.float32], piece: npt.NDArray[np.intp], depth: npt.NDArray[np.intp], how: str
+) -> npt.NDArray[np.float32]:
+    """One value a piece, of weights of which the i-th lies over ``piece[i]``; 0 where none does."""
+    highest, lowest = np.zeros((2, len(depth)), dtype=np.float32)
+    if how == "mean":
+        np.add.at(highest, piece, weights)
+        return (highest / np.maximum(depth, 1)).astype(np.float32)
+    np.maximum.at(highest, piece, weights)
+    np.minimum.at(lowest, piece, weights)
+    return np.where(-lowest > highest, lowest, highest)
 
 
 def track_name(sequence: LevelOneSequence) -> str:

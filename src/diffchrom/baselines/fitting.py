@@ -67,6 +67,11 @@ class Fitting:
         return get_method(self.name).whole_gene
 
     @property
+    def covariates(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
     def hyperparameters(self) -> Mapping[str, Any]:
         """For ``config.json``."""
         values = get_method(self.name).hyperparameters(self.preset_name, self.epochs)

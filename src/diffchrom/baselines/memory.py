@@ -84,8 +84,9 @@ def _cell_mean(train: Examples, *, shuffled: bool) -> CellMean:
 def _change_elsewhere(genes: Examples, shuffled: bool) -> Vector:
     change = genes.change_to_others if shuffled else genes.change_elsewhere
     if change is None:
+        name = "cell-mean-shuffled" if shuffled else "cell-mean"
         raise StoreError(
-            "cell-mean needs a third cell with expression in the same unit; "
+            f"{name} needs a third cell with expression in the same unit; "
             "add its tracks and expression with `diffchrom prepare`"
         )
     return change

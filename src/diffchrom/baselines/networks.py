@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,7 +44,9 @@ _PREDICTED_AT_A_TIME = 512
 class NetworkSettings:
     """How a network is trained, in the words of `config.Hyperparameters`.
 
-    Labels are standardised where signal is; `hidden` and `dropout` are AttentiveChrome's.
+    Labels are standardised where signal is; `hidden` and `dropout` are AttentiveChrome's. With `rescaled` the
+    line through the validation genes' predictions and labels brings predictions to scale: r, which chooses
+    the epoch, knows none, so networks of different folds would differ in theirs.
     """
 
     epochs: int
@@ -57,6 +59,7 @@ class NetworkSettings:
     transform: str = "log1p"
     standardise: bool = True
     init_range: float | None = None
+    rescaled: bool = False
 
 
 #: Level I, Level II and a linear output on the marks of one cell: AttentiveChrome is DeepDiff's main block.
@@ -263,19 +266,22 @@ def fit_network_transform(settings: NetworkSettings, *signals: Signal) -> Transf
 
 @dataclass(frozen=True)
 class OneNetwork:
-    """One network on the difference of the transformed signals."""
+    """One network on the difference of the transformed signals, times `slope` plus `intercept`."""
 
     transform: Transform
     network: Trained
+    slope: float = 1.0
+    intercept: float = 0.0
 
     @property
     def chosen(self) -> Mapping[str, Any]:
-        """The best epoch."""
-        return {"epoch": self.network.epoch, "valid_r": self.network.score}
+        """The best epoch, and the scale."""
+        return {"epoch": self.network.epoch, "valid_r": self.network.score, "slope": self.slope}
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        return Prediction(self.network.predict(_difference(self.transform, genes)))
+        output = self.network.predict(_difference(self.transform, genes))
+        return Prediction(output * self.slope + self.intercept)
 
 
 def _difference(transform: Transform, genes: Examples) -> Signal:
@@ -298,15 +304,16 @@ def fit_on_difference(
         context.reporter,
         n_bins=train.n_bins,
     )
-    return OneNetwork(transform, trained)
+    fitted = OneNetwork(transform, trained)
+    return _to_scale(fitted, valid) if settings.rescaled else fitted
 
 
 @dataclass(frozen=True)
 class TwoCells:
     """A network for each cell; log2fc is B's prediction less A's, times `slope` plus `intercept`.
 
-    For regression that is 1 and 0; a difference of probabilities is brought to log2fc by least squares on
-    the training genes, which no correlation can see.
+    For regression that is 1 and 0 unless `NetworkSettings.rescaled`; a difference of probabilities is brought
+    to log2fc by least squares on the training genes, which no correlation can see.
     """
 
     transforms: tuple[Transform, Transform]
@@ -373,10 +380,17 @@ def fit_two_cells(
             )
         )
     fitted = TwoCells((transforms[0], transforms[1]), (networks[0], networks[1]), classify)
-    if not classify:
-        return fitted
-    raw = fitted.predict(train.without_labels()).log2fc
-    slope, intercept = least_squares(train.log2fc, raw)
+    if classify:
+        return _to_scale(fitted, train)
+    return _to_scale(fitted, valid) if settings.rescaled else fitted
+
+
+_Networks = TypeVar("_Networks", OneNetwork, TwoCells)
+
+
+def _to_scale(fitted: _Networks, genes: Examples) -> _Networks:
+    """The same with the line through its predictions of `genes` and their labels."""
+    slope, intercept = least_squares(genes.log2fc, fitted.predict(genes.without_labels()).log2fc)
     return replace(fitted, slope=slope, intercept=intercept)
 
 

@@ -57,7 +57,16 @@ def attend(
         float | None,
         _option(metavar="SHARE", help="Or this share of the genes at each end."),
     ] = None,
-    by: Annotated[str, _option(metavar="log2fc|log2fc_pred", help="Label or prediction.")] = "log2fc",
+    by: Annotated[
+        str,
+        _option(
+            metavar="attention|gradient|integrated-gradients|contribution",
+            help="What is shown; all but attention are signed, towards B positive.",
+        ),
+    ] = "attention",
+    group_by: Annotated[
+        str, _option(metavar="log2fc|log2fc_pred", help="Groups by label or prediction.")
+    ] = "log2fc",
     check: Annotated[
         bool,
         _option("--check", help="Compare with random, untrained, gradients, deletion."),
@@ -72,7 +81,7 @@ def attend(
     perturb: Annotated[
         list[str] | None,
         _option(
-            metavar="[CELL:]MARK=mean|0|CELL",
+            metavar="[CELL:]MARK[@REGION][=mean|0|CELL]",
             help="Change of log2fc_pred with a mark as in the average gene, absent, or as in CELL; "
             "all=mean: each in turn.",
         ),

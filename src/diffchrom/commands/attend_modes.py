@@ -60,10 +60,10 @@ def _listed(names: Collection[str], last: str = "and") -> str:
 def _export_options(values: Mapping[str, Any]) -> ExportOptions:
     from diffchrom.attention.export import ExportOptions
 
-    names = {"blocks": values["block"], "marks": values["marks"]}
     return ExportOptions(
         values["level"], values["format_"], values["wide"], values["top"], values["min_weight"],
-        values["combine"], **{name: options.split_names(value) for name, value in names.items()},
+        values["combine"], options.split_names(values["block"]), options.split_names(values["marks"]),
+        values["by"],
     )  # fmt: skip
 
 
@@ -73,18 +73,22 @@ def _export(request: Request, wanted: ExportOptions) -> None:
     export(request.opened, request.rows, wanted, request.values["output"], request.console)
 
 
-def _group_rule(values: Mapping[str, Any]) -> GroupRule:
-    from diffchrom.attention.groups import GroupRule
+def _group_rule(values: Mapping[str, Any]) -> tuple[GroupRule, str]:
+    from diffchrom.attention.groups import MEASURES, GroupRule
+    from diffchrom.attention.weights import ATTENTION
 
-    return GroupRule(values["up"], values["down"], values["up_quantile"], values["by"])
+    by, group_by = values["by"], values["group_by"]
+    if by in MEASURES:  # how the groups were chosen before there were other weights than attention
+        by, group_by = ATTENTION, by
+    return GroupRule(values["up"], values["down"], values["up_quantile"], group_by), by
 
 
-def _groups(request: Request, rule: GroupRule) -> None:
+def _groups(request: Request, wanted: tuple[GroupRule, str]) -> None:
     from diffchrom.attention.reports import report_groups
 
-    values = request.values
+    values, (rule, by) = request.values, wanted
     report_groups(
-        request.opened, request.rows, rule, values["output"], values["plot"],
+        request.opened, request.rows, rule, values["output"], values["plot"], by=by,
         seed=values["seed"], reporter=request.console,
     )  # fmt: skip
 
@@ -118,12 +122,12 @@ def _perturb(request: Request, _: None) -> None:
 
 EXPORT = Mode(
     (),
-    ("level", "format_", "wide", "block", "marks", "top", "min_weight", "combine"),
+    ("level", "format_", "wide", "block", "marks", "top", "min_weight", "combine", "by"),
     _export_options,
     _export,
 )
 MODES = (
-    Mode(("up", "down", "up_quantile"), ("by", "plot"), _group_rule, _groups),
+    Mode(("up", "down", "up_quantile"), ("by", "group_by", "plot"), _group_rule, _groups),
     Mode(("check",), ("other", "sample", "plot"), _nothing, _check),
     Mode(("perturb",), ("summary",), _nothing, _perturb),
 )
@@ -135,8 +139,9 @@ def choose_mode(given: Collection[str]) -> Mode:
     if len(asked) > 1:
         raise UsageError(f"{asked[0].name} and {asked[1].name}: one at a time")
     mode = asked[0] if asked else EXPORT
-    if asked and any(name in given for name in EXPORT.takes):
-        raise UsageError(f"{mode.name}: takes no {_listed(EXPORT.takes, 'or')}")
+    refused = [name for name in EXPORT.takes if name not in mode.takes]
+    if any(name in given for name in refused):
+        raise UsageError(f"{mode.name}: takes no {_listed(refused, 'or')}")
     for other in MODES:
         for name in other.takes:
             if name in given and name not in mode.takes:

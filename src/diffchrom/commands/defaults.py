@@ -9,7 +9,7 @@ from diffchrom.config import folder_defaults
 #: Commands whose parameter of the same name a key stands for; ``store`` is `config.default_store`'s.
 _TAKERS = {
     "pair": ("train", "baseline"),  # not predict and attend: there a pair is another one than the run's own
-    "threads": ("prepare", "train", "predict", "attend", "baseline", "sweep", "demo"),
+    "threads": ("prepare", "train", "predict", "attend", "gene", "baseline", "sweep", "demo"),
 }
 
 #: Of those, what may be given more than once.

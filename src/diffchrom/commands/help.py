@@ -33,8 +33,9 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {"wide", "combine", "min_weight", "other", "sample", "summary", "by", "device", "seed"}
+        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
     ),
+    "gene": frozenset({"device", "threads"}),
     "baseline": frozenset({"unit", "force", "seeds"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
     "compare": frozenset({"force", "resamples", "seed"}),
@@ -48,21 +49,25 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
     ),
     "train": ("train", "train --pair E116,E123 --variant aux+siamese --folds 5"),
     "predict": (
-        "predict runs/E116-E123.antisymmetric.default.seed0 > predictions.tsv",
-        "predict runs/E116-E123.antisymmetric.default.seed0 --split test --top 50 --up",
+        "predict runs/E116-E123.additive.default.seed0 > predictions.tsv",
+        "predict runs/E116-E123.additive.default.seed0 --split test --top 50 --up",
     ),
     "attend": (
         "attend runs/E116-E123.aux+siamese.default.seed0 --level mark",
         "attend runs/E116-E123.aux+siamese.default.seed0 --format bed -o attention.bed.gz",
     ),
+    "gene": (
+        "gene runs/E116-E123.additive.default.seed0 RUNX1 -o runx1.svg",
+        "gene runs/E116-E123.additive.default.seed0 RUNX1,GATA1,TAL1 -o genes.pdf",
+    ),
     "baseline": ("baseline", "baseline --method ridge,svr-two-layer --pair E116,E123"),
     "sweep": (
-        "sweep --pairs E116,E123 E116,E003 --variants antisymmetric --baselines ridge --dry-run",
+        "sweep --pairs E116,E123 E116,E003 --variants additive --baselines ridge --dry-run",
         "sweep --plan plan.toml --out sweep",
     ),
     "compare": ("compare runs/*", "compare sweep --summary --plot figure4.svg"),
-    "report": ("report runs/E116-E123.antisymmetric.default.seed0", "report sweep -o sweep.html"),
-    "info": ("info", "info runs/E116-E123.antisymmetric.default.seed0 --json"),
+    "report": ("report runs/E116-E123.additive.default.seed0", "report sweep -o sweep.html"),
+    "info": ("info", "info runs/E116-E123.additive.default.seed0 --json"),
     "demo": ("demo", "demo --out trial --seed 1"),
 }
 

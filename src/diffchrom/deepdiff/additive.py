@@ -1,18 +1,21 @@
 """The default variant: contributions of marks and windows, let through by attention, add up to log2fc.
 
 Nothing reaches the difference between the cells but through the weights that are shown. For marks j and
-windows t of all regions, with z the scaled signal of a cell and both orders of the cells in one trunk:
+windows t of all regions, with z the scaled signal of a cell, c what else is known of the gene (covariates)
+and both orders of the cells in one trunk:
 
-    h(A, B)    = trunk(zA, zB);  s = (h(A, B) + h(B, A)) / 2                    what the gene looks like
-    beta_j     = softmax_j(c (F s + f));  alpha_jt = softmax_t(c (E s + e))_j   Level II and Level I
+    h(A, B)    = trunk(zA, zB, c);  s = (h(A, B) + h(B, A)) / 2                 what the gene looks like
+    b_j        = softmax_j(q (F s + f));  a_jt = softmax_t(q (E s + e))_j       gates of marks and windows
     d_jt       = zB - zA;  phi = 0.3 (d, d / (|d| + 0.3));  v_jt = (U s + u)_jt . phi_jt
-    g(A, B)_jt = G beta_j alpha_jt v_jt,   G = M T softplus(w s + 0.54)
+    g(A, B)_jt = G b_j a_jt v_jt,   G = M T softplus(w s + 0.54)
     f(A, B)    = sum_jt g_jt + o shift(s)
 
-A window in which the cells do not differ contributes nothing; contributions are odd when the cells are
-exchanged, since s is even, and so is f, with `order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n)
-of n training genes, as the lasso is, which empties marks and windows that only carry noise. s reads all
-marks: a contribution says what a difference between the cells is worth in this gene, given the rest.
+Level II's beta_j and Level I's alpha_jt are what passes: |g_jt| = beta_j alpha_jt sum |g| (`model.shares`).
+The weights that are shown and the signs are the whole prediction. A window in which the cells do not differ
+contributes nothing; contributions are odd when the cells are exchanged, since s is even, and so is f, with
+`order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n) of n training genes, as the lasso is, which
+empties marks and windows that only carry noise. s reads all marks: a contribution says what a difference
+between the cells is worth in this gene, given the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Output, PairModel
+from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Output, PairModel, shares
 from diffchrom.deepdiff.segments import Patterns, Scaling, mean_of_segments
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS, Region
@@ -35,25 +38,35 @@ from diffchrom.variants import Variant
 
 #: Bases of a window near the TSS, how far that reaches, and bases of a window beyond it.
 NEAR_WINDOW, NEAR, FAR_WINDOW = 500, 3000, 1000
+#: Bases of the windows that lie over these once more, for sparse signal.
+WIDE_WINDOW = 2000
 #: Bases of a step in which patterns are looked for.
 PATTERN_STEP = 400
 #: Scaled signal is clipped here: of windows, and of the patterns' steps.
 CLIP, CLIP_STEPS = 3.0, 6.0
+#: Scaled covariates are clipped here: a gene longer than those that were trained on is no stranger.
+CLIP_COVARIATES = 4.0
 #: Where differences are large: the unit of v, and half of the difference at which it levels off.
 UNIT = 0.3
+#: Of the ridge regression that training starts from.
+PENALTIES = tuple(10.0 ** (step / 4) for step in range(-4, 25))
 #: softplus of it is 1: at first every window passes its value as it is.
 _NEUTRAL = math.log(math.e - 1)
 
 
-def merged_bins(region: Region) -> tuple[int, ...]:
-    """Bins of the TSS region that are averaged into one window, window by window; narrow near the TSS."""
-    starts, end = [first for first, _ in region.windows], region.windows[-1][1]
+def windows_of_bins(region: Region) -> tuple[tuple[int, int], ...]:
+    """First and last (exclusive) bin of each window around the TSS: narrow ones, then wide ones over them."""
+    end, n_bins = region.windows[-1][1], len(region.windows)
     width = region.windows[0][1] - region.windows[0][0]
     near = range(-NEAR, NEAR + 1, NEAR_WINDOW)
-    far = [at for at in range(-end, end + 1, FAR_WINDOW) if abs(at) > NEAR]
-    cuts = {min(max(round((at - starts[0]) / width), 0), len(starts)) for at in (*near, *far)}
-    edges = sorted(cuts | {0, len(starts)})
-    return tuple(high - low for low, high in pairwise(edges))
+    narrow = [*near, *(at for at in range(-end, end + 1, FAR_WINDOW) if abs(at) > NEAR)]
+    wide = range(-end, end + 1, WIDE_WINDOW)
+
+    def between(cuts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        inside = {min(max(round((at + end) / width), 0), n_bins) for at in cuts}
+        return tuple(pairwise(sorted(inside | {0, n_bins})))
+
+    return tuple(dict.fromkeys((*between(narrow), *between(wide))))
 
 
 class Additive(PairModel):
@@ -66,17 +79,25 @@ class Additive(PairModel):
     variant, n_marks : as of `DeepDiff`.
     settings : of the training.
     layout : of the signal's last axis.
+    n_covariates : numbers of a gene that the trunk reads beside the signal.
     """
 
-    widths: Tensor
     pooling: Tensor
 
-    def __init__(self, variant: Variant, n_marks: int, settings: Hyperparameters, layout: Layout) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        n_marks: int,
+        settings: Hyperparameters,
+        layout: Layout,
+        n_covariates: int = 0,
+    ) -> None:
         super().__init__()
+        self.of_gene = CovariateScaling(n_covariates)
         self.variant, self.n_marks, self.settings = variant, n_marks, settings
-        self.merged = merged_bins(layout.regions[0])
+        self.near = windows_of_bins(layout.regions[0])
         self.n_bins = layout.spans[TSS].stop
-        n_windows = len(self.merged) + layout.n_windows - self.n_bins
+        n_windows = len(self.near) + layout.n_windows - self.n_bins
         self.n_windows = n_windows
         self.penalty = 0.0
         bases = layout.regions[0].windows[0]
@@ -84,15 +105,15 @@ class Additive(PairModel):
         self.n_segments = min(variant.segments, self.n_steps)
         self.coarse = Scaling(n_marks, settings.transform)
         self.fine = Scaling(n_marks, settings.transform)
-        widths = torch.tensor(self.merged)
-        of_bin = torch.arange(len(self.merged)).repeat_interleave(widths)
-        self.register_buffer("widths", widths, persistent=False)
-        self.register_buffer("pooling", F.one_hot(of_bin).float() / widths, persistent=False)
+        pooling = torch.zeros(self.n_bins, len(self.near))
+        for number, (first, last) in enumerate(self.near):
+            pooling[first:last, number] = 1 / (last - first)
+        self.register_buffer("pooling", pooling, persistent=False)
         self.patterns = Patterns(n_marks, variant.patterns, variant.pattern_width)
         hidden, size = settings.hidden, n_marks * n_windows
         features = size + variant.patterns * self.n_segments
         self.trunk = nn.Sequential(
-            nn.Linear(2 * features, hidden),
+            nn.Linear(2 * features + n_covariates, hidden),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
             nn.Linear(hidden, hidden),
@@ -116,6 +137,18 @@ class Additive(PairModel):
             self.coarse.fit(lambda: (self._windows(x) for pair in batches() for x in pair))
             self.fine.fit(lambda: (self._steps(x) for pair in batches() for x in pair))
 
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
+        """Begin as ridge regression on the scaled differences, which few genes hardly improve on."""
+        differences = [b - a for a, b in (map(self._scaled, pair) for pair in batches())]
+        weights, mean = ridge((UNIT * torch.cat(differences)).double(), log2fc.double())
+        with torch.no_grad():
+            self.value.bias[: len(weights)] = weights.float()
+            self.shift.bias.fill_(mean)
+
+    def fit_covariates(self, covariates: Tensor) -> None:
+        """Learn the covariates' scaling from the training genes."""
+        self.of_gene.fit(covariates)
+
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Weigh the penalty by the spread of the training genes' labels; see `PairModel.fit_labels`."""
         self.penalty = self.settings.sparsity * float(log2fc.std()) / math.sqrt(len(log2fc))
@@ -125,47 +158,55 @@ class Additive(PairModel):
     def scaling(self, marks: Sequence[str], n_windows: int) -> dict[str, Any]:
         """What `coarse` (the windows) and `fine` (the patterns' steps) do, for ``config.json``."""
         return {
-            "windows": self.coarse.described(marks, self.merged),
+            "windows": self.coarse.described(marks, [last - first for first, last in self.near]),
             "steps": self.fine.described(marks, self.n_bins / self.n_steps),
         }
 
-    def forward(self, a: Tensor, b: Tensor) -> Output:
-        """Predict from the untransformed signal of cell A and of cell B, each [batch, n_marks, n_windows]."""
+    def forward(self, a: Tensor, b: Tensor, covariates: Tensor | None = None) -> Output:
+        """Predict from untransformed signal of cell A and of cell B, each [batch, n_marks, n_windows].
+
+        Parameters
+        ----------
+        covariates : [batch, n_covariates], not scaled, NaN where unknown; None of a model without.
+        """
         n = len(a)
         both = torch.cat((a, b))
-        z = self.coarse(self._windows(both)).clamp(-CLIP, CLIP).flatten(1)
+        z = self._scaled(both)
         z = z * self._kept(z[:n], self.settings.input_dropout).repeat(2, 1)
         z_a, z_b = z.chunk(2)
         features = torch.cat((z, self._amounts(both)), dim=1)
         f_a, f_b = features.chunk(2)
-        h = self.trunk(torch.cat((torch.cat((f_a, f_b), 1), torch.cat((f_b, f_a), 1))))
+        c = a.new_empty(n, 0) if covariates is None else self.of_gene(covariates)
+        h = self.trunk(torch.cat((torch.cat((f_a, f_b, c), 1), torch.cat((f_b, f_a, c), 1))))
         gene = (h[:n] + h[n:]) / 2
-        alpha, beta = self._attention(gene)
-        contribution = self._contributions(gene, alpha, beta, z_b - z_a)
+        contribution = self._contributions(gene, z_b - z_a)
         log2fc = contribution.sum(dim=(1, 2)) + self.order * self.shift(gene).squeeze(1)
         expression_a, expression_b = self.expression(h).chunk(2)
+        of_bins = self._spread(contribution)
+        alpha, beta = shares(of_bins)
         return Output(
             log2fc=log2fc,
             expression={CELL_A: expression_a, CELL_B: expression_b},
             embeddings={},
-            alpha={MAIN: self._spread(alpha)},
+            alpha={MAIN: alpha},
             beta={MAIN: beta},
-            contribution=self._spread(contribution),
+            contribution=of_bins,
             penalty=self.penalty * contribution.abs().sum(dim=(1, 2)).mean() if self.training else None,
         )
 
-    def _attention(self, gene: Tensor) -> tuple[Tensor, Tensor]:
-        """Level I [batch, n_marks, windows] and Level II [batch, n_marks] of what genes look like."""
+    def _gates(self, gene: Tensor) -> Tensor:
+        """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]."""
         scale = self.settings.score_scale
         scores = self.level1(gene).unflatten(1, (self.n_marks, self.n_windows))
-        return torch.softmax(scale * scores, dim=2), torch.softmax(scale * self.level2(gene), dim=1)
+        marks = torch.softmax(scale * self.level2(gene), dim=1)
+        return marks.unsqueeze(2) * torch.softmax(scale * scores, dim=2)
 
-    def _contributions(self, gene: Tensor, alpha: Tensor, beta: Tensor, difference: Tensor) -> Tensor:
+    def _contributions(self, gene: Tensor, difference: Tensor) -> Tensor:
         """What each mark and window adds to log2fc [batch, n_marks, windows], of the scaled difference."""
         phi = UNIT * torch.cat((difference, difference / (difference.abs() + UNIT)), dim=1)
         value: Tensor = (self.value(gene) * phi).unflatten(1, (2, self.n_marks, self.n_windows)).sum(1)
         gain: Tensor = F.softplus(self.gain(gene) + _NEUTRAL).unsqueeze(2)
-        passed: Tensor = gain * (self.n_marks * self.n_windows) * beta.unsqueeze(2) * alpha * value
+        passed: Tensor = gain * (self.n_marks * self.n_windows) * self._gates(gene) * value
         return passed
 
     def _amounts(self, both: Tensor) -> Tensor:
@@ -179,6 +220,11 @@ class Additive(PairModel):
         """What a gene does not go without, in both cells at once; scaled as dropout is."""
         return F.dropout(torch.ones_like(like), dropout, self.training)
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Scaled mean signal of all windows [batch, n_marks * windows]."""
+        scaled: Tensor = self.coarse(self._windows(x)).clamp(-CLIP, CLIP)
+        return scaled.flatten(1)
+
     def _windows(self, x: Tensor) -> Tensor:
         """Mean signal of the windows: bins around the TSS merged, those of other regions as they are."""
         return torch.cat((x[..., : self.n_bins] @ self.pooling, x[..., self.n_bins :]), dim=-1)
@@ -187,9 +233,56 @@ class Additive(PairModel):
         return mean_of_segments(x[..., : self.n_bins], self.n_steps)
 
     def _spread(self, values: Tensor) -> Tensor:
-        """Share what belongs to merged bins out evenly over them; sums stay as they are."""
-        near, beyond = values[..., : len(self.merged)], values[..., len(self.merged) :]
-        return torch.cat(((near / self.widths).repeat_interleave(self.widths, dim=-1), beyond), dim=-1)
+        """Share what belongs to windows around the TSS out evenly over their bins; sums stay as they are."""
+        near, beyond = values[..., : len(self.near)], values[..., len(self.near) :]
+        return torch.cat((near @ self.pooling.T, beyond), dim=-1)
+
+
+def ridge(features: Tensor, truth: Tensor) -> tuple[Tensor, float]:
+    """Weights [p] and mean of ridge regression of `truth` [n] on `features` [n, p], in float64.
+
+    The penalty is that of `PENALTIES` with the least squared error of left-out genes (leave-one-out in closed
+    form: residual over one less the leverage).
+    """
+    mean = truth.mean()
+    size, axes = torch.linalg.eigh(features.T @ features)
+    rotated = features @ axes
+    projected = rotated.T @ (truth - mean)
+    errors, weights = [], []
+    for penalty in PENALTIES:
+        shrunken = projected / (size.clamp(min=0) + penalty)
+        leverage = rotated.square() @ (1 / (size.clamp(min=0) + penalty))
+        residual = (truth - mean - rotated @ shrunken) / (1 - leverage).clamp(min=1e-3)
+        errors.append(float(residual.square().mean()))
+        weights.append(axes @ shrunken)
+    return weights[errors.index(min(errors))], float(mean)
+
+
+class CovariateScaling(nn.Module):
+    """``(value - mean) / scale`` of every covariate, and 0 where it is unknown; `fit` learns both."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_covariates: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_covariates))
+        self.register_buffer("scale", torch.ones(n_covariates))
+
+    def forward(self, covariates: Tensor) -> Tensor:
+        """Scale [batch, n_covariates]."""
+        return (
+            ((covariates - self.mean) / self.scale).nan_to_num(0.0).clamp(-CLIP_COVARIATES, CLIP_COVARIATES)
+        )
+
+    def fit(self, covariates: Tensor) -> None:
+        """Learn from the training genes' [n_genes, n_covariates]; constant ones keep scale 1."""
+        values = covariates.double()
+        mean = values.nanmean(dim=0)
+        deviation = (values - mean).square().nanmean(dim=0).sqrt()
+        varies = deviation > 1e-6 * (1 + mean.abs())
+        self.mean.copy_(mean.nan_to_num(0.0))
+        self.scale.copy_(torch.where(varies, deviation, 1.0))
 
 
 def _from_zero(layer: nn.Linear) -> nn.Linear:

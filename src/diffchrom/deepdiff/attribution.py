@@ -12,7 +12,7 @@ to every bin and drown what differs between genes (docs/attend.md has the measur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -29,29 +29,41 @@ STEPS = 32
 #: Genes whose gradients are computed together.
 _GENES = 16
 
-#: (model, (a, b), (a0, b0)) to contributions of a and of b, each [n, n_marks, n_windows].
-Method = Callable[[PairModel, tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
+#: (model, (a, b), (a0, b0), further inputs) to contributions of a and of b, each [n, n_marks, n_windows].
+Method = Callable[[PairModel, tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 def _gradient_x_input(
-    model: PairModel, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+    model: PairModel,
+    inputs: tuple[Tensor, ...],
+    baselines: tuple[Tensor, ...],
+    further: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...]:
-    gradients = torch.autograd.grad(model(*inputs).log2fc.sum(), inputs)
+    gradients = torch.autograd.grad(model(*inputs, *further).log2fc.sum(), inputs)
     return tuple(gradient * (x - x0) for gradient, x, x0 in zip(gradients, inputs, baselines, strict=True))
 
 
 def _integrated_gradients(
-    model: PairModel, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+    model: PairModel,
+    inputs: tuple[Tensor, ...],
+    baselines: tuple[Tensor, ...],
+    further: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...]:
     from captum.attr import IntegratedGradients
 
-    def predicted(a: Tensor, b: Tensor) -> Tensor:
-        output: Output = model(a, b)
+    def predicted(*tensors: Tensor) -> Tensor:
+        output: Output = model(*tensors)
         return output.log2fc
 
     method = IntegratedGradients(predicted, multiply_by_inputs=True)
     size = len(inputs[0]) * STEPS
-    contributions = method.attribute(inputs, baselines=baselines, n_steps=STEPS, internal_batch_size=size)
+    contributions = method.attribute(
+        inputs,
+        baselines=baselines,
+        additional_forward_args=further or None,
+        n_steps=STEPS,
+        internal_batch_size=size,
+    )
     return tuple(contributions)
 
 
@@ -77,25 +89,32 @@ def attribute(
     float32 [len(rows), 2, n_marks, n_windows]
         Axis 1 is the cell (A, B); bins in the order of the store.
     """
-    contributions = np.empty((len(rows), 2, len(opened.marks), opened.pair.n_windows), dtype=np.float32)
-    first = 0
+    pieces = [parts for _, _, parts in attribute_batches(opened, rows, method, reporter)]
+    shape = (0, 2, len(opened.marks), opened.pair.n_windows)
+    return np.concatenate([np.empty(shape, np.float32), *pieces])
+
+
+def attribute_batches(
+    opened: OpenedModel, rows: Rows, method: str, reporter: Reporter = SILENT
+) -> Iterator[tuple[Rows, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Yield genes, predicted log2fc [n] and contributions [n, 2, n_marks, n_windows], some at a time."""
     with reporter.task(method.replace("_", " "), len(rows)) as task:
         for batch, a, b in opened.pair.signal_batches(rows, _GENES):
-            contributions[first : first + len(batch)] = attribute_signal(opened, a, b, method)
-            first += len(batch)
+            predicted = opened.predict_signal(batch, a, b).log2fc
+            yield batch, predicted, attribute_signal(opened, batch, a, b, method)
             task.advance(len(batch))
-    return contributions
 
 
 def attribute_signal(
-    opened: OpenedModel, a: Signal, b: Signal, method: str = "integrated_gradients"
+    opened: OpenedModel, rows: Rows, a: Signal, b: Signal, method: str = "integrated_gradients"
 ) -> npt.NDArray[np.float32]:
-    """Contributions [n, 2, n_marks, n_windows] of raw signal, all genes at once; see `attribute`."""
-    inputs = tuple(tensor.requires_grad_() for tensor in opened.inputs(a, b))
+    """Contributions [n, 2, n_marks, n_windows] of raw signal of `rows`, all at once; see `attribute`."""
+    a_input, b_input, *further = opened.inputs(rows, a, b)
+    inputs = (a_input.requires_grad_(), b_input.requires_grad_())
     average = np.broadcast_to(opened.average_signal, a.shape)
-    baselines = opened.inputs(average, average)
+    baselines = opened.inputs(rows, average, average)[:2]
     with torch.enable_grad():
-        parts = METHODS[method](opened.model, inputs, baselines)
+        parts = METHODS[method](opened.model, inputs, baselines, tuple(further))
     return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
 
 

@@ -55,7 +55,11 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
 
 
 def build_model(
-    variant: Variant, n_marks: int, settings: Hyperparameters, layout: Layout | None = None
+    variant: Variant,
+    n_marks: int,
+    settings: Hyperparameters,
+    layout: Layout | None = None,
+    n_covariates: int = 0,
 ) -> PairModel:
     """Make the model of a variant with random weights.
 
@@ -63,9 +67,10 @@ def build_model(
     ----------
     layout : of the signal's last axis, for variants that have weights for every window; None is the bins
         around the TSS as `prepare` cuts them by default.
+    n_covariates : numbers of a gene that are read beside the signal, by variants that do.
     """
     if variant.additive:
-        return Additive(variant, n_marks, settings, layout or layout_of(Window(), (TSS,)))
+        return Additive(variant, n_marks, settings, layout or layout_of(Window(), (TSS,)), n_covariates)
     outputs = 2 if settings.aux_task == "classification" else 1
     if variant.antisymmetric:
         return Antisymmetric(
@@ -85,7 +90,7 @@ def build_model(
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:
     """Fit the transform of a model's input on the training genes `rows`.
 
-    The antisymmetric variant transforms merged signal by itself, so its input is the signal as it is.
+    Our own variants transform merged signal by themselves, so their input is the signal as it is.
     """
     if variant.antisymmetric:
         return Transform.fit("raw", False, rows, *signals)
@@ -107,7 +112,10 @@ def build_run_model(run: Run, layout: Layout | None = None) -> PairModel:
         n_members = variant.ensemble_size(settings.ensemble)
         with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
             n_marks = len(config.marks)
-            members = [build_model(variant, n_marks, settings, layout) for _ in range(n_members)]
+            n_covariates = len(config.covariates)
+            members = [
+                build_model(variant, n_marks, settings, layout, n_covariates) for _ in range(n_members)
+            ]
         return members[0] if len(members) == 1 else Ensemble(members)
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from diffchrom.deepdiff.model import Output, PairModel
+from diffchrom.deepdiff.model import MAIN, Output, PairModel, shares
 
 
 class Ensemble(PairModel):
@@ -28,19 +28,24 @@ class Ensemble(PairModel):
         """As of each member."""
         return self.members[0].sequences()  # type: ignore[operator, no-any-return]
 
-    def forward(self, a: Tensor, b: Tensor) -> Output:
+    def forward(self, a: Tensor, b: Tensor, *further: Tensor) -> Output:
         """Mean of the members' outputs, and the standard deviation of their log2fc."""
-        outputs = [member(a, b) for member in self.members]
+        outputs = [member(a, b, *further) for member in self.members]
         log2fc = torch.stack([output.log2fc for output in outputs])
         contributions = [output.contribution for output in outputs if output.contribution is not None]
+        contribution = torch.stack(contributions).mean(dim=0) if contributions else None
+        alpha = _means(outputs, lambda output: output.alpha)
+        beta = _means(outputs, lambda output: output.beta)
+        if contribution is not None:  # what members disagree about cancels, in attention too
+            alpha[MAIN], beta[MAIN] = shares(contribution)
         return Output(
             log2fc=log2fc.mean(dim=0),
             expression=_means(outputs, lambda output: output.expression),
             embeddings=_means(outputs, lambda output: output.embeddings),
-            alpha=_means(outputs, lambda output: output.alpha),
-            beta=_means(outputs, lambda output: output.beta),
+            alpha=alpha,
+            beta=beta,
             log2fc_spread=log2fc.std(dim=0, correction=1) if len(outputs) > 1 else None,
-            contribution=torch.stack(contributions).mean(dim=0) if contributions else None,
+            contribution=contribution,
         )
 
 

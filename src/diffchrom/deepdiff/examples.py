@@ -51,6 +51,7 @@ class GeneTensors:
     targets : labels, on `device`.
     device : where batches go.
     on_disk : whether the signal is memory-mapped.
+    covariates : Tensor [n_genes, n_covariates], not scaled, on `device`; None for models that read none.
     blocks : of pairs, one after the other; empty for one pair (`pairs`).
     """
 
@@ -59,6 +60,7 @@ class GeneTensors:
     targets: Targets
     device: torch.device
     on_disk: bool = False
+    covariates: Tensor | None = None
     blocks: tuple[Block, ...] = ()
 
     @property
@@ -71,6 +73,11 @@ class GeneTensors:
     def __len__(self) -> int:
         return len(self.a)
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a model's forward pass takes."""
+        return (self.a, self.b) if self.covariates is None else (self.a, self.b, self.covariates)
+
     def batch(self, index: Tensor) -> GeneTensors:
         """Return the genes at `index`, on the device."""
         here = index.to(self.device)
@@ -80,6 +87,7 @@ class GeneTensors:
             self.b[rows].to(self.device),
             self.targets.take(here),
             self.device,
+            covariates=None if self.covariates is None else self.covariates[here],
         )
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[GeneTensors]:
@@ -138,6 +146,9 @@ def examples_of(
         ),
         device,
         on_disk=spill is not None,
+        covariates=torch.from_numpy(data.covariates[rows]).to(device)
+        if data.covariates is not None and data.covariates.shape[1]
+        else None,
     )
 
 
@@ -158,6 +169,7 @@ def joined(
         for number, (part, (a, b)) in enumerate(zip(parts, cells, strict=True))
     )
     targets = [part.targets for part in parts]
+    covariates = [part.covariates for part in parts if part.covariates is not None]
     weights = [of_pair.weight for of_pair in targets if of_pair.weight is not None]
     return GeneTensors(
         _stacked([part.a for part in parts], spill),
@@ -173,6 +185,7 @@ def joined(
         ),
         parts[0].device,
         parts[0].on_disk,
+        torch.cat(covariates) if covariates else None,
         blocks,
     )
 
@@ -197,6 +210,7 @@ def save_examples(path: Path, parts: Mapping[str, GeneTensors]) -> None:
     for part, examples in parts.items():
         targets = examples.targets
         fields = {"a": examples.a, "b": examples.b, "log2fc": targets.log2fc, "weight": targets.weight}
+        fields["covariates"] = examples.covariates
         fields |= {f"expression/{block}": values for block, values in targets.expression.items()}
         tensors |= {f"{part}/{name}": tensor for name, tensor in fields.items() if tensor is not None}
     told = {
@@ -223,6 +237,7 @@ def load_examples(path: Path, part: str) -> GeneTensors:
         fields["b"],
         targets,
         torch.device("cpu"),
+        covariates=fields.get("covariates"),
         blocks=tuple(Block(*values) for values in blocks),
     )
 

@@ -72,10 +72,12 @@ class Member:
         """Of the initial weights; those of the epochs follow from it."""
         return self.seed + _MEMBER_SEED * self.number
 
-    def build(self, n_marks: int) -> PairModel:
-        """The model before its training; weights of a variant are drawn at random."""
+    def build(self, examples: GeneTensors) -> PairModel:
+        """The model of such genes before its training; weights of a variant are drawn at random."""
+        n_marks = examples.a.shape[1]
+        n_covariates = 0 if examples.covariates is None else examples.covariates.shape[1]
         model: PairModel = (
-            build_model(self.variant, n_marks, self.settings, self.layout)
+            build_model(self.variant, n_marks, self.settings, self.layout, n_covariates)
             if self.module is None
             else Custom(copy.deepcopy(self.module), n_marks)
         )
@@ -120,7 +122,7 @@ def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, t
         # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
         with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
             loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
-        predicted = predict_tensors(model, valid_set.a, valid_set.b).log2fc
+        predicted = predict_tensors(model, *valid_set.inputs).log2fc
         _record(member, state, model, loss, predicted, valid_set)
         score = state.history["valid_pearson"][-1]
         status = f"model {member.number + 1}, epoch {state.epoch}, loss {loss:.3f}, valid r {score:.3f}"
@@ -138,19 +140,27 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
     """A model with random weights, its scaling and the level of expression fitted on the training genes."""
     settings = member.settings
     with seeded(member.first_seed):
-        model = member.build(examples.a.shape[1])
+        model = member.build(examples)
         if settings.init_range is not None and member.module is None:
             initialise(model, settings.init_range)
 
-    def batches() -> Iterator[tuple[Tensor, ...]]:
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
+            yield batch.a.cpu(), batch.b.cpu()
+
+    def cells() -> Iterator[tuple[Tensor, ...]]:
         for where, block in examples.pairs:
             if block.first_a or block.first_b:
                 for batch in examples.batches(torch.arange(where.start, where.stop), INFERENCE_BATCH):
                     signals = (batch.a, block.first_a), (batch.b, block.first_b)
                     yield tuple(signal.cpu() for signal, counts in signals if counts)
 
-    model.fit_scaling(batches)
-    model.fit_labels(examples.targets.log2fc.cpu(), _level(examples, settings))
+    log2fc = examples.targets.log2fc.cpu()
+    model.fit_scaling(cells)
+    if examples.covariates is not None:
+        model.fit_covariates(examples.covariates.cpu())
+    model.fit_start(batches, log2fc)
+    model.fit_labels(log2fc, _level(examples, settings))
     return model.to(examples.device)
 
 
@@ -176,7 +186,7 @@ def training_step(model: PairModel, optimiser: Adam, batch: GeneTensors, setting
     """Take one step of the optimiser on the genes of `batch`; returns their loss."""
     optimiser.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        loss = total_loss(model(batch.a, batch.b), batch.targets, settings)
+        loss = total_loss(model(*batch.inputs), batch.targets, settings)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step(settings.clip_norm)
     return loss.detach()

@@ -52,26 +52,24 @@ class Predictions:
         )
 
 
-def forward_batches(
-    model: PairModel, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH
-) -> Iterator[Output]:
+def forward_batches(model: PairModel, *inputs: Tensor, batch_size: int = INFERENCE_BATCH) -> Iterator[Output]:
     """Yield the model's outputs batch by batch, without gradients; the model's mode is left as it was."""
     training = model.training
     device = next(model.parameters()).device
     model.eval()
     try:
-        for first in range(0, len(a), batch_size):
+        for first in range(0, len(inputs[0]), batch_size):
             with torch.inference_mode(), threads_for_lstm(device):
-                output = model(*(x[first : first + batch_size].to(device) for x in (a, b)))
+                output = model(*(x[first : first + batch_size].to(device) for x in inputs))
             yield output
     finally:
         model.train(training)
 
 
-def predict_tensors(model: PairModel, a: Tensor, b: Tensor, batch_size: int = INFERENCE_BATCH) -> Predictions:
-    """Predict from transformed signal, each [n_genes, n_marks, n_bins], on any device."""
+def predict_tensors(model: PairModel, *inputs: Tensor, batch_size: int = INFERENCE_BATCH) -> Predictions:
+    """Predict from a model's inputs, each [n_genes, ...], on any device."""
     return Predictions.concatenate(
-        [_as_arrays(output) for output in forward_batches(model, a, b, batch_size)]
+        [_as_arrays(output) for output in forward_batches(model, *inputs, batch_size=batch_size)]
     )
 
 

@@ -105,7 +105,7 @@ def fit_members(
     models = []
     for member, state in zip(members, states, strict=True):
         with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
-            model = member.build(train_set.a.shape[1])
+            model = member.build(train_set)
         models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)

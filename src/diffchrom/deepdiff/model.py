@@ -58,6 +58,23 @@ class Output:
     penalty: Tensor | None = None
 
 
+def shares(contribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention that is exactly what passes: shares of |contribution|, even where nothing contributes.
+
+    With S the sum of |c_jt| over marks j and windows t, c_jt = S beta_j alpha_jt sign(c_jt).
+
+    Returns
+    -------
+    alpha [batch, n_marks, n_windows], beta [batch, n_marks]
+        Both sum to 1 along their last axis.
+    """
+    size = contribution.abs()
+    of_mark = size.sum(dim=2)
+    total = of_mark.sum(dim=1, keepdim=True)
+    alpha = torch.where(of_mark.unsqueeze(2) > 0, size / of_mark.unsqueeze(2), 1 / size.shape[2])
+    return alpha, torch.where(total > 0, of_mark / total, 1 / size.shape[1])
+
+
 class Encoder(nn.Module):
     """Bidirectional LSTMs with soft attention, for `n_sequences` independent sequences (equations 2 and 3).
 
@@ -108,6 +125,12 @@ class PairModel(nn.Module):
     def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
         """Learn a scaling of its own from the training genes' input of each cell, where it has any."""
 
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
+        """Begin from what can be computed of the training genes' input and labels [n_genes], if anything."""
+
+    def fit_covariates(self, covariates: Tensor) -> None:
+        """Learn their scaling from the training genes' [n_genes, n_covariates], NaN where unknown."""
+
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Take from the training genes' labels what needn't be learnt step by step.
 
@@ -122,7 +145,10 @@ class PairModel(nn.Module):
         return {}
 
     def forward(self, a: Tensor, b: Tensor) -> Output:
-        """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins]."""
+        """Predict from the signal of cell A and of cell B, each [batch, n_marks, n_bins].
+
+        Models with covariates take those [batch, n_covariates] as their third input.
+        """
         raise NotImplementedError
 
 

@@ -19,34 +19,29 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, build_run_model, resolve_device, seeded
-from diffchrom.deepdiff.checkpoint import load_weights
-from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, resolve_device, seeded
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
+from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of
 from diffchrom.deepdiff.model import MAIN, PairModel, initialise
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
-from diffchrom.errors import RunError
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
-from diffchrom.genome.layout import Layout
-from diffchrom.genome.windows import Windows
+from diffchrom.genome.layout import GeneWindows
 from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import MODEL, Run
-from diffchrom.runs.opening import pair_of_run, require_single
+from diffchrom.runs.folder import Run
+from diffchrom.runs.opening import pair_of_run
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store
 
-#: Genes whose attention is computed together; bounds memory, together with the number of sequences and bins.
+#: Genes whose attention is computed together; bounds memory, with the number of sequences and windows.
 ATTENTION_BATCH = 64
 #: Genes whose signal is read together for predictions, a whole number of batches.
 READ_BATCH = 16 * INFERENCE_BATCH
-#: Where a run keeps the calibration of intervals for cells that it has not seen.
-UNSEEN = "calibration_unseen"
 
 
 @dataclass(frozen=True)
@@ -78,16 +73,18 @@ class AttentionBatch:
     rows : intp [n]
         The genes, as rows of the store.
     alpha : float32 [n, n_sequences, n_windows]
-        Attention to bins and windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
+        Attention to windows, sequences in the order of `OpenedModel.sequences`; every row sums to 1.
     beta : dict of task (main, A, B) to float32 [n, J]
         Mark attention, sequences in the order of `OpenedModel.tasks`; every row sums to 1.
     log2fc_pred : float32 [n]
+    contribution : float32 [n, n_marks, n_windows] that add up to log2fc_pred less the shift, or None
     """
 
     rows: Rows
     alpha: npt.NDArray[np.float32]
     beta: dict[str, npt.NDArray[np.float32]]
     log2fc_pred: npt.NDArray[np.float32]
+    contribution: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +170,9 @@ class OpenedModel:
         return self.pair.window
 
     @cached_property
-    def windows(self) -> Windows:
-        """Where the genes' bins lie."""
-        return Windows.around(self.genes, self.window)
+    def windows(self) -> GeneWindows:
+        """Where the genes' windows lie, in all regions that are read."""
+        return self.pair.layout.windows(self.genes)
 
     @property
     def device(self) -> torch.device:
@@ -260,26 +257,34 @@ class OpenedModel:
     def untrained(self, seed: int) -> OpenedModel:
         """The same architecture with random weights, drawn as training draws its first ones."""
         with seeded(seed):
-            model = build_model(self.model.variant, len(self.marks), self.settings, self.pair.layout)
+            model = build_model(
+                self.model.variant,
+                len(self.marks),
+                self.settings,
+                self.pair.layout,
+                len(self.pair.covariate_names),
+            )
             if self.settings.init_range is not None:
                 initialise(model, self.settings.init_range)
         return replace(self, model=model.to(self.device).eval())
 
-    def inputs(self, a: Signal, b: Signal) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn raw signal of A and of B into the model's inputs."""
-        x, y = (torch.from_numpy(self.transform.apply(signal)).to(self.device) for signal in (a, b))
-        return x, y
+    def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
+        """Turn raw signal of A and of B of the genes `rows` into the model's inputs."""
+        arrays = [self.transform.apply(signal) for signal in (a, b)]
+        if self.pair.covariate_names:
+            arrays.append(self.pair.covariates[rows])
+        return tuple(torch.from_numpy(values).to(self.device) for values in arrays)
 
-    def predict_signal(self, a: Signal, b: Signal) -> Predictions:
-        """Predict from raw signal of A and of B, each [n, n_marks, n_windows]."""
-        predicted = predict_tensors(self.model, *self.inputs(a, b))
+    def predict_signal(self, rows: Rows, a: Signal, b: Signal) -> Predictions:
+        """Predict the genes `rows` from raw signal of A and of B, each [n, n_marks, n_windows]."""
+        predicted = predict_tensors(self.model, *self.inputs(rows, a, b))
         return predicted if self.has_expression else replace(predicted, expression={})
 
     def predict_members(
-        self, a: Signal, b: Signal
+        self, rows: Rows, a: Signal, b: Signal
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Predict log2fc [n] from raw signal, and that of every member of an ensemble [n_members, n]."""
-        inputs = self.inputs(a, b)
+        """Predict log2fc [n] of `rows` from raw signal, and that of every member [n_members, n]."""
+        inputs = self.inputs(rows, a, b)
         members = self.model.members if isinstance(self.model, Ensemble) else [self.model]
         log2fc = np.stack([predict_tensors(member, *inputs).log2fc for member in members])  # type: ignore[arg-type]
         return np.asarray(torch.from_numpy(log2fc).mean(dim=0).numpy()), log2fc
@@ -288,7 +293,7 @@ class OpenedModel:
         """Yield predictions of the genes `rows`, in that order, never holding more than some thousands."""
         with reporter.task("predicting", len(rows)) as task:
             for batch, a, b in self.pair.signal_batches(rows, READ_BATCH):
-                yield GenePredictions.of(self.pair, batch, self.predict_signal(a, b), self.calibration)
+                yield GenePredictions.of(self.pair, batch, self.predict_signal(batch, a, b), self.calibration)
                 task.advance(len(batch))
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> GenePredictions:
@@ -302,13 +307,15 @@ class OpenedModel:
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
         with torch.inference_mode():
-            output = self.model(*self.inputs(a, b))
+            output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
+        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
+            contribution=None if parts is None else parts.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:
@@ -321,11 +328,13 @@ class OpenedModel:
     def attention_of(self, rows: Rows, reporter: Reporter = SILENT) -> AttentionBatch:
         """Attention of the genes `rows` of the store."""
         batches = list(self.attend_batches(rows, reporter))
+        parts = [batch.contribution for batch in batches if batch.contribution is not None]
         return AttentionBatch(
             rows,
             np.concatenate([batch.alpha for batch in batches]),
             {task: np.concatenate([batch.beta[task] for batch in batches]) for task in self.tasks},
             np.concatenate([batch.log2fc_pred for batch in batches]),
+            np.concatenate(parts) if parts else None,
         )
 
 
@@ -358,50 +367,3 @@ def open_model(
         has_expression=bool(run.config.unit),
         shifted=not run.config.pairs,
     )
-
-
-def order_of(run: Run, pair: Pair) -> float:
-    """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
-    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
-    if run.config.pairs or pair.cells not in orders:
-        return 0.0
-    trained_on = run.config.store
-    if "signals" in trained_on:
-        same = pair.signal_digest == trained_on["signals"]
-    else:  # a run made before signals had a digest of their own
-        same = pair.store.fingerprint(run.config.pair) == trained_on.get("fingerprint")
-    return orders[pair.cells] if same else 0.0
-
-
-def load_model(
-    run: Run,
-    device: torch.device | None = None,
-    order: float = 1.0,
-    module: nn.Module | None = None,
-    layout: Layout | None = None,
-) -> PairModel:
-    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
-    if run.config.kind == "module" and module is None:
-        raise RunError(
-            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
-            "open it in Python, with open(store, module=...)"
-        )
-    if run.config.kind == "baseline":
-        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
-    require_single(run)
-    n_marks = len(run.config.marks)
-    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
-    load_weights(run.path / MODEL, model)
-    model.set_order(order)
-    return model.to(device or torch.device("cpu")).eval()
-
-
-def calibration_of(run: Run, name: str = "calibration") -> Calibration | None:
-    """The run's calibration, or that for unseen cells (`UNSEEN`); None for a run that has none."""
-    values = run.config.details.get(name)
-    try:
-        return None if values is None else Calibration.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path}: config.json has a broken calibration ({error}); train it again"
-        ) from error

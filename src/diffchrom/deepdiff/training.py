@@ -25,11 +25,12 @@ from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import GeneTensors, examples_of, joined
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch
 from diffchrom.deepdiff.inference import Predictions
+from diffchrom.deepdiff.loading import UNSEEN
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
-from diffchrom.deepdiff.opened import READ_BATCH, UNSEEN, GenePredictions, OpenedModel
+from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.deepdiff.unseen import LEAST_CELLS, calibrate, judge, of_order, predict_part
@@ -95,6 +96,11 @@ class Training:
     def whole_gene(self) -> bool:
         """Whether the variant reads what lies beyond the TSS."""
         return self.variant.whole_gene
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Numbers of the genes that the variant reads beside the signal."""
+        return self.variant.covariates
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -353,7 +359,7 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
     with reporter.task("predicting", len(data)) as task:
         for rows in pieces(np.arange(len(data)), READ_BATCH):
             span = slice(rows[0], rows[-1] + 1)
-            parts.append(opened.predict_signal(data.signal_a[span], data.signal_b[span]))
+            parts.append(opened.predict_signal(rows, data.signal_a[span], data.signal_b[span]))
             task.advance(len(rows))
     return Predictions.concatenate(parts)
 
@@ -362,7 +368,8 @@ def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
     """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
     with of_order(opened.model, 0.0):
         predicted = [
-            opened.predict_signal(data.signal_a[piece], data.signal_b[piece]).log2fc for piece in pieces(rows)
+            opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
+            for piece in pieces(rows)
         ]
     return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")
 
@@ -385,6 +392,6 @@ def _mean_asymmetry(
     """
     total = 0.0
     for piece in pieces(rows):
-        backward = opened.predict_signal(data.signal_b[piece], data.signal_a[piece]).log2fc
+        backward = opened.predict_signal(piece, data.signal_b[piece], data.signal_a[piece]).log2fc
         total += float(np.abs(forward[piece].astype(np.float64) + backward).sum()) / 2
     return total / len(rows) if len(rows) else float("nan")

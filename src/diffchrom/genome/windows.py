@@ -117,10 +117,6 @@ class Windows:
         lower = origin + unit * np.where(minus, -offsets[::-1, 1], offsets[:, 0])
         return lower, origin + unit * np.where(minus, -offsets[::-1, 0], offsets[:, 1])
 
-    def edges(self, rows: Rows | slice) -> IntArray:
-        """Edges of the bins of `rows` in ascending coordinates; int64 [len(rows), n_windows + 1]."""
-        return np.asarray(self.start[rows, None] + np.arange(self.n_windows + 1) * self.bin_size)
-
     def intervals(
         self, rows: Rows | slice = slice(None), chrom_sizes: Mapping[str, int] | None = None
     ) -> tuple[IntArray, IntArray]:
@@ -147,11 +143,6 @@ class Windows:
     def chrom_ends(self, rows: Rows | slice, chrom_sizes: Mapping[str, int]) -> IntArray:
         """Length of each gene's chromosome; the largest int64 where it is not known."""
         return np.array([chrom_sizes.get(chrom, _ENDLESS) for chrom in self.chrom[rows]], dtype=np.int64)
-
-    def genome_order(self, rows: Rows) -> Rows:
-        """`rows` sorted by chromosome (byte order, as ``sort -k1,1``) and start of their windows."""
-        chroms = np.array([str(chrom).encode() for chrom in self.chrom[rows]], dtype=bytes)
-        return np.asarray(rows[np.lexsort((rows, self.start[rows], chroms))], dtype=np.intp)
 
     def ascending(self, values: npt.NDArray[Any], rows: Rows | slice = slice(None)) -> npt.NDArray[Any]:
         """Copy of `values` [len(rows), ..., n_windows] with the windows of every gene by coordinate.

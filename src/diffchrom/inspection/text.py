@@ -146,8 +146,10 @@ def _folds(values: Mapping[str, Any]) -> Iterator[str]:
 def _scaling(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the model does to its input by itself, a line a path."""
     for path, steps in values["details"].get("scaling", {}).items():
+        merged = steps["bins_merged"]
+        bins = " + ".join(map(str, merged)) if isinstance(merged, list) else f"every {merged:g}"
         yield (
-            f"  scaling ({path}): {steps['function']} of the mean of every {steps['bins_merged']:g} bins, "
+            f"  scaling ({path}): {steps['function']} of the mean of {bins} bins, "
             f"less mean ({_brief(steps['mean'])}), over scale ({_brief(steps['scale'])})"
         )
 
@@ -160,6 +162,8 @@ def run_text(values: Mapping[str, Any]) -> str:
     lines.append(f"  pair: {','.join(values['pair'])}; {direction(values['pair'])}")
     lines.append(f"  marks: {', '.join(values['marks'])}")
     lines.append(f"  regions: {', '.join(values['regions'] or (TSS,))}")
+    if values["covariates"]:
+        lines.append(f"  covariates: {', '.join(values['covariates'])}")
     for name in ("window", "store", "hyperparameters", "versions"):
         if values[name]:
             lines.append(f"  {name}: {_brief(values[name])}")

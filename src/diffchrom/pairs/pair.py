@@ -27,6 +27,7 @@ from diffchrom.pairs.choices import (
     resolve_split,
     resolve_unit,
 )
+from diffchrom.pairs.covariates import covariates_of
 from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.signal_seen import Quantiles, Reference, quantiles
 from diffchrom.pairs.transform import PIECE
@@ -81,6 +82,7 @@ class Pair:
     split : name; empty where no split is meant, and no gene is of any part.
     unit : of the expression; None where the cells have none in common.
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
+    covariate_names : numbers of the genes that are read beside the signal.
     reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
@@ -90,6 +92,7 @@ class Pair:
     split: str
     unit: str | None
     regions: tuple[Region, ...]
+    covariate_names: tuple[str, ...] = ()
     reference: Reference | None = None
 
     @classmethod
@@ -193,10 +196,15 @@ class Pair:
             {"source": "expression"},
         )
 
+    @cached_property
+    def covariates(self) -> npt.NDArray[np.float32]:
+        """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
+        return covariates_of(self.genes, self.covariate_names)
+
     @property
     def signal_digest(self) -> str:
         """Sha256 of what models read of the two cells, whichever is A; labels are no part of it."""
-        return self.store.signal_digest(self.cells, self.marks)
+        return self.store.signal_digest(self.cells, self.marks, self.layout.names)
 
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
@@ -281,6 +289,7 @@ class Pair:
             signal_a=signals[self.cells[0]],
             signal_b=signals[self.cells[1]],
             parts=self.parts,
+            covariates=self.covariates,
             **vars(self.labels),
         )
 
@@ -303,6 +312,8 @@ class PairData(Labels):
     cells, marks, layout, genes, parts : as of `Pair`; rows may be fewer than the store's.
     signal_a, signal_b : float32 [n_genes, n_marks, n_windows]
         Signal as it stands in the store, neither transformed nor scaled.
+    covariates : float32 [n_genes, n_covariates]
+        As of `Pair`; None where none are read.
     """
 
     cells: tuple[str, str]
@@ -312,6 +323,7 @@ class PairData(Labels):
     signal_a: Signal
     signal_b: Signal
     parts: npt.NDArray[np.int8]
+    covariates: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -334,7 +346,8 @@ class PairData(Labels):
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""
-        arrays = ("signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance")
+        arrays = ["signal_a", "signal_b", "log2fc", "expr_a", "expr_b", "parts", "se", "error_variance"]
+        arrays.append("covariates")
         taken = {name: values[index] for name in arrays if (values := getattr(self, name)) is not None}
         return replace(self, genes=self.genes.take(index), **taken)
 

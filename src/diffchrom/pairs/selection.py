@@ -65,6 +65,21 @@ def match_genes(genes: Genes, wanted: Sequence[str]) -> tuple[npt.NDArray[np.int
     return np.array(sorted(met), dtype=np.intp), missing
 
 
+def named_rows(genes: Genes, names: Sequence[str], where: str) -> npt.NDArray[np.intp]:
+    """Rows of the genes that are named, in that order; InputError where one is not there.
+
+    Parameters
+    ----------
+    where : what `genes` are of, for messages.
+    """
+    _, missing = match_genes(genes, names)
+    if missing:
+        near = did_you_mean(missing[:_SHOWN], [*genes.name, *genes.id])
+        raise InputError(f"{where}: no gene {examples(missing, _SHOWN)}{near}")
+    rows = [row for name in names for row in match_genes(genes, (name,))[0].tolist()]
+    return np.array(list(dict.fromkeys(rows)), dtype=np.intp)
+
+
 def listed_rows(
     genes: Genes, gene_list: Path, where: str, tell: Callable[[str], None]
 ) -> npt.NDArray[np.intp]:

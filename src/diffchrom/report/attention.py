@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.attention.groups import GROUPS, GroupAttention, GroupRule, collect, group_table
+from diffchrom.attention.places import place_names, widths
 from diffchrom.attention.plots import GROUP_COLOURS, figure_panels
+from diffchrom.attention.weights import Weights
 from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.errors import InputError, RunError
 from diffchrom.files.figures import COLOURS
@@ -97,7 +100,7 @@ def attended_runs(
             continue
         rows, part = _rows(opened)
         try:
-            groups = collect(opened, rows, GroupRule(quantile=QUANTILE), reporter)
+            groups = collect(Weights.of(opened), rows, GroupRule(quantile=QUANTILE), reporter)
         except InputError as error:
             reporter.warn(f"{result.run.path}: no attention in the report: {error}")
             continue
@@ -142,7 +145,7 @@ def figure_5(attended: Sequence[Attended]) -> Chart:
             f"{mark} ({block.partition(':')[2]})"
             for block, mark in zip(table["block"], table["mark"], strict=True)
         ]
-        panel = next(iter(figure_panels(table).values()))
+        panel = next(iter(figure_panels(table, one.groups.kind).values()))
         traces = [
             {
                 "type": "bar",
@@ -196,16 +199,20 @@ def _mark_verdict(one: Attended, panel: dict[str, npt.NDArray[Any]], names: Sequ
 def attention_around_tss(attended: Sequence[Attended]) -> Chart:
     """Mean bin attention by distance from the TSS, as a heat map a run, up beside down."""
     views = []
-    for one in attended:
-        x = one.opened.window.middles
+    for one, region in [(run, region) for run in attended for region in run.groups.layout.regions]:
+        x: Any = one.opened.window.middles if region.bins else place_names(region)
+        unit = " bp" if region.bins else ""
+        where = f"distance from the {region.anchor.upper()} (bp)" if region.bins else region.name
         names = [f"{s.mark}, {s.block}" for s in one.groups.sequences]
+        of_region = one.groups.layout.of_region
+        alphas = {group: of_region(alpha, region.name) for group, alpha in one.groups.alpha.items()}
         top = max(float(alpha.max()) for alpha in one.groups.alpha.values())
         traces = [
             {
                 "type": "heatmap",
                 "x": x,
                 "y": names,
-                "z": one.groups.alpha[group],
+                "z": alphas[group],
                 "xaxis": f"x{number}",
                 "yaxis": "y",
                 "colorscale": "Cividis",
@@ -213,27 +220,28 @@ def attention_around_tss(attended: Sequence[Attended]) -> Chart:
                 "zmax": top,
                 "showscale": number == 2,
                 "colorbar": {"title": {"text": ALPHA}},
-                "hovertemplate": f"{group}: %{{y}}<br>%{{x}} bp: %{{z:.4f}}<extra></extra>",
+                "hovertemplate": f"{group}: %{{y}}<br>%{{x}}{unit}: %{{z:.4f}}<extra></extra>",
             }
             for number, group in ((1, "up"), (2, "down"))
         ]
-        least = BIN_RATIO.value / one.opened.window.n_bins
+        least = BIN_RATIO.value / one.opened.pair.n_windows
         peaks = [
-            f"{name} at {float(x[int(alpha.argmax())]):.0f} bp"
-            for name, alpha in zip(names, one.groups.alpha["up"], strict=True)
+            f"{name} at {x[alpha.argmax()]:{'.0f' if region.bins else ''}}{unit}"
+            for name, alpha in zip(names, alphas["up"], strict=True)
             if predicts(one.result) and alpha.max() >= least
         ]
         seen = f"in up-regulated genes it peaks: {', '.join(peaks[:8])}" if peaks else NOTHING
-        alt = f"Heat maps of mean attention by distance from the TSS; {seen}."
+        alt = f"Heat maps of mean attention by {where.removesuffix(' (bp)')}; {seen}."
         layout = {
-            "xaxis": axis("up-regulated: distance from the TSS (bp)", domain=[0, 0.48]),
+            "xaxis": axis(f"up-regulated: {where}", domain=[0, 0.48]),
             "xaxis2": axis("down-regulated", domain=[0.52, 1]),
             "yaxis": {"automargin": True, "autorange": "reversed"},
         }
-        views.append(View(one.name, alt, traces, layout))
+        name = one.name + (f": {region.name}" if one.groups.layout.beyond else "")
+        views.append(View(name, alt, traces, layout))
     caption = (
         f"Mean bin attention {ALPHA} of the same genes, in the direction of transcription (upstream is "
-        f"negative); uniform attention would be {1 / attended[0].opened.window.n_bins:.4f} everywhere."
+        f"negative); uniform attention would be {1 / attended[0].opened.pair.n_windows:.4f} everywhere."
     )
     n_rows = max(len(one.groups.sequences) for one in attended)
     return Chart("tss", "Attention around the TSS", caption, views, 200 + 16 * n_rows, 640)
@@ -290,40 +298,48 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
     """Traces and layout of one gene: a panel a mark, signal on the left axis, attention on the right."""
     opened, pair = one.opened, one.result.pair
     at = np.array([row])
-    signals = opened.pair.signal(at)
+    layout: dict[str, Any] = {"legend": {"orientation": "h", "y": -0.08}}
+    n_marks, regions = len(opened.marks), opened.pair.layout.regions
+    # Regions stand beside one another: each has its x axis and shares the y axes of the marks.
+    share = np.cumsum([0, *widths(regions)]) / sum(widths(regions))
+    places: list[tuple[str, slice, Any]] = []
+    for number, (region, (first, last)) in enumerate(zip(regions, pairwise(share.tolist()), strict=True), 1):
+        key = "x" if number == 1 else f"x{number}"
+        title = "distance from the TSS (bp)" if region.bins else region.name
+        domain = {"domain": [first, last - 0.01]} if len(regions) > 1 else {}
+        layout[key.replace("x", "xaxis")] = axis(title, anchor=f"y{2 * n_marks - 1}", **domain)
+        x = opened.window.middles if region.bins else place_names(region)
+        places.append((key, opened.pair.layout.spans[region.name], x))
     (batch,) = list(opened.attend_batches(at))
-    alpha = opened.windows.from_upstream(batch.alpha, at)[0]
-    x = opened.window.middles
+    from_upstream = opened.windows.from_upstream
+    alpha = from_upstream(batch.alpha, at)[0]
+    signals = [from_upstream(signal, at)[0] for signal in opened.pair.signal(at)]
     traces: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {
-        "legend": {"orientation": "h", "y": -0.08},
-        "xaxis": axis("distance from the TSS (bp)"),
-    }
-    n_marks = len(opened.marks)
     for j, mark in enumerate(opened.marks):
         left, right = f"y{2 * j + 1}", f"y{2 * j + 2}"
         own = [k for k, sequence in enumerate(opened.sequences) if sequence.mark == mark]
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines", "name": f"attention {ALPHA}", "x": x,
-                "y": alpha[own].mean(axis=0),
-                "yaxis": right, "fill": "tozeroy", "line": {"color": "#999", "width": 0.5},
-                "fillcolor": "rgba(120,120,120,0.3)", "showlegend": j == 0, "legendgroup": "alpha",
-                "hovertemplate": f"{mark} {ALPHA} %{{y:.4f}}<extra></extra>",
-            }
-        )  # fmt: skip
-        for k, (cell, signal) in enumerate(zip(pair, signals, strict=True)):
+        for key, span, x in places:
+            shown = j == 0 and key == "x"
             traces.append(
                 {
-                    "type": "scatter", "mode": "lines", "name": cell, "x": x, "legendgroup": cell,
-                    "y": opened.windows.from_upstream(signal, at)[0, j], "yaxis": left,
-                    "line": {"color": COLOURS[(0, 5)[k]], "dash": ("solid", "dot")[k], "width": 1.5},
-                    "showlegend": j == 0, "hovertemplate": f"{mark} in {cell}: %{{y:.3g}}<extra></extra>",
+                    "type": "scatter", "mode": "lines", "name": f"attention {ALPHA}", "x": x,
+                    "y": alpha[own].mean(axis=0)[span], "xaxis": key,
+                    "yaxis": right, "fill": "tozeroy", "line": {"color": "#999", "width": 0.5},
+                    "fillcolor": "rgba(120,120,120,0.3)", "showlegend": shown, "legendgroup": "alpha",
+                    "hovertemplate": f"{mark} {ALPHA} %{{y:.4f}}<extra></extra>",
                 }
             )  # fmt: skip
-        domain = [1 - (j + 1) / n_marks + 0.02, 1 - j / n_marks]
+            for k, (cell, signal) in enumerate(zip(pair, signals, strict=True)):
+                traces.append(
+                    {
+                        "type": "scatter", "mode": "lines", "name": cell, "x": x, "legendgroup": cell,
+                        "y": signal[j, span], "xaxis": key, "yaxis": left,
+                        "line": {"color": COLOURS[(0, 5)[k]], "dash": ("solid", "dot")[k], "width": 1.5},
+                        "showlegend": shown, "hovertemplate": f"{mark} in {cell}: %{{y:.3g}}<extra></extra>",
+                    }
+                )  # fmt: skip
         layout[_axis_key(left)] = {
-            "domain": domain,
+            "domain": [1 - (j + 1) / n_marks + 0.02, 1 - j / n_marks],
             "title": {"text": mark, "font": {"size": 11}},
             "automargin": True,
         }
@@ -331,7 +347,6 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
             "overlaying": left, "side": "right", "showgrid": False, "showticklabels": False,
             "rangemode": "tozero",
         }  # fmt: skip
-    layout["xaxis"]["anchor"] = f"y{2 * n_marks - 1}"
     return traces, layout
 
 

@@ -184,7 +184,7 @@ def _training(found: Sequence[Result], palette: Palette) -> Section | None:
 def _attention(shown: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter) -> list[Section]:
     if not any(result.run.config.kind == DEEPDIFF and result.pair in stores for result in shown):
         return []
-    from diffchrom.report import attention
+    from diffchrom.report import attention, pictures
 
     attended = attention.attended_runs(shown, stores, reporter)
     if not attended:
@@ -193,6 +193,7 @@ def _attention(shown: Sequence[Result], stores: dict[Pair, Store], reporter: Rep
     return [
         Section("attention", "Attention", [Part("chart", chart=chart) for chart in marks]),
         Section("genes-section", "Genes", [Part("chart", chart=attention.genes(attended))]),
+        Section("pictures", "Greatest changes", pictures.pictures(attended), [pictures.PARAGRAPH]),
     ]
 
 

@@ -10,8 +10,9 @@ from dataclasses import fields
 
 from diffchrom._version import __version__
 from diffchrom.baselines.methods import METHODS
-from diffchrom.config import DEFAULT_VARIANT, Hyperparameters
+from diffchrom.config import Hyperparameters
 from diffchrom.errors import RunError
+from diffchrom.genome.regions import TSS
 from diffchrom.report.charts import count
 from diffchrom.report.results import epochs_of, read_history
 from diffchrom.runs.cross_validation import fold_folder
@@ -110,9 +111,19 @@ def _data(configs: Sequence[RunConfig]) -> str:
     return (
         f"Signal of {len(marks)} histone marks ({', '.join(marks)}) was averaged in {window.n_bins} bins of "
         f"{window.bin_size} bp around the transcription start site (±{window.flank:,} bp, {window.orient} "
-        f"orientation) of each gene. The target was {_target(configs)} for "
+        f"orientation) of each gene{_beyond(configs)}. The target was {_target(configs)} for "
         f"{count(len(pairs), 'pair')} of cells ({'; '.join(pairs)}). {dealt}"
     )
+
+
+def _beyond(configs: Sequence[RunConfig]) -> str:
+    """What was read beyond the bins around the TSS, and by whom."""
+    readers = {config.variant: [name for name in config.regions if name != TSS] for config in configs}
+    regions = list(dict.fromkeys(name for names in readers.values() for name in names))
+    if not regions:
+        return ""
+    who = ", ".join(variant for variant, names in readers.items() if names)
+    return f", and in windows of its {', '.join(regions)} ({who})"
 
 
 def _target(configs: Sequence[RunConfig]) -> str:
@@ -134,7 +145,8 @@ def _models(results: Sequence[Result]) -> str:
     used = {result.run.config.variant for result in results}
     seeds = {result.run.config.seed for result in results}
     names = ", ".join(name for name in VARIANTS if name in used)
-    ours = "; antisymmetric is diffchrom's own" if DEFAULT_VARIANT in used else ""
+    own = [name for name, variant in VARIANTS.items() if variant.antisymmetric and name in used]
+    ours = f"; diffchrom's own: {', '.join(own)}" if own else ""
     recipes = "; ".join(dict.fromkeys(filter(None, map(_recipe, trained))))
     counts = [n for made in trained for n in epochs_of(read_history(made))[0]]
     epochs = f"of the {_from_to(counts)} epochs that were made of each" if counts else "of the epochs"

@@ -22,8 +22,10 @@ class Part:
 
     Attributes
     ----------
-    kind : ``chart``, ``table``, ``text`` or ``list``.
+    kind : ``chart``, ``table``, ``text``, ``list`` or ``picture``.
     title : heading, of all but charts, which have their own.
+    text : paragraphs, items, or what a picture shows.
+    source : of a picture, as a ``data:`` address.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class Part:
     chart: Chart | None = None
     table: Table | None = None
     text: Sequence[str] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)

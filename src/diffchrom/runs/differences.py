@@ -18,12 +18,12 @@ def facts(config: RunConfig) -> dict[str, Any]:
     """Everything that decides what a run computes, by name; equal values are the same in two runs.
 
     Hyper-parameters stand beside the rest by their own names. Those that an older run does not name have the
-    values of its preset; the number of models of an ensemble is the variant's own where none was asked for.
-    The store is known by its content, which may have moved.
+    values of its preset; the number of models of an ensemble is the variant's own where none was asked for,
+    and that of averaged fits is 1. The store is known by its content, which may have moved.
     """
     own = {name: getattr(config, name) for name in ("kind", "variant", "preset", "pair", "marks")}
     data = {name: getattr(config, name) for name in ("window", "split", "unit", "seed", "folds")}
-    values = own | {"regions": tuple(config.regions) or (TSS,)} | data
+    values = own | {"regions": tuple(config.regions) or (TSS,), "covariates": config.covariates} | data
     values |= {"pairs": config.learnt, "held_out": config.held_out, "normalise": config.normalise}
     values["store"] = config.store.get("fingerprint", "")
     return {name: _plain(value) for name, value in (values | _hyperparameters(config)).items()}
@@ -31,8 +31,8 @@ def facts(config: RunConfig) -> dict[str, Any]:
 
 def _hyperparameters(config: RunConfig) -> dict[str, Any]:
     variant = VARIANTS.get(config.variant)
-    if variant is None:
-        return dict(config.hyperparameters)
+    if variant is None:  # a baseline or a module
+        return {"seeds": 1} | dict(config.hyperparameters)
     values = PRESETS.get(config.preset, Hyperparameters()).to_dict() | dict(config.hyperparameters)
     return values | {"ensemble": variant.ensemble_size(values["ensemble"])}
 

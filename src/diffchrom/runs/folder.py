@@ -72,6 +72,7 @@ class RunConfig:
     metrics : part of the split (train, valid, test) to metric to value; None where undefined.
     details : whatever else there is to tell (best epoch, class medians, device, ...).
     versions : of diffchrom, Python and the libraries that compute.
+    covariates : names of the numbers of genes that it reads beside the signal.
     folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
     pairs : all that it learnt from, `pair` first, where these are several; else empty.
     held_out : cells that it was kept from, to be judged on them.
@@ -95,6 +96,7 @@ class RunConfig:
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    covariates: tuple[str, ...] = ()
     folds: int = 0
     pairs: tuple[tuple[str, str], ...] = ()
     held_out: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ class RunConfig:
         pairs = tuple(tuple(map(str, cells)) for cells in values.pop("pairs", ()))
         held_out = tuple(map(str, values.pop("held_out", ())))
         window = Window(**values.pop("window"))
+        covariates = tuple(map(str, values.pop("covariates", ())))
         known = {item.name for item in fields(cls)}
         if any(len(cells) != 2 for cells in (pair, *pairs)):
             raise ValueError("a pair is two cells")
@@ -137,6 +140,7 @@ class RunConfig:
             pair=(pair[0], pair[1]),
             marks=marks,
             window=window,
+            covariates=covariates,
             pairs=tuple((first, second) for first, second in pairs),
             held_out=held_out,
             **{name: value for name, value in values.items() if name in known},

@@ -109,6 +109,10 @@ class Recipe(Protocol):
         """Whether it reads every region that the pair has, or the bins around the TSS alone."""
 
     @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the numbers of genes that it reads beside the signal (`pairs.covariates`)."""
+
+    @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that compute, whose versions are recorded."""
 
@@ -168,6 +172,7 @@ def make(
         marks=pair.marks,
         window=pair.window,
         regions={region.name: region.digest for region in pair.regions},
+        covariates=pair.covariate_names,
         split=pair.split,
         unit=learner.data.unit,
         hyperparameters=recipe.hyperparameters,
@@ -200,6 +205,7 @@ def make(
 
 def seen_by(recipe: Recipe, pair: Pair, reporter: Reporter = SILENT) -> Pair:
     """What a recipe reads of a pair; whoever could read more than the store has is told."""
+    pair = replace(pair, covariate_names=recipe.covariates)
     if not recipe.whole_gene:
         return pair.around_tss()
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]

@@ -15,7 +15,6 @@ from typing import Any
 
 from diffchrom.baselines.methods import METHODS
 from diffchrom.genome.layout import Layout
-from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_regions, resolve_unit
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Job
@@ -175,7 +174,7 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
         seconds, power = BASELINE_SECONDS[_listed(job)]
         # A window beyond the TSS is a feature, and so are as many bins as are merged.
         merge = min(METHODS[job.method].grid().get("merge", (1,)))
-        n_bins = shape.layout.spans[TSS].stop
+        n_bins = shape.layout.n_bins
         size = shape.n_marks * (n_bins + merge * (shape.layout.n_windows - n_bins)) / 1000
         return Estimate(seconds * (shape.n_train / 1000) ** power * size, memory, "table")
     from diffchrom.deepdiff.building import INFERENCE_BATCH

@@ -1,0 +1,67 @@
+"""A trained run's model, read from its folder."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from diffchrom.deepdiff.building import build_run_model
+from diffchrom.deepdiff.checkpoint import load_weights
+from diffchrom.deepdiff.custom import Custom
+from diffchrom.deepdiff.model import PairModel
+from diffchrom.deepdiff.uncertainty import Calibration
+from diffchrom.errors import RunError
+from diffchrom.genome.layout import Layout
+from diffchrom.pairs.pair import Pair
+from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.opening import require_single
+
+#: Where a run keeps the calibration of intervals for cells that it has not seen.
+UNSEEN = "calibration_unseen"
+
+
+def order_of(run: Run, pair: Pair) -> float:
+    """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
+    orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
+    if run.config.pairs or pair.cells not in orders:
+        return 0.0
+    trained_on = run.config.store
+    if "signals" in trained_on:
+        same = pair.signal_digest == trained_on["signals"]
+    else:  # a run made before signals had a digest of their own
+        same = pair.store.fingerprint(run.config.pair) == trained_on.get("fingerprint")
+    return orders[pair.cells] if same else 0.0
+
+
+def load_model(
+    run: Run,
+    device: torch.device | None = None,
+    order: float = 1.0,
+    module: nn.Module | None = None,
+    layout: Layout | None = None,
+) -> PairModel:
+    """Read a run's model, in evaluation mode, for data of this `PairModel.order` and layout."""
+    if run.config.kind == "module" and module is None:
+        raise RunError(
+            f"{run.path}: was trained with {run.config.variant}, a module that is not diffchrom's; "
+            "open it in Python, with open(store, module=...)"
+        )
+    if run.config.kind == "baseline":
+        raise RunError(f"{run.path}: a baseline ({run.config.variant}) has no model to load")
+    require_single(run)
+    n_marks = len(run.config.marks)
+    model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
+    load_weights(run.path / MODEL, model)
+    model.set_order(order)
+    return model.to(device or torch.device("cpu")).eval()
+
+
+def calibration_of(run: Run, name: str = "calibration") -> Calibration | None:
+    """The run's calibration, or that for unseen cells (`UNSEEN`); None for a run that has none."""
+    values = run.config.details.get(name)
+    try:
+        return None if values is None else Calibration.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path}: config.json has a broken calibration ({error}); train it again"
+        ) from error
