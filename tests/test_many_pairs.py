@@ -184,7 +184,8 @@ def test_a_killed_training_of_several_pairs_goes_on_to_the_same_bytes(store: Sto
     for name in ("model.safetensors", "predictions.tsv", "pairs.tsv"):
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert {path.name for path in (tmp_path / "part").iterdir()} == {
-        "config.json", "history.tsv", "model.safetensors", "pairs.tsv", "predictions.tsv"
+        "config.json", "history.tsv", "model.safetensors", "pairs.tsv", "predictions.tsv",
+        "signal.safetensors",
     }  # fmt: skip
     assert command(store, tmp_path / "part", "--cells", "A,B,D", "--no-ridge", "--resume") != 0
 
@@ -312,3 +313,12 @@ def test_normalised_signal_does_not_show_how_deep_a_cell_is(
         for cell in ("alike", "deep")
     ]
     assert np.abs(plain[0] - plain[1]).max() > 0.1
+
+
+def test_signal_of_several_pairs_that_is_larger_than_memory_trains_to_the_same_bytes(
+    store: Store, tmp_path: Path
+) -> None:
+    words = ("--pair", "A,B", "--pair", "B,C", "--no-ridge")
+    assert command(store, tmp_path / "memory", *words) == 0
+    assert command(store, tmp_path / "disk", *words, "--memory", "0") == 0
+    assert fitted_file(tmp_path / "memory") == fitted_file(tmp_path / "disk")
