@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format bench fuzz clean
+.PHONY: demo test lint docs format bench fuzz clean
 
 $(INSTALLED): pyproject.toml constraints.txt setup.py $(shell find src -name '*.[ch]')
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ lint: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED)  ## the documentation site in docs/_build/html; every code cell on its pages runs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -34,4 +38,4 @@ fuzz: $(INSTALLED)  ## corrupted input in large numbers
 	DIFFCHROM_FUZZ=1000 $(BIN)/python -m pytest tests -k fuzz --timeout=3600
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/generated src/*.egg-info

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +39,6 @@ def random_source(
     return OpenedModel(model, pair, transform, settings)
 
 
-@dataclass(frozen=True)
-class Added(Output):
-    """What a model that adds up its prediction gives."""
-
-    contribution: torch.Tensor | None = None
-
-
 class Adding(PairModel):
     """Adds up B - A of marks and windows, each by a weight of its own, and a shift of its own pair."""
 
@@ -65,7 +58,7 @@ class Adding(PairModel):
         alpha = parts.abs().softmax(dim=2)
         log2fc = parts.sum(dim=(1, 2)) + self.SHIFT
         beta = {MAIN: parts.sum(dim=2).softmax(dim=1)}
-        return Added(log2fc, {}, {}, {MAIN: alpha}, beta, contribution=parts)
+        return Output(log2fc, {}, {}, {MAIN: alpha}, beta, contribution=parts)
 
 
 def adding_source(store: Store, regions: Sequence[str] | None = None, seed: int = 0) -> OpenedModel:

@@ -310,3 +310,29 @@ def test_a_region_that_is_not_read_or_changed_twice_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         parse_perturbations(two, [text])
+
+
+def test_contributions_of_the_default_add_up_to_its_prediction(
+    whole_gene_store: Store, tmp_path: Path
+) -> None:
+    """Without the shift, which belongs to a run's own pair; in bins, marks, BED and groups alike."""
+    source = random_source(whole_gene_store, "additive", regions=None)
+    source.model.set_order(0)
+    rows = np.arange(60)
+    predicted = source.predict(rows).log2fc
+    for level in ("bin", "mark"):
+        export(source, rows, ExportOptions(level=level, by="contribution"), tmp_path / "x.tsv")
+        table = pd.read_csv(tmp_path / "x.tsv", sep="\t")
+        sums = table.groupby("gene_id", sort=False)["contribution"].sum()
+        np.testing.assert_allclose(sums, predicted, rtol=1e-5, atol=1e-4)
+    everything = ExportOptions(format="bed", top=1000, by="contribution")
+    export(source, rows, everything, tmp_path / "x.bed")
+    bed = pd.read_csv(tmp_path / "x.bed", sep="\t", names=[*BED_COLUMNS, "region"])
+    # Distal windows that lie wholly beyond an end of the chromosome have no place in a BED.
+    assert set(bed["region"]) == {"tss", "body", "tes", "distal"}
+    attention = source.attention_of(rows)
+    assert attention.contribution is not None
+    start, _ = source.windows.intervals(rows, whole_gene_store.chrom_sizes)
+    inside = np.where((start >= 0)[:, None], attention.contribution, 0).sum(axis=(1, 2))
+    sums = bed.groupby("gene_id")["weight"].sum()
+    np.testing.assert_allclose(sums, inside, rtol=1e-4, atol=1e-3)

@@ -416,10 +416,10 @@ def test_more_workers_than_cores_are_refused() -> None:
         share_cores(2, 10, 3)
 
 
-def kill_once(job: Job, out: Path, threads: int) -> Outcome:
+def kill_once(job: Job, out: Path, threads: int, worker: int) -> Outcome:
     """Run a job, but kill its process the first time."""
     worker_tasks.die(str(out / f"{job.name}.killed"), 1)
-    return run_job(job, out, threads)
+    return run_job(job, out, threads, worker)
 
 
 def test_a_job_whose_process_is_killed_is_run_again(
@@ -432,7 +432,7 @@ def test_a_job_whose_process_is_killed_is_run_again(
     assert (plan.out / f"{outcome.job.name}.killed").read_text() == "x"
 
 
-def kill_always(job: Job, out: Path, threads: int) -> Outcome:
+def kill_always(job: Job, out: Path, threads: int, worker: int) -> Outcome:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
@@ -466,9 +466,9 @@ def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
         yield started
 
 
-def kill_the_dask_worker_once(job: Job, out: Path, threads: int) -> Outcome:
+def kill_the_dask_worker_once(job: Job, out: Path, threads: int, worker: int) -> Outcome:
     worker_tasks.kill_the_dask_worker_once(str(out / "marker"))
-    return run_job(job, out, threads)
+    return run_job(job, out, threads, worker)
 
 
 def test_a_dask_cluster_gives_the_same_bytes_and_a_killed_worker_costs_no_job(

@@ -311,15 +311,3 @@ def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:
         load_model(Run.open(run.path))
     with pytest.raises(RunError, match="no such run"):
         Run.open(tmp_path / "nothing")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_cuda_and_cpu_are_the_same_function(toy_store: Store, tmp_path: Path, variant: str) -> None:
-    run = train(job(toy_store, name=variant, device="cuda"), tmp_path / "run")
-    on_gpu = predictions_of(run, toy_store, device="cuda")[1]["log2fc_pred"]
-    on_cpu = predictions_of(run, toy_store, device="cpu")[1]["log2fc_pred"]
-    np.testing.assert_allclose(on_gpu, on_cpu, atol=2e-4)
-    settings = replace(SMALL, precision="bfloat16")
-    mixed = train(job(toy_store, name=variant, device="cuda", settings=settings), tmp_path / "mixed")
-    assert np.isfinite(mixed.config.metrics["test"]["mse"])

@@ -25,6 +25,7 @@ from diffchrom.commands.report import report
 from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
+from diffchrom.files.text import printable
 
 DEBUG = "--debug"
 INTERRUPTED = 130
@@ -58,7 +59,7 @@ def _options(
 
 
 def _fail(message: str, code: int) -> typer.Exit:
-    print(f"diffchrom: {message}", file=sys.stderr)
+    print(printable(f"diffchrom: {message}"), file=sys.stderr)
     return typer.Exit(code)
 
 

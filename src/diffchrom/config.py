@@ -22,10 +22,11 @@ DEFAULT_SPLIT = "chromosome"
 STORE_VARIABLE = "DIFFCHROM_STORE"
 
 AUX_TASKS = ("regression", "classification")
+#: And one card of several, ``cuda:N``.
 DEVICES = ("auto", "cpu", "cuda")
 #: What can be done against differences in depth between cells: nothing, or quantile normalisation.
 NORMALISE = ("none", "quantile")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 CONTRASTIVE = ("squared", "paper")
 #: Hyper-parameters that are one of a few words.
 CHOICES = {
@@ -69,6 +70,12 @@ def folder_defaults() -> dict[str, Any]:
     return values
 
 
+def is_device(name: str) -> bool:
+    """Whether it is what a device may be called, wherever there is one."""
+    kind, _, number = name.partition(":")
+    return name in DEVICES or (kind == "cuda" and number.isdecimal() and number.isascii())
+
+
 def default_store() -> str:
     """Path of the store used when ``--store`` is not given."""
     return os.environ.get(STORE_VARIABLE) or folder_defaults().get("store", DEFAULT_STORE)
@@ -95,7 +102,8 @@ class Hyperparameters:
     init_range : float or None
         All weights uniform(-init_range, init_range); None is PyTorch's own initialisation.
     precision : str
-        ``float32``, or ``bfloat16`` for mixed precision (worth it on CUDA only).
+        ``float32``; on CUDA also ``float16``, of all products while training, with a scaled loss, or
+        ``bfloat16``, of products outside of the LSTMs, which cuDNN has not in it.
     dropout : float
         On the Level I embeddings and on Level II's output (and in the dense path), while training.
     schedule : str

@@ -129,8 +129,11 @@ def _of_region(
     )
 
 
-def bed_lines(weights: Weights, peaks: Peaks) -> bytes:
-    """Text of stretches in `BED_COLUMNS`; the score is the weight's size in thousandths, at most 1000."""
+def bed_lines(weights: Weights, peaks: Peaks, n_columns: int | None = None) -> bytes:
+    """Text of stretches in the first `n_columns` (None: all) of `BED_COLUMNS`.
+
+    The score is the weight's size in thousandths, at most 1000.
+    """
     opened, row = weights.opened, peaks.row
     genes, layout = opened.genes, opened.pair.layout
     each = np.arange(len(row))
@@ -155,35 +158,56 @@ def bed_lines(weights: Weights, peaks: Peaks) -> bytes:
         peaks.peak,
         *([Names(layout.names, peaks.region)] if layout.beyond else []),
     )
-    return bulk_lines((len(row),), columns)
+    return bulk_lines((len(row),), columns[:n_columns])
 
 
 def bed_table(
     weights: Weights, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
 ) -> Iterator[bytes]:
     """Yield sorted BED of the sequences `keep`, from genes in genome order (`GeneWindows.genome_order`)."""
-    opened = weights.opened
-    held: Peaks | None = None
-    chrom = None
+    sorter = BedSorter(weights, keep, choice)
     for batch in batches:
+        yield from sorter.feed(batch)
+    yield sorter.rest()
+
+
+class BedSorter:
+    """Turns batches of genes in genome order into sorted BED; parameters as of `bed_table`, `bed_lines`."""
+
+    def __init__(
+        self, weights: Weights, keep: npt.NDArray[np.intp], choice: BinChoice, n_columns: int | None = None
+    ) -> None:
+        self._weights, self._keep, self._choice, self._n_columns = weights, keep, choice, n_columns
+        self._held: Peaks | None = None
+        self._chrom = ""
+
+    def feed(self, batch: AttentionBatch) -> Iterator[bytes]:
+        """Take a batch, and yield what no later gene can precede."""
+        opened = self._weights.opened
         places = opened.genes.chrom[batch.rows]
         for name in dict.fromkeys(places.tolist()):
             part = np.flatnonzero(places == name)
-            some = AttentionBatch(batch.rows[part], batch.alpha[part][:, keep], {}, batch.log2fc_pred[part])
-            peaks = peaks_of(weights, some, choice)
-            peaks = replace(peaks, sequence=keep[peaks.sequence])
-            if held is not None and name == chrom:
-                peaks = Peaks.concatenate([held, peaks])
-            elif held is not None:
-                yield bed_lines(weights, held)
-            chrom = name
+            alpha = batch.alpha[part][:, self._keep]
+            some = AttentionBatch(batch.rows[part], alpha, {}, batch.log2fc_pred[part])
+            peaks = peaks_of(self._weights, some, self._choice)
+            peaks = replace(peaks, sequence=self._keep[peaks.sequence])
+            if self._held is not None and name == self._chrom:
+                peaks = Peaks.concatenate([self._held, peaks])
+            elif self._held is not None:
+                yield self._lines(self._held)
+            self._chrom = name
             peaks = _sorted(peaks)
             # No later gene of the chromosome has a window that starts before this part's last one.
             safe = peaks.start < opened.windows.start[some.rows[-1]]
-            yield bed_lines(weights, peaks.take(safe))
-            held = peaks.take(~safe)
-    if held is not None:
-        yield bed_lines(weights, held)
+            yield self._lines(peaks.take(safe))
+            self._held = peaks.take(~safe)
+
+    def rest(self) -> bytes:
+        """Return what was held back."""
+        return b"" if self._held is None else self._lines(self._held)
+
+    def _lines(self, peaks: Peaks) -> bytes:
+        return bed_lines(self._weights, peaks, self._n_columns)
 
 
 def _sorted(peaks: Peaks) -> Peaks:

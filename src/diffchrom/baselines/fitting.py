@@ -44,6 +44,7 @@ class Fitting:
     preset_name : of the method's `grids`.
     epochs : most epochs, for methods that have any; None is the preset's.
     seeds : fits that are averaged, where the method is `Method.seeded`.
+    device : where networks are trained.
     """
 
     kind: ClassVar[str] = "baseline"
@@ -55,6 +56,7 @@ class Fitting:
     preset_name: str = DEFAULT_PRESET
     epochs: int | None = None
     seeds: int = 1
+    device: str = "auto"
 
     @property
     def preset(self) -> str:
@@ -131,9 +133,10 @@ class FittingLearner:
 
     def fit(self, folder: Path, reporter: Reporter) -> Fitted:
         """Fit the method and predict every gene."""
-        context = Context(self.recipe.seed, self.recipe.threads, reporter, folder / PIECES)
-        grid = self.method.grid(self.recipe.preset_name, self.recipe.epochs)
-        predictor = fit_pairs(self.method, self.examples, self.learnt, context, grid, self.recipe.seeds)
+        recipe = self.recipe
+        context = Context(recipe.seed, recipe.threads, reporter, folder / PIECES, device=recipe.device)
+        grid = self.method.grid(recipe.preset_name, recipe.epochs)
+        predictor = fit_pairs(self.method, self.examples, self.learnt, context, grid, recipe.seeds)
         prediction = predictor.predict(self.examples[0].without_labels())
         save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)

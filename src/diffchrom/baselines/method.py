@@ -113,6 +113,7 @@ class Context:
     reporter : where progress and notes go.
     folder : where finished pieces are kept, so that a killed fit goes on; None keeps nothing.
     shared : what does not depend on the seed, for further fits to the same genes.
+    device : where networks are trained: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     seed: int = 0
@@ -120,6 +121,7 @@ class Context:
     reporter: Reporter = SILENT
     folder: Path | None = None
     shared: dict[Any, Any] = field(default_factory=dict)
+    device: str = "auto"
 
 
 Grid = Mapping[str, tuple[Any, ...]]

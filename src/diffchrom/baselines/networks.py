@@ -29,6 +29,7 @@ from diffchrom.baselines.method import (
     selection_score,
 )
 from diffchrom.deepdiff.building import seeded
+from diffchrom.deepdiff.cuda import on_card, resolve_device
 from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import StoreError
@@ -191,6 +192,7 @@ def train_network(
     *,
     n_bins: int,
     classify: bool = False,
+    device: str = "auto",
 ) -> Trained:
     """Train with Adam until `NetworkSettings.patience` epochs bring no better validation r.
 
@@ -201,25 +203,28 @@ def train_network(
     settings : epochs, batch_size, lr, patience, clip_norm and what `network` reads.
     seed : of weights, shuffling and dropout.
     n_bins : bins around the TSS, which the windows of further regions follow.
+    device : where it is trained; what comes out predicts on the CPU.
     """
-    x, y = torch.from_numpy(train[0]), train[1]
+    where = resolve_device(device)
+    x, y = torch.from_numpy(train[0]).to(where), train[1]
     centre, spread = 0.0, 1.0
     if settings.standardise and not classify:
         centre, spread = float(y.mean()), float(y.std()) or 1.0
-    labels = torch.from_numpy((y - centre) / spread).float()
+    labels = torch.from_numpy((y - centre) / spread).float().to(where)
     loss = F.binary_cross_entropy_with_logits if classify else F.mse_loss
     with seeded(seed):
         module = network(x.shape[1], n_bins, x.shape[2] - n_bins, settings)
         if settings.init_range is not None:
             initialise(module, settings.init_range)
+    module = module.to(where)
     optimiser = Adam(module.parameters(), settings.lr)
-    held_out = torch.from_numpy(valid[0])
+    held_out = torch.from_numpy(valid[0]).to(where)
     best: tuple[float, int, dict[str, Tensor]] | None = None
-    with reporter.task("training", settings.epochs) as task:
+    with reporter.task("training", settings.epochs) as task, on_card(where):
         for epoch in range(1, settings.epochs + 1):
-            with seeded(seed + 7919 * epoch):
+            with seeded(seed + 7919 * epoch, where):
                 _epoch(module, optimiser, x, labels, loss, settings)
-            score = selection_score(valid[1], _outputs(module, held_out).numpy())
+            score = selection_score(valid[1], _outputs(module, held_out).cpu().numpy())
             if best is None or score > best[0]:
                 weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
                 best = (score, epoch, weights)
@@ -228,7 +233,7 @@ def train_network(
                 break
     assert best is not None
     score, epoch, state = best
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in state.items()}
     return Trained(
         *(network.__name__, x.shape[1], n_bins, settings, arrays, centre, spread, epoch, score),
         n_beyond=x.shape[2] - n_bins,
@@ -248,7 +253,7 @@ def _epoch(
     settings: NetworkSettings,
 ) -> None:
     module.train()
-    for index in torch.split(torch.randperm(len(x)), settings.batch_size):
+    for index in torch.split(torch.randperm(len(x)).to(x.device), settings.batch_size):
         optimiser.zero_grad()
         loss(module(x[index]), labels[index]).backward()  # type: ignore[no-untyped-call]
         optimiser.step(settings.clip_norm)
@@ -303,6 +308,7 @@ def fit_on_difference(
         context.seed,
         context.reporter,
         n_bins=train.n_bins,
+        device=context.device,
     )
     fitted = OneNetwork(transform, trained)
     return _to_scale(fitted, valid) if settings.rescaled else fitted
@@ -377,6 +383,7 @@ def fit_two_cells(
                 context.reporter,
                 n_bins=train.n_bins,
                 classify=classify,
+                device=context.device,
             )
         )
     fitted = TwoCells((transforms[0], transforms[1]), (networks[0], networks[1]), classify)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.commands.attend_modes import Request, choose_mode
+from diffchrom.commands.attend_modes import choose_mode
+from diffchrom.commands.attend_work import Request
 from diffchrom.commands.predict import PARTS
-from diffchrom.config import DEVICES
 
 _option = typer.Option
 
@@ -48,6 +48,12 @@ def attend(
         _option(metavar="B1,B2,...", help="Only these: main:A-B, aux:A, ..."),
     ] = None,
     marks: Annotated[str | None, _option(metavar="M1,M2,...", help="Only these marks.")] = None,
+    hub: Annotated[
+        Path | None, _option(metavar="DIR", help="Write a UCSC track hub and an IGV session there.")
+    ] = None,
+    genome: Annotated[
+        str | None, _option(metavar="hg38|mm39|...", help="Of --hub.", show_default="the store's assembly")
+    ] = None,
     up: Annotated[
         float | None,
         _option(help="Compare genes with log2fc from this on ..."),
@@ -112,7 +118,7 @@ def attend(
     values = dict(context.params)
     mode = choose_mode({name for name in values if options.was_given(context, name)})
     options.check_choice("--split", split, PARTS)
-    options.check_choice("--device", device, DEVICES)
+    options.check_device(device)
     wanted = mode.understand(values)
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.deepdiff.opened import open_model

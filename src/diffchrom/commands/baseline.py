@@ -65,6 +65,7 @@ def baseline(
         bool, typer.Option("--resume", help="Go on with what was interrupted; finished runs stay.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is already in --out.")] = False,
+    device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     seeds: Annotated[
         int,
@@ -81,6 +82,7 @@ def baseline(
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
     options.check_choice("--preset", preset, _PRESETS)
+    options.check_device(device)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
     named = options.named_pairs(context, pair, cells, pairs)
@@ -107,7 +109,7 @@ def baseline(
     lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
-        fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1)
+        fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1, device=device)
         try:
             run = make_and_print(
                 fitting, chosen, folder,

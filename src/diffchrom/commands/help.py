@@ -33,13 +33,24 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "device", "seed"}
+        {
+            "wide",
+            "combine",
+            "min_weight",
+            "other",
+            "sample",
+            "summary",
+            "group_by",
+            "genome",
+            "device",
+            "seed",
+        }
     ),
     "gene": frozenset({"device", "threads"}),
-    "baseline": frozenset({"unit", "force", "seeds"}),
+    "baseline": frozenset({"unit", "force", "seeds", "device"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
     "compare": frozenset({"force", "resamples", "seed"}),
-    "report": frozenset({"force", "title"}),
+    "report": frozenset({"force", "title", "device"}),
 }
 #: Command lines that work where a store and a run are.
 EXAMPLES: Mapping[str, tuple[str, str]] = {

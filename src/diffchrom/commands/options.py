@@ -12,7 +12,7 @@ import typer
 
 from diffchrom.commands import completion
 from diffchrom.commands.console import Console
-from diffchrom.config import DEVICES, NORMALISE, default_store
+from diffchrom.config import DEVICES, NORMALISE, default_store, is_device
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import TSS
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
@@ -115,7 +115,10 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everythi
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", metavar="|".join(DEVICES), help="Where to compute.", autocompletion=completion.devices
+        "--device",
+        metavar="|".join((*DEVICES, "cuda:N")),
+        help="Where to compute.",
+        autocompletion=completion.devices,
     ),
 ]
 ThreadsOption = Annotated[
@@ -250,6 +253,12 @@ def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
             f"{option} {value}: unknown; choose one of {', '.join(choices)}{did_you_mean(value, choices)}"
         )
     return value
+
+
+def check_device(name: str) -> None:
+    """Refuse what is the name of no device."""
+    if not is_device(name):
+        check_choice("--device", name, (*DEVICES, "cuda:N"))
 
 
 def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.config import DEVICES
 from diffchrom.errors import UsageError
 
 PARTS = ("train", "valid", "test", "all")
@@ -44,7 +43,7 @@ def predict(
 ) -> None:
     """Predict log2 fold changes (positive: higher in B) with a trained run or a fitted baseline."""
     options.check_choice("--split", split, PARTS)
-    options.check_choice("--device", device, DEVICES)
+    options.check_device(device)
     if up and down:
         raise UsageError("--up and --down: one at a time; --top alone takes both")
     if (up or down) and top is None:

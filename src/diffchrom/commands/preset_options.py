@@ -34,7 +34,7 @@ AuxTaskOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str | None,
-    _preset("precision", "bfloat16: mixed precision, for CUDA.", metavar="|".join(PRECISIONS)),
+    _preset("precision", "Of products while training; see docs/gpu.md.", metavar="|".join(PRECISIONS)),
 ]
 HiddenOption = Annotated[
     int | None, _preset("hidden", "Units of Level I, each direction; Level II has half.", min=2)

@@ -30,14 +30,17 @@ def report(
     force: Annotated[
         bool, typer.Option("--force", help="Join runs of different stores or splits all the same.")
     ] = False,
+    device: options.DeviceOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
     """One self-contained HTML page: data, accuracy, predictions, training, attention, methods text."""
+    options.check_device(device)
     console = options.start(quiet=quiet, verbose=verbose)
     from diffchrom.report.build import build_report
     from diffchrom.report.page import write_page
 
-    write_page(output, build_report(runs, store=store, title=title, force=force, reporter=console))
+    page = build_report(runs, store=store, title=title, force=force, reporter=console, device=device)
+    write_page(output, page)
     if str(output) != "-":
         console.note(f"{output}: open it in a browser")

@@ -9,7 +9,7 @@ import typer
 
 from diffchrom.commands import completion, options, preset_options
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
-from diffchrom.config import DEFAULT_VARIANT, DEVICES, PRESETS, hyperparameters
+from diffchrom.config import DEFAULT_VARIANT, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS, get_variant
 
 
@@ -88,7 +88,7 @@ def train(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Train one model on one pair of cells, or several; prints its accuracy on the test genes."""
-    options.check_choice("--device", device, DEVICES)
+    options.check_device(device)
     named = options.named_pairs(context, pair, cells, pairs)
     options.check_folds(folds, split)
     check_multiqc(multiqc)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diffchrom.deepdiff.cuda import computing
 from diffchrom.deepdiff.model import Output, PairModel
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.genome.genes import Rows, Signal
@@ -113,7 +114,7 @@ def attribute_signal(
     inputs = (a_input.requires_grad_(), b_input.requires_grad_())
     average = np.broadcast_to(opened.average_signal, a.shape)
     baselines = opened.inputs(rows, average, average)[:2]
-    with torch.enable_grad():
+    with torch.enable_grad(), computing(opened.device):
         parts = METHODS[method](opened.model, inputs, baselines, tuple(further))
     return np.stack([part.detach().float().cpu().numpy() for part in parts], axis=1)
 

@@ -1,4 +1,4 @@
-"""Models with random weights, and where they compute."""
+"""Models with random weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.additive import Additive
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.ensemble import Ensemble
-from diffchrom.deepdiff.model import DeepDiff, PairModel
+from diffchrom.deepdiff.model import DeepDiff, PairModel, initialise
 from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Rows, Signal, Window
 from diffchrom.genome.layout import Layout, layout_of
@@ -22,14 +22,6 @@ from diffchrom.variants import Variant, get_variant
 
 INFERENCE_BATCH = 256
 _CPU = torch.device("cpu")
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto takes CUDA where there is one."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("--device cuda: no CUDA device is usable here; use --device cpu or auto")
-    return torch.device("cuda" if available and name in ("auto", "cuda") else "cpu")
 
 
 def use_threads(threads: int) -> None:
@@ -46,11 +38,12 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
     device : whose numbers are drawn besides the CPU's.
     """
     cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+    with torch.random.fork_rng(devices=[device] if cuda else []):
         # Not torch.manual_seed: it seeds every device there is, and only these are put back.
         torch.default_generator.manual_seed(seed)
         if cuda:
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -85,6 +78,26 @@ def build_model(
     return DeepDiff(
         variant, n_marks, settings.hidden, settings.dropout, outputs, settings.contrastive_dropout
     )
+
+
+def untrained_like(
+    trained: PairModel, settings: Hyperparameters, layout: Layout | None, n_covariates: int, seed: int
+) -> PairModel:
+    """As many members of the same variant with random weights, drawn as training draws its first ones.
+
+    What is fitted to the signal and not trained, such as the scaling, is that of `trained`.
+    """
+    models = []
+    with seeded(seed):
+        for member in trained.members if isinstance(trained, Ensemble) else [trained]:
+            model = build_model(trained.variant, trained.n_marks, settings, layout, n_covariates)
+            if settings.init_range is not None:
+                initialise(model, settings.init_range)
+            model.load_state_dict(dict(member.named_buffers()), strict=False)
+            models.append(model)
+    drawn = models[0] if len(models) == 1 else Ensemble(models)
+    drawn.set_order(trained.order)
+    return drawn
 
 
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:

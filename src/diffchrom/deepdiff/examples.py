@@ -47,7 +47,7 @@ class GeneTensors:
     Attributes
     ----------
     a, b : Tensor [n_genes, n_marks, n_bins]
-        Transformed signal; on `device`, or memory-mapped where it is larger than memory.
+        Transformed signal; on `device`, or where it has no room there in memory, or memory-mapped.
     targets : labels, on `device`.
     device : where batches go.
     on_disk : whether the signal is memory-mapped.
@@ -80,8 +80,7 @@ class GeneTensors:
 
     def batch(self, index: Tensor) -> GeneTensors:
         """Return the genes at `index`, on the device."""
-        here = index.to(self.device)
-        rows = index if self.on_disk else here
+        here, rows = index.to(self.device), index.to(self.a.device)
         return GeneTensors(
             self.a[rows].to(self.device),
             self.b[rows].to(self.device),
@@ -91,9 +90,9 @@ class GeneTensors:
         )
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[GeneTensors]:
-        """Yield batches of the genes in `order`; those on disk are read one batch ahead in a thread."""
+        """Yield batches of the genes in `order`; what is elsewhere is fetched a batch ahead, in a thread."""
         indices = torch.split(order, batch_size)
-        if not self.on_disk:
+        if not self.on_disk and self.a.device == self.device:
             yield from map(self.batch, indices)
             return
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -112,6 +111,7 @@ def examples_of(
     medians: dict[str, float],
     device: torch.device,
     spill: Path | None = None,
+    resident: bool = True,
 ) -> GeneTensors:
     """Make one part of the split into tensors.
 
@@ -123,7 +123,9 @@ def examples_of(
     medians : of log2(expression + 1) of cells A and B over the training genes, for classification.
     device : where to put it.
     spill : folder for the transformed signal where it is larger than memory; None is memory.
+    resident : whether the signal has room on the device, where it is not on disk.
     """
+    resident = resident and spill is None
     rows = data.rows(part)
     expression = {CELL_A: data.expr_a[rows], CELL_B: data.expr_b[rows]} if data.unit else {}
     complete = all(np.isfinite(values).all() for values in expression.values())
@@ -136,8 +138,8 @@ def examples_of(
         targets = {block: median_classes(values, medians[block]) for block, values in targets.items()}
     a, b = (_transformed(signal, rows, transform, spill) for signal in (data.signal_a, data.signal_b))
     return GeneTensors(
-        a if spill else a.to(device),
-        b if spill else b.to(device),
+        a.to(device) if resident else a,
+        b.to(device) if resident else b,
         Targets(
             torch.from_numpy(data.log2fc[rows]).float().to(device),
             {block: values.to(device) for block, values in targets.items()},

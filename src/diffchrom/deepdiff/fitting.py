@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from diffchrom.variants import Variant
 
 #: A checkpoint is written when at least this many times its own cost has passed since the last one.
 CHECKPOINT_EVERY = 60
+#: What products of matrices are computed in, where not in float32.
+MIXED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Share of the steps over which the one-cycle schedule warms up.
 WARM_UP = 0.1
 #: Seeds of members and epochs lie so far apart, so that no two of a run are the same.
@@ -114,7 +117,7 @@ def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, t
     if member.is_done(state, len(train_set)):
         return state
     model = _new_model(member, train_set)
-    optimiser = Adam(model.parameters(), member.settings.lr)
+    optimiser = Adam(model.parameters(), member.settings.lr, scaled=member.settings.precision == "float16")
     if saved:
         saved.restore(model, optimiser)
     saved_at, cost = time.monotonic(), 0.0
@@ -185,9 +188,10 @@ def learning_rate(settings: Hyperparameters, done: float) -> float:
 def training_step(model: PairModel, optimiser: Adam, batch: GeneTensors, settings: Hyperparameters) -> Tensor:
     """Take one step of the optimiser on the genes of `batch`; returns their loss."""
     optimiser.zero_grad()
-    with torch.autocast(batch.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+    mixed = settings.precision in MIXED
+    with torch.autocast(batch.device.type, MIXED[settings.precision]) if mixed else nullcontext():
         loss = total_loss(model(*batch.inputs), batch.targets, settings)
-    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.scale(loss).backward()  # type: ignore[no-untyped-call]
     optimiser.step(settings.clip_norm)
     return loss.detach()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffchrom.deepdiff.building import INFERENCE_BATCH
-from diffchrom.deepdiff.lstm import threads_for_lstm
+from diffchrom.deepdiff.cuda import computing
 from diffchrom.deepdiff.model import Output, PairModel
 
 
@@ -59,7 +59,7 @@ def forward_batches(model: PairModel, *inputs: Tensor, batch_size: int = INFEREN
     model.eval()
     try:
         for first in range(0, len(inputs[0]), batch_size):
-            with torch.inference_mode(), threads_for_lstm(device):
+            with torch.inference_mode(), computing(device):
                 output = model(*(x[first : first + batch_size].to(device) for x in inputs))
             yield output
     finally:

@@ -1,25 +1,27 @@
 """Banks of bidirectional LSTMs with attention pooling: DeepDiff's Level I and Level II.
 
 A bank holds `n_sequences` independent LSTMs of one size (one for each mark of a block at Level I, one for a
-whole block at Level II) and runs them in one call. Two back ends compute the same function: ``torch``
-(oneDNN on the CPU, cuDNN on CUDA) and ``fused`` (`diffchrom.deepdiff._kernel`, plain C, float32 on the CPU).
+whole block at Level II) and runs them in one call. Three back ends compute the same function: ``fused``
+(`diffchrom.deepdiff._kernel`, plain C, float32 on the CPU), ``torch`` (an LSTM of torch's a sequence) and
+``blocked`` (all sequences in one LSTM of torch's, for CUDA).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import contextmanager, nullcontext
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from diffchrom.deepdiff import _kernel
+from diffchrom.deepdiff.blocked_lstm import blocked_bank
 from diffchrom.deepdiff.fused_lstm import FusedAttention, FusedBank, kernel_threads
 from diffchrom.errors import UsageError
 
-Backend = Literal["fused", "torch"]
+Backend = Literal["fused", "torch", "blocked"]
 
 _forced: Backend | None = None
 
@@ -27,8 +29,8 @@ _forced: Backend | None = None
 def set_backend(backend: Backend | None) -> None:
     """Compute every LSTM with `backend` from now on; None chooses by device, dtype and what was built."""
     global _forced
-    if backend not in (None, "fused", "torch"):
-        raise ValueError(f"unknown LSTM back end {backend!r}: use 'fused', 'torch' or None")
+    if backend not in (None, *get_args(Backend)):
+        raise ValueError(f"unknown LSTM back end {backend!r}: use {', '.join(get_args(Backend))} or None")
     _forced = backend
 
 
@@ -47,7 +49,10 @@ def backend_name(device: str | torch.device = "cpu", dtype: torch.dtype = torch.
     """Name of the back end that serves tensors of this device and dtype."""
     if _forced is not None:
         return _forced
-    served = torch.device(device).type == "cpu" and dtype == torch.float32
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "blocked"
+    served = kind == "cpu" and dtype == torch.float32
     return "fused" if served and kernel_unavailable_reason() is None else "torch"
 
 
@@ -96,7 +101,7 @@ def lstm_bank(
     bias_ih, bias_hh
         [n_sequences, 2, 4 * hidden]; only their sum matters.
     backend
-        ``"fused"``, ``"torch"``, or None for the one in force (see `use_backend`).
+        ``"fused"``, ``"torch"``, ``"blocked"``, or None for the one in force (see `use_backend`).
 
     Returns
     -------
@@ -112,11 +117,23 @@ def lstm_bank(
         When the fused back end is asked for where it can't serve.
     """
     _check_shapes(x, weight_ih, weight_hh, bias_ih, bias_hh)
-    if (backend or backend_name(x.device, x.dtype)) == "fused":
-        _check_fused(x, weight_ih, weight_hh, bias_ih, bias_hh)
-        states: Tensor = FusedBank.apply(x, weight_ih, weight_hh, bias_ih, bias_hh)  # type: ignore[no-untyped-call]
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    chosen = backend or backend_name(x.device, x.dtype)
+    if chosen == "fused":
+        _check_fused(x, *weights)
+        states: Tensor = FusedBank.apply(x, *weights)  # type: ignore[no-untyped-call]
         return states
-    return _torch_bank(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    return blocked_bank(x, *weights) if chosen == "blocked" else _torch_bank(x, *weights)
+
+
+@contextmanager
+def without_bfloat16(device: torch.device) -> Iterator[None]:
+    """End autocast to bfloat16 inside the block: neither cuDNN nor every CPU has LSTMs of it."""
+    kind = device.type
+    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    lacking = mixed and torch.get_autocast_dtype(kind) == torch.bfloat16
+    with torch.autocast(kind, enabled=False) if lacking else nullcontext():
+        yield
 
 
 def attention_pool(hidden: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,11 +223,14 @@ class LSTMBank(torch.nn.Module):
             raise ValueError(
                 f"context must be {[self.n_sequences, 2 * self.hidden_size]}, got {list(context.shape)}"
             )
-        if backend_name(x.device, x.dtype) == "fused":
-            _check_fused(x, *weights, context)
-            embedding, alpha = FusedAttention.apply(x, *weights, context)  # type: ignore[no-untyped-call]
-            return embedding, alpha
-        return attention_pool(lstm_bank(x, *weights), context)
+        with without_bfloat16(x.device):
+            if x.dtype == torch.bfloat16:  # of a product before
+                x = x.to(context.dtype)
+            if backend_name(x.device, x.dtype) == "fused":
+                _check_fused(x, *weights, context)
+                embedding, alpha = FusedAttention.apply(x, *weights, context)  # type: ignore[no-untyped-call]
+                return embedding, alpha
+            return attention_pool(lstm_bank(x, *weights), context)
 
     def extra_repr(self) -> str:
         """Sizes, for ``repr``."""

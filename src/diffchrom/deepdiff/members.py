@@ -23,11 +23,12 @@ from diffchrom.deepdiff.checkpoint import (
     remove_leftovers,
     shared_path,
 )
+from diffchrom.deepdiff.cuda import computing
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import GeneTensors, load_examples, save_examples
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch, fit_member
 from diffchrom.deepdiff.fused_lstm import kernel_threads
-from diffchrom.deepdiff.lstm import backend_name, threads_for_lstm
+from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import PairModel
 from diffchrom.errors import OutputError
 from diffchrom.genome.layout import Layout
@@ -100,7 +101,7 @@ def fit_members(
         task.advance(sum(epochs) * n_batches)
         if at_a_time > 1:
             _side_by_side(waiting, train_set, valid_set, at_a_time, task, reporter)
-        with threads_for_lstm(train_set.device):
+        with computing(train_set.device):
             states = [fit_member(member, train_set, valid_set, task) for member in members]
     models = []
     for member, state in zip(members, states, strict=True):

@@ -27,17 +27,25 @@ class MemoryPlan:
     ----------
     signal, transformed, step : bytes of all signal, of that a model is shown, and of what a step keeps.
     limit : bytes that may be used.
+    card : bytes that are free on the card that computes; None without one.
     """
 
     signal: int
     transformed: int
     step: int
     limit: int
+    card: int | None = None
+
+    @property
+    def on_card(self) -> bool:
+        """Whether the genes to learn from have room on the card beside a step; else batches go there."""
+        return self.card is not None and not self.spill and self.transformed + self.step <= self.card
 
     @property
     def spill(self) -> Path | None:
         """Folder for the signal where it is too large for the memory."""
-        return Path(tempfile.gettempdir()) if self.signal + self.step > self.limit else None
+        step = self.step if self.card is None else 0
+        return Path(tempfile.gettempdir()) if self.signal + step > self.limit else None
 
     @property
     def processes(self) -> int:
@@ -49,11 +57,19 @@ class MemoryPlan:
         """In one line."""
         step, signal = self.step / 1e9, self.signal / 1e9
         where = f"on disk in {self.spill}" if self.spill else "in memory"
-        return f"memory: about {step:.2f} GB for a step, {signal:.2f} GB of signal {where}"
+        said = f"memory: about {step:.2f} GB for a step, {signal:.2f} GB of signal {where}"
+        if self.card is None:
+            return said
+        there = "all genes to learn from" if self.on_card else "a batch at a time"
+        return f"{said}; on the card, of which {self.card / 1e9:.2f} GB are free, {there}"
 
 
 def plan_memory(
-    pairs: PairSet, variant: Variant, settings: Hyperparameters, limit: int | None = None
+    pairs: PairSet,
+    variant: Variant,
+    settings: Hyperparameters,
+    limit: int | None = None,
+    card: int | None = None,
 ) -> MemoryPlan:
     """Estimate what a training on pairs of cells takes.
 
@@ -62,13 +78,14 @@ def plan_memory(
     pairs : the data.
     variant, settings : the model.
     limit : bytes that may be used; None is what is free.
+    card : bytes that are free on the card that computes.
     """
     # The signal of every cell, and transformed that of every pair's training and validation genes.
     orders = 1 if pairs.single or variant.antisymmetric else 2
     transformed = orders * len(pairs.pairs) * signal_bytes(pairs.first)
     step = step_bytes(variant, settings, len(pairs.first.marks), pairs.first.layout)
     limit = available_memory() if limit is None else limit
-    return MemoryPlan(signal_bytes_of(pairs) + transformed, transformed, step, limit)
+    return MemoryPlan(signal_bytes_of(pairs) + transformed, transformed, step, limit, card)
 
 
 def step_bytes(variant: Variant, settings: Hyperparameters, n_marks: int, layout: Layout) -> int:

@@ -19,11 +19,12 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, resolve_device, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, untrained_like
+from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
 from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of
-from diffchrom.deepdiff.model import MAIN, PairModel, initialise
+from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
@@ -255,17 +256,9 @@ class OpenedModel:
         return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
-        """The same architecture with random weights, drawn as training draws its first ones."""
-        with seeded(seed):
-            model = build_model(
-                self.model.variant,
-                len(self.marks),
-                self.settings,
-                self.pair.layout,
-                len(self.pair.covariate_names),
-            )
-            if self.settings.init_range is not None:
-                initialise(model, self.settings.init_range)
+        """The same with random weights instead of the trained ones; see `building.untrained_like`."""
+        n_covariates = len(self.pair.covariate_names)
+        model = untrained_like(self.model, self.settings, self.pair.layout, n_covariates, seed)
         return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
@@ -306,16 +299,15 @@ class OpenedModel:
 
     def attend_signal(self, rows: Rows, a: Signal, b: Signal) -> AttentionBatch:
         """Compute the attention of genes whose raw signal is `a` and `b`."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(self.device):
             output = self.model(*self.inputs(rows, a, b))
         blocks = self.model.sequences()
-        parts = getattr(output, "contribution", None)
         return AttentionBatch(
             rows=rows,
             alpha=np.concatenate([output.alpha[block].float().cpu().numpy() for block in blocks], axis=1),
             beta={task: output.beta[task].float().cpu().numpy() for task in blocks},
             log2fc_pred=output.log2fc.float().cpu().numpy(),
-            contribution=None if parts is None else parts.float().cpu().numpy(),
+            contribution=None if output.contribution is None else output.contribution.float().cpu().numpy(),
         )
 
     def attend_batches(self, rows: Rows, reporter: Reporter = SILENT) -> Iterator[AttentionBatch]:

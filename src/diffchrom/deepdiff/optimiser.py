@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 #: As of `torch.optim.Adam`.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+#: As of `torch.amp.GradScaler`.
+FIRST_SCALE, STEPS_TO_GROW = 65536.0, 2000
 
 
 class Adam:
@@ -25,9 +27,12 @@ class Adam:
         them before, and never replace a gradient.
     lr
         Learning rate; the attribute may be set between steps.
+    scaled
+        Whether losses are multiplied (`scale`) so that gradients in float16 do not vanish. The factor grows
+        while they stay finite, and halves, without a step, where they don't (Micikevicius et al. 2018).
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, *, scaled: bool = False) -> None:
         self.lr = lr
         self._parameters = list(parameters)
         self._sizes = [parameter.numel() for parameter in self._parameters]
@@ -41,10 +46,16 @@ class Adam:
         self._mean = torch.zeros_like(self._values)
         self._square = torch.zeros_like(self._values)
         self._step = torch.zeros((), device=self._values.device)
+        self._scale = torch.full((), FIRST_SCALE, device=self._values.device) if scaled else None
+        self._grown = torch.zeros((), dtype=torch.int32, device=self._values.device)
 
     def zero_grad(self) -> None:
         """Set the gradients to zero; backward adds to them in place."""
         self._gradient.zero_()
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss to take the gradient of."""
+        return loss if self._scale is None else loss * self._scale
 
     @torch.no_grad()
     def step(self, clip_norm: float) -> None:
@@ -58,8 +69,15 @@ class Adam:
         pairs = zip(self._parameters, self._gradients, strict=True)
         if not all(parameter.grad is view for parameter, view in pairs):
             raise RuntimeError("a gradient was replaced: use this optimiser's zero_grad")
+        if self._scale is not None:
+            self._gradient.div_(self._scale)
         norm = torch.linalg.vector_norm(self._gradient)
         self._gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        skipped = None
+        if self._scale is not None:  # without asking the card whether, which would wait for it
+            skipped = (~torch.isfinite(norm)).float()
+            self._step -= skipped
+            torch._amp_update_scale_(self._scale, self._grown, skipped, 2.0, 0.5, STEPS_TO_GROW)
         self._step += 1
         torch.ops.aten._fused_adam_(
             [self._values],
@@ -75,13 +93,21 @@ class Adam:
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
+            found_inf=skipped,
         )
 
     def state(self) -> dict[int, dict[str, Tensor]]:
         """Copy everything but the values, by number of the parameter and by `torch.optim.Adam`'s names."""
         views = zip(self._views(self._mean), self._views(self._square), strict=True)
+        common = {"step": self._step}
+        if self._scale is not None:
+            common |= {"scale": self._scale, "grown": self._grown}
         return {
-            index: {"step": self._step.clone(), "exp_avg": mean.clone(), "exp_avg_sq": square.clone()}
+            index: {
+                **{name: value.clone() for name, value in common.items()},
+                "exp_avg": mean.clone(),
+                "exp_avg_sq": square.clone(),
+            }
             for index, (mean, square) in enumerate(views)
         }
 
@@ -96,6 +122,9 @@ class Adam:
                     raise RuntimeError(f"{slot} of parameter {index} has another shape")
                 view.copy_(state[index][slot])
         self._step.fill_(float(state[0]["step"]))
+        if self._scale is not None:
+            self._scale.copy_(state[0]["scale"])
+            self._grown.copy_(state[0]["grown"])
 
     def _views(self, vector: Tensor) -> list[Tensor]:
         """The vector's pieces in the shapes of the parameters."""

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, Hyperparameters
-from diffchrom.deepdiff.building import fit_transform, resolve_device
+from diffchrom.deepdiff.building import fit_transform
 from diffchrom.deepdiff.checkpoint import (
     TrainingState,
     has_checkpoint,
     remove_checkpoints,
     save_weights,
 )
+from diffchrom.deepdiff.cuda import free_bytes, resolve_device
 from diffchrom.deepdiff.custom import CUSTOM
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import GeneTensors, examples_of, joined
@@ -34,7 +35,7 @@ from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.deepdiff.unseen import LEAST_CELLS, calibrate, judge, of_order, predict_part
-from diffchrom.errors import StoreError
+from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.genome.genes import Rows, Signal
@@ -62,7 +63,7 @@ class Training:
     name, preset : names in `variants.VARIANTS` and `config.PRESETS`.
     settings : hyper-parameters (the preset's, with the user's changes).
     seed : of initial weights, shuffling and dropout.
-    device : ``auto``, ``cpu`` or ``cuda``.
+    device : ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     memory : bytes that may be used; where the signal needs more, it is kept in the folder for temporary files
         and paged in, which changes no result. None is what is free.
     side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
@@ -110,9 +111,11 @@ class Training:
     def meet(self, pairs: PairSet, reporter: Reporter) -> TrainingLearner:
         """Read the genes, and fit the input's transform on those to train on."""
         device = resolve_device(self.device)
+        if device.type == "cpu" and self.settings.precision == "float16":
+            raise UsageError("--precision float16 needs a CUDA device; use float32 here")
         if device.type == "cpu" and (reason := kernel_unavailable_reason()):
             reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-        plan = plan_memory(pairs, self.variant, self.settings, self.memory)
+        plan = plan_memory(pairs, self.variant, self.settings, self.memory, free_bytes(device))
         reporter.note(plan.described())
         data = pairs.load(plan.spill)
         for pair, of_pair in zip(pairs.pairs, data, strict=True):
@@ -249,8 +252,9 @@ class TrainingLearner:
         antisymmetric = self.recipe.variant.antisymmetric
         examples = self.pairs.examples(self.datas, antisymmetric=antisymmetric)
         settings, device, spill = self.recipe.settings, self.device, self.plan.spill
+        resident = device.type == "cpu" or self.plan.on_card
         parts = [
-            examples_of(data, part, self.transform, settings, _medians(data), device, spill)
+            examples_of(data, part, self.transform, settings, _medians(data), device, spill, resident)
             for data in examples
         ]
         return joined(parts, [data.cells for data in examples], spill)

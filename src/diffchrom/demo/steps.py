@@ -79,6 +79,12 @@ class DemoResult:
         return "\n".join(lines) + "\n"
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: exists already; remove it, or choose another --out")
+
+
 def run_demo(
     folder: Path,
     settings: DemoSettings = DEFAULT_SETTINGS,
@@ -94,8 +100,7 @@ def run_demo(
     OutputError
         When `folder` exists and is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: exists already; remove it, or choose another --out")
+    check_folder(folder)
     data = folder / "data"
     reporter.note(f"simulating {settings.n_genes} genes and {len(CELLS) * len(RULE)} tracks into {data}")
     files = simulate(data, settings.n_genes, seed)

@@ -20,6 +20,13 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def printable(text: str) -> str:
+    """Return `text` with what a terminal would obey, or turn round, written out: names are the user's."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def text_blocks(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
     """Read a text file (gzipped or not) in blocks of whole lines.
 

@@ -85,6 +85,10 @@ PIPELINES = (
 )
 
 
+#: Of what pipelines leave: coverage, scaled to a million reads, by spike-in or as asked for.
+UNIT = "coverage"
+
+
 @dataclass(frozen=True)
 class Sheet:
     """What a pipeline's sheet and the files make together.
@@ -174,7 +178,9 @@ def pipeline_tracks(table: Table, pipeline: Pipeline, files: Sequence[Path]) -> 
         elif not cell:
             wrong.append(f"{where}: {sample.name} names the mark {mark} but no cell")
         else:
-            tracks.append(Track(cell, mark, sample.path, sample.replicate, unit=guess_unit(sample.path.name)))
+            tracks.append(
+                Track(cell, mark, sample.path, sample.replicate, unit=guess_unit(sample.path.name) or UNIT)
+            )
             control = _control_of(sample, controls)
             if control is not None:
                 given[sample.path] = control

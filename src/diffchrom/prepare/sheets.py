@@ -107,6 +107,8 @@ def check_name(where: str, column: str, value: str) -> None:
     """Refuse a cell or mark that cannot be the name of a group in a store."""
     if not value:
         raise InputError(f"{where}: column {column} is empty")
+    if not value.isprintable():
+        raise InputError(f"{where}: {column} {value!r:.60} has characters that cannot be printed; use a name")
     if "/" in value:
         raise InputError(f"{where}: {column} {value!r:.60} has a / in it; use another name")
 

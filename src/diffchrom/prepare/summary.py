@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from diffchrom.files.text import printable
 from diffchrom.progress import Reporter
 
 
@@ -23,6 +24,7 @@ class Summary:
 
     def note(self, message: str) -> None:
         """Tell and keep what was understood, dropped, renamed or guessed."""
+        message = printable(message)
         self.lines.append(message)
         self.reporter.note(message)
 
@@ -32,9 +34,10 @@ class Summary:
         widths = [max(map(len, column)) for column in zip(*text, strict=True)]
         for row in text:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.reporter.note(line.rstrip())
+            self.reporter.note(printable(line.rstrip()))
 
     def warn(self, message: str) -> None:
         """Tell and keep what the user should look at."""
+        message = printable(message)
         self.lines.append(f"warning: {message}")
         self.reporter.warn(message)

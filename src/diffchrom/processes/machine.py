@@ -24,6 +24,20 @@ def share_cores(cores: int, n_jobs: int, workers: int | None = None) -> tuple[in
     return count, max(1, cores // count)
 
 
+_worker = 0
+
+
+def set_worker_number(number: int) -> None:
+    """Say which of several processes this one is, from 0, from now on: they share what a machine has."""
+    global _worker
+    _worker = number
+
+
+def worker_number() -> int:
+    """Which of several processes this one is; 0 unless it was told."""
+    return _worker
+
+
 def available_threads() -> int:
     """Cores this process may use (fewer than the machine has under taskset, cgroups or SLURM)."""
     if hasattr(os, "sched_getaffinity"):

@@ -77,7 +77,10 @@ class Attended:
 
 
 def attended_runs(
-    results: Sequence[Result], stores: dict[tuple[str, str], Store], reporter: Reporter = SILENT
+    results: Sequence[Result],
+    stores: dict[tuple[str, str], Store],
+    reporter: Reporter = SILENT,
+    device: str = "auto",
 ) -> list[Attended]:
     """Open the best DeepDiff run of each pair whose store is at hand.
 
@@ -92,7 +95,7 @@ def attended_runs(
         if not known or result.pair in found or len(found) == MAX_RUNS:
             continue
         try:
-            opened, fold = _open(result.run, stores[result.pair], reporter)
+            opened, fold = _open(result.run, stores[result.pair], reporter, device)
         except RunError as error:
             if not result.run.config.folds:
                 raise
@@ -108,15 +111,15 @@ def attended_runs(
     return list(found.values())
 
 
-def _open(run: Run, store: Store, reporter: Reporter) -> tuple[OpenedModel, int]:
+def _open(run: Run, store: Store, reporter: Reporter, device: str) -> tuple[OpenedModel, int]:
     """Open a run's model; a cross-validation's is that of its first fold that is there, and that fold."""
     if not run.config.folds:
-        return open_model(run, store, device="cpu"), 0
+        return open_model(run, store, device=device), 0
     missing: list[str] = []
     for number in range(1, run.config.folds + 1):
         folder = fold_folder(run.path, number)
         try:
-            opened = open_model(Run.open(folder), store, device="cpu")
+            opened = open_model(Run.open(folder), store, device=device)
         except RunError:
             missing.append(folder.name)
             continue

@@ -30,6 +30,7 @@ def build_report(
     title: str | None = None,
     force: bool = False,
     reporter: Reporter = SILENT,
+    device: str = "auto",
 ) -> str:
     """Make the HTML page about runs.
 
@@ -41,6 +42,7 @@ def build_report(
     title : of the page.
     force : see `results.load_results`.
     reporter : where progress and warnings go.
+    device : where attention is computed.
     """
     found = load_results(paths, force=force, reporter=reporter)
     stores = open_stores(found, store, reporter)
@@ -54,7 +56,7 @@ def build_report(
         _accuracy(found, comparisons, palette),
         _predictions(shown, palette),
         _training(found, palette),
-        *_attention(shown, stores, reporter),
+        *_attention(shown, stores, reporter, device),
         _methods(found),
     ]
     pairs = sorted({", ".join(result.pair) for result in found})
@@ -181,12 +183,14 @@ def _training(found: Sequence[Result], palette: Palette) -> Section | None:
     return Section("training-curves", "Training curves", [Part("chart", chart=chart)]) if chart else None
 
 
-def _attention(shown: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter) -> list[Section]:
+def _attention(
+    shown: Sequence[Result], stores: dict[Pair, Store], reporter: Reporter, device: str
+) -> list[Section]:
     if not any(result.run.config.kind == DEEPDIFF and result.pair in stores for result in shown):
         return []
     from diffchrom.report import attention, pictures
 
-    attended = attention.attended_runs(shown, stores, reporter)
+    attended = attention.attended_runs(shown, stores, reporter, device)
     if not attended:
         return []
     marks = (attention.figure_5(attended), attention.attention_around_tss(attended))

@@ -183,7 +183,7 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
 
     settings = job.settings
     batch = settings.batch_of(shape.n_train)
-    step = step_seconds(job.method, settings, shape.n_marks, shape.layout, batch)
+    step = step_seconds(job.method, settings, shape.n_marks, shape.layout, batch, job.device)
     steps = settings.epochs_of(shape.n_train) * math.ceil(shape.n_train / batch)
     # Predicting the validation genes after every epoch and all genes at the end costs about a tenth more.
     # Patience may end it sooner; an estimate may not promise too little.

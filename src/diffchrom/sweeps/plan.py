@@ -18,6 +18,7 @@ from diffchrom.config import (
     Hyperparameters,
     default_store,
     hyperparameters,
+    is_device,
 )
 from diffchrom.errors import InputError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
@@ -276,8 +277,8 @@ def jobs_of(plan: Plan) -> list[Job]:
         regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
     if not variants and not baselines:
         raise UsageError("nothing to run: give --variants, --baselines, or both")
-    if plan.device not in DEVICES:
-        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}")
+    if not is_device(plan.device):
+        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
     if plan.folds and plan.split:
         raise UsageError("--folds makes its own splits; leave out --split")
     store = Store(plan.store)

@@ -7,6 +7,7 @@ that was killed goes on when it is started again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 import time
@@ -18,6 +19,7 @@ from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
+from diffchrom.processes.machine import set_worker_number
 from diffchrom.processes.pool import Call, Pool, Purpose
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FINISHED, Run, is_broken
@@ -88,8 +90,14 @@ class Progress:
         return left / max(1, self.workers)
 
 
-def run_job(job: Job, out: Path, threads: int) -> Outcome:
-    """Make one run; this is what workers do. Never raises for what is wrong with the job itself."""
+def run_job(job: Job, out: Path, threads: int, worker: int = 0) -> Outcome:
+    """Make one run; this is what workers do. Never raises for what is wrong with the job itself.
+
+    Parameters
+    ----------
+    worker : number of whoever does it, among those that do at the same time: they share the cards out.
+    """
+    set_worker_number(worker)
     started = time.monotonic()
     reason = ""
     try:
@@ -130,7 +138,8 @@ def _recipe(job: Job, threads: int) -> Recipe:
     if job.settings is None:
         from diffchrom.baselines.fitting import Fitting
 
-        return Fitting(job.method, job.seed, threads, job.preset or DEFAULT_PRESET, job.epochs)
+        preset = job.preset or DEFAULT_PRESET
+        return Fitting(job.method, job.seed, threads, preset, job.epochs, device=job.device)
     from diffchrom.deepdiff.building import use_threads
     from diffchrom.deepdiff.training import Training
 
@@ -216,18 +225,22 @@ def _made(out: Path) -> Path:
 def _outcomes(out: Path, pool: Pool, progress: Progress) -> Generator[Outcome, None, None]:
     """Run the pending jobs, keeping what runs up to date, and yield their outcomes."""
     started: list[Job] = []
+    workers: dict[str, int] = {}
+    common = {"out": out, "threads": pool.threads}
 
     def calls() -> Iterator[Call]:
         while progress.pending:
             job = progress.pending.pop(0)
             started.append(job)
+            workers[job.name] = next(n for n in itertools.count() if n not in workers.values())
             progress.running[job.name] = time.monotonic()
             progress.workers = pool.capacity
-            yield Call(job.name, run_job, {"job": job, "out": out, "threads": pool.threads})
+            yield Call(job.name, run_job, {**common, "job": job, "worker": workers[job.name]})
 
     for reply in pool.run(calls(), time_limit=math.inf):
         job = started[reply.index]
         progress.running.pop(job.name)
+        workers.pop(job.name)
         if reply.error is not None:
             yield Outcome(job, FAILED, reason=str(reply.error).removeprefix(f"{job.name}: "))
         else:
