@@ -340,13 +340,13 @@ def write_perturbations(
 
     with output_text(output) as stream:
         stream.writelines(joined_lines(tables()))
-    change, spread, null = (np.concatenate(pieces) for pieces in seen.values())
     genes = opened.genes.take(rows)
+    changes, spread, null = (np.concatenate(values) for values in seen.values())
     return summarise(
         [one.name for one in perturbations],
-        change,
+        changes,
         spread,
         null,
-        opened.pair.labels.log2fc[rows],
-        genome_blocks(genes.id, genes.chrom, genes.tss),
+        log2fc=opened.pair.labels.log2fc[rows],
+        blocks=genome_blocks(genes.id, genes.chrom, genes.tss),
     )
