@@ -64,6 +64,17 @@ class Examples:
         }
         return replace(self, **taken)
 
+    def expressed(self, cell: str) -> tuple[Signal, Vector]:
+        """Signal and expression of cell ``a`` or ``b``, of the genes whose expression is known."""
+        signal, labels = getattr(self, f"signal_{cell}"), getattr(self, f"expr_{cell}")
+        known = np.isfinite(labels)
+        if known.sum() < 2:
+            raise StoreError(
+                "a network a cell learns from expression of both cells; add it with "
+                "`diffchrom prepare --expression`"
+            )
+        return (signal, labels) if known.all() else (signal[known], labels[known])
+
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
         """Join genes of several pairs; of what is None in any of them nothing is left."""
