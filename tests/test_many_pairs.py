@@ -14,6 +14,7 @@ from conftest import called, make_store
 from diffchrom.deepdiff.loading import load_model
 from diffchrom.deepdiff.opened import open_model
 from diffchrom.errors import UsageError
+from diffchrom.inspection.text import run_dict, run_text
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.pair_set import PairSet
@@ -140,7 +141,12 @@ def test_pairs_of_two_held_out_cells_are_a_kind_of_their_own_with_ridge_beside(
     assert judged["kind"].tolist() == ["seen", *["one_unseen"] * 4, "both_unseen"]
     assert command(store, tmp_path / "ridge", *words, learn=LEARNERS["ridge"]) == 0
     np.testing.assert_allclose(judged["ridge_pearson"], table(tmp_path / "ridge")["pearson"], atol=1e-9)
-    assert Run.open(tmp_path / "run").config.details["pairs"][0]["ridge_pearson"] is not None
+    run = Run.open(tmp_path / "run")
+    assert run.config.details["pairs"][0]["ridge_pearson"] is not None
+    said = run_text(run_dict(run))
+    assert "cells held out: C, D" in said
+    row = next(line for line in said.splitlines() if "one_unseen" in line)
+    assert row.split()[:2] == ["A,C", "one_unseen"]
     # One pair is learnt, as it is alone: its shift and all.
     assert command(store, tmp_path / "alone", "--pair", "A,B") == 0
     assert fitted_file(tmp_path / "run") == fitted_file(tmp_path / "alone")

@@ -29,7 +29,7 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
             "margin",
             "change_threshold",
         }
-        | {"no_ridge", "unit", "force"}
+        | {"no_ridge", "unit", "force", "normalise"}
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
@@ -47,7 +47,7 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
         }
     ),
     "gene": frozenset({"device", "threads"}),
-    "baseline": frozenset({"unit", "force", "seeds", "device"}),
+    "baseline": frozenset({"unit", "force", "seeds", "device", "normalise"}),
     "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
     "compare": frozenset({"force", "resamples", "seed"}),
     "report": frozenset({"force", "title", "device"}),

@@ -18,7 +18,18 @@ from diffchrom.genome.genes import Window
 from diffchrom.genome.regions import TSS, Region
 from diffchrom.inspection.summary import StoreSummary
 from diffchrom.pairs.choices import direction
-from diffchrom.runs.folder import CONFIG, FINISHED, FITTED, HISTORY, MODEL, PREDICTIONS, Run, RunConfig
+from diffchrom.runs.folder import (
+    CONFIG,
+    FINISHED,
+    FITTED,
+    HISTORY,
+    MODEL,
+    PREDICTIONS,
+    SIGNAL,
+    Run,
+    RunConfig,
+)
+from diffchrom.runs.pair_results import COLUMNS, PAIRS, read_results
 from diffchrom.runs.tables import describe_labels
 
 #: What the windows of a region count, by its anchor.
@@ -92,7 +103,8 @@ def run_dict(run: Run, *, verify: bool = False) -> dict[str, Any]:
         When `verify`, and a file that a finished run has is missing, or its weights cannot be read.
     """
     config = json.loads(run.config.to_json())
-    found = [name for name in (CONFIG, MODEL, FITTED, HISTORY, PREDICTIONS) if (run.path / name).is_file()]
+    names = (CONFIG, MODEL, FITTED, HISTORY, PREDICTIONS, PAIRS, SIGNAL)
+    found = [name for name in names if (run.path / name).is_file()]
     if verify:
         _verify_run(run, found)
     return {"path": str(run.path), **config, "files": found, "verified": True if verify else None}
@@ -160,6 +172,10 @@ def run_text(values: Mapping[str, Any]) -> str:
     lines = [f"run {values['path']}"]
     lines += [f"  {name}: {values[name]}" for name in plain if values.get(name) not in (None, "")]
     lines.append(f"  pair: {','.join(values['pair'])}; {direction(values['pair'])}")
+    if values["pairs"]:
+        lines.append(f"  pairs learnt: {'; '.join(map(','.join, values['pairs']))}")
+    if values["held_out"]:
+        lines.append(f"  cells held out: {', '.join(values['held_out'])}")
     lines.append(f"  marks: {', '.join(values['marks'])}")
     lines.append(f"  regions: {', '.join(values['regions'] or (TSS,))}")
     if values["covariates"]:
@@ -173,6 +189,8 @@ def run_text(values: Mapping[str, Any]) -> str:
         lines.append("metrics:")
         rows = [(part, *(held.get(name) for name in names)) for part, held in values["metrics"].items()]
         lines += _aligned(("part", *names), rows)
+    if results := read_results(values["details"].get("pairs", ())):
+        lines += ["pairs (test genes):", *_aligned(COLUMNS, [result.row() for result in results])]
     if said := describe_labels(values["details"]):
         lines.append(f"labels: {said}")
     if values["folds"]:
