@@ -243,7 +243,7 @@ def describe_store(pairs: PairSet) -> dict[str, Any]:
     return {
         "path": str(store.path.resolve()),
         "fingerprint": store.fingerprint(pairs.cells),
-        "signals": store.signal_digest(pairs.cells, pairs.first.marks),
+        "signals": store.signal_digest(pairs.cells, pairs.first.marks, pairs.first.layout.names),
         "n_genes": store.n_genes,
     }
 
