@@ -196,7 +196,7 @@ class Pair:
     @cached_property
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
-        return covariates_of(self.genes, self.covariate_names)
+        return covariates_of(self.genes, self.covariate_names, self.store, self.cells)
 
     @property
     def signal_digest(self) -> str:

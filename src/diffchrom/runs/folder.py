@@ -27,6 +27,7 @@ from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import REGION_NAMES, TSS, region_of
+from diffchrom.pairs.covariates import has_prior
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -103,6 +104,11 @@ class RunConfig:
         if self.regions and {rule.name: rule.digest for rule in rules} != self.regions:
             raise RunError("its regions have other windows in this diffchrom; fit the run again")
         return Layout(rules, self.window.orient)
+
+    @property
+    def method(self) -> str:
+        """Variant or baseline, as tables call it: with what it reads beside the pair's own data."""
+        return f"{self.variant} + gene prior" if has_prior(self.covariates) else self.variant
 
     def to_json(self) -> str:
         """Text of ``config.json``; NaN becomes null."""
@@ -215,7 +221,7 @@ class Run:
         n = metrics.get("n")
         return (
             str(self.path),
-            self.config.variant,
+            self.config.method,
             ",".join(self.config.pair),
             part,
             None if n is None else int(n),

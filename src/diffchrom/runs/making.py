@@ -16,6 +16,7 @@ import numpy.typing as npt
 from diffchrom.errors import RunError
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
+from diffchrom.pairs.covariates import prior_names
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.progress import SILENT, Reporter
@@ -96,6 +97,10 @@ class Recipe(Protocol):
     @property
     def covariates(self) -> tuple[str, ...]:
         """Names of the numbers of genes that it reads beside the signal (`pairs.covariates`)."""
+
+    @property
+    def gene_prior(self) -> bool:
+        """Whether it reads what the genes do in other cells, too."""
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -180,7 +185,8 @@ def make(
 
 def seen_by(recipe: Recipe, pair: Pair, reporter: Reporter = SILENT) -> Pair:
     """What a recipe reads of a pair; whoever could read more than the store has is told."""
-    pair = replace(pair, covariate_names=recipe.covariates)
+    prior = prior_names(pair.store, pair.cells, pair.unit) if recipe.gene_prior else ()
+    pair = replace(pair, covariate_names=(*recipe.covariates, *prior))
     if not recipe.whole_gene:
         return pair.around_tss()
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
