@@ -8,7 +8,7 @@ for file in "$data"/roadmap_pilot/*.bigwig; do
     cell=$(basename "$file" | cut -d- -f1)
     ln -s "$file" "$cell/"
 done
-ln -s "$data/gtf/roadmap_genes_hg19.gtf.gz" genes.gtf.gz
+ln -s "$data/gtf/gencode_v10_genes_hg19.gtf.gz" genes.gtf.gz
 ln -s "$data/expression/roadmap_rpkm.tsv.gz" rpkm.tsv.gz
 
 step() {

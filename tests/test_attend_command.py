@@ -121,8 +121,13 @@ def test_a_check_prints_its_table_and_says_what_it_comes_to(
     assert attend(run, toy_store.path, *words) == 0
     shown = capsys.readouterr()
     rows = table(shown.out)
-    statistics = {"concentration", "spearman", "share", "deletion", "deletion_area", "attention_minus"}
+    statistics = {"concentration", "spearman", "spearman_minus", "spearman_sd", "share"}
+    of_curves = {"", "_area", "_area_sd", "_minus"}
+    statistics |= {f"{kind}{end}" for kind in ("deletion", "insertion") for end in of_curves}
     assert set(rows["statistic"]) == statistics
+    judged = rows.dropna(subset=["p_holm"])
+    assert set(judged["verdict"]) <= {"better", "no better"}
+    assert (judged["p_holm"] >= judged["p"]).all()
     itself = rows[rows["comparison"] == f"run {run}"]
     np.testing.assert_allclose(itself["value"], 1)
     for level in ("bins", "marks"):

@@ -15,18 +15,18 @@ from scipy import stats
 
 from attention_tools import random_source
 from conftest import make_store, train, training
-from diffchrom.attention.check import (
-    check,
-    concentration,
-    mark_shares,
-    open_others,
-    sample_genes,
-    sibling_runs,
-    spearman,
+from diffchrom.attention.check import check, concentration, mark_shares, sample_genes, spearman
+from diffchrom.attention.deletion import (
+    DELETION,
+    FRACTIONS,
+    INSERTION,
+    attention_map,
+    curves_of_bins,
+    curves_of_marks,
 )
-from diffchrom.attention.deletion import FRACTIONS, attention_map, delete_bins, delete_marks
-from diffchrom.attention.plots import plot_deletion
+from diffchrom.attention.plots import plot_curves
 from diffchrom.attention.reports import report_check
+from diffchrom.attention.rivals import open_others, sibling_runs
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.attribution import (
     METHODS,
@@ -203,7 +203,7 @@ def test_masking_follows_the_order_it_is_given(source: OpenedModel) -> None:
     a, b = source.pair.signal(np.arange(4))
     importance = np.random.default_rng(1).random((4, 2, 20))
     with SILENT.task("x") as task:
-        curves = delete_bins(source, np.arange(4), a, b, {"mine": importance}, 0, task)
+        curves = curves_of_bins(source, np.arange(4), a, b, {"mine": [importance]}, 0, task)[DELETION]
     before = source.predict_signal(np.arange(4), a, b).log2fc
     new_a, new_b = a.copy(), b.copy()
     for gene in range(4):
@@ -235,8 +235,13 @@ def test_an_order_that_knows_the_model_beats_random_and_one_that_is_wrong_does_n
     right, wrong = np.zeros((30, 2, 20)), np.ones((30, 2, 20))
     right[:, 1, 7], wrong[:, 1, 7] = 1, 0
     with SILENT.task("x") as task:
-        area = delete_bins(source, rows, a, b, {"right": right, "wrong": wrong}, 0, task).area
-        marks = delete_marks(source, rows, a, b, {"right": right.sum(-1), "wrong": -right.sum(-1)}, 0, task)
+        bins = curves_of_bins(source, rows, a, b, {"right": [right], "wrong": [wrong]}, 0, task)
+        of_marks = {"right": [right.sum(-1)], "wrong": [-right.sum(-1)]}
+        marks = curves_of_marks(source, rows, a, b, of_marks, 0, task)[DELETION]
+    area, back = bins[DELETION].area, bins[INSERTION].area
+    assert back["right"].max() == 0  # the first that is put back is all there is
+    assert (back["wrong"] >= back["random"]).all()
+    assert back["random"].mean() > 0
     assert area["wrong"].max() == 0
     assert (area["right"] >= area["random"]).all()
     assert area["right"].mean() > 3 * area["random"].mean()
@@ -303,13 +308,16 @@ def test_a_run_agrees_with_itself_and_the_table_has_every_comparison(
     itself = table[table["comparison"] == f"run {runs[0].path}"]
     assert len(itself) == 4  # three blocks of bins, one task of marks
     np.testing.assert_allclose(itself["value"], 1)
-    names = {"uniform", "random_weights", "gradient_x_input", "integrated_gradients", f"run {runs[2].path}"}
+    another = "integrated_gradients_of_another_gene"
+    names = {"uniform", "random_weights", "gradient_x_input", "integrated_gradients", another}
+    names |= {f"run {runs[2].path}", "other_seeds"}
     for level in ("bin", "mark"):
         part = table[(table["level"] == level) & table["statistic"].isin(["spearman", "concentration"])]
         assert names < set(part["comparison"])
         curve = table[(table["level"] == level) & (table["statistic"] == "deletion")]
         orders = {"attention", "gradient_x_input", "integrated_gradients", "random_weights", "random"}
-        assert set(curve["comparison"]) == orders
+        orders |= {"absolute_difference", "signal"}
+        assert set(curve["comparison"]) == orders | ({"nearness_to_tss"} if level == "bin" else set())
     shares = table[(table["statistic"] == "share") & (table["comparison"] == "attention")]
     assert shares["value"].sum() == pytest.approx(1, abs=1e-5)
     known = table.dropna(subset=["low", "value", "high"])
@@ -327,6 +335,7 @@ def test_attention_that_is_uniform_is_called_no_better_than_random(toy_store: St
     result = check(source, np.arange(60), size=40)
     (uniform,) = {round(one.value, 5) for one in result.findings if one.comparison == "uniform"}
     assert uniform == 0
+    assert {one.verdict for one in result.verdicts} == {"no better"}
     assert any("attention is no better than random" in text for text in result.warnings)
     assert any("no run with another seed" in text for text in result.notes)
 
@@ -341,7 +350,9 @@ def test_a_check_is_the_same_for_the_same_seed(toy_store: Store) -> None:
 
 def test_curves_are_told_apart_without_colour(toy_store: Store) -> None:
     result = check(random_source(toy_store, "raw:d"), np.arange(60), size=10)
-    figure = plot_deletion(result.curves)
+    figure = plot_curves(result.curves)
+    assert [len(axis.lines) for axis in figure.axes] == [8, 7, 8, 7]  # bins and marks, deletion and insertion
     for axis in figure.axes:
-        styles = {(str(line.get_linestyle()), str(line.get_marker())) for line in axis.lines}
-        assert len({marker for _, marker in styles}) == len(axis.lines) == 5
+        styles = {str(line.get_label()): str(line.get_marker()) for line in axis.lines}
+        assert len(set(styles.values())) == len(axis.lines)
+        assert styles["random"] == str(figure.axes[0].lines[-1].get_marker())

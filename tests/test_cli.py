@@ -210,7 +210,7 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(tmp_path: Path) -> None:
     assert "--resume" in refused.stderr
 
 
-@pytest.mark.parametrize("words", [("--pair", "A,B", "--pair=C,D"), ("--seed", "1", "--seed", "2")])
+@pytest.mark.parametrize("words", [("--unit", "tpm", "--unit=counts"), ("--seed", "1", "--seed", "2")])
 def test_an_option_of_one_value_given_twice_is_refused(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,12 +16,12 @@ from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Window
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import region_of
-from diffchrom.metrics import METRICS, Resamples, paired_bootstrap, pearson, pearson_of_many
+from diffchrom.metrics import METRICS, Resamples, holm, paired_bootstrap, pearson, pearson_of_many
 from diffchrom.pairs.pair import PairData
 from diffchrom.progress import SilentReporter
 from diffchrom.runs.folder import FINISHED, TRAINING, Run, RunConfig
 from diffchrom.runs.tables import label_details, part_metrics, prediction_columns
-from diffchrom.sweeps.comparison import Comparison, compare, contrasts, holm
+from diffchrom.sweeps.comparison import Comparison, compare, contrasts
 from diffchrom.sweeps.results import COLUMNS, find_runs, load_results
 from diffchrom.sweeps.summary import REFERENCES, SUMMARY_COLUMNS, summary_rows
 

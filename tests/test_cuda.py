@@ -126,7 +126,7 @@ def test_a_training_step_and_a_prediction_stay_on_the_models_device(variant: str
         with use_backend("blocked"):
             for batch in examples.batches(torch.arange(6), 4):
                 assert training_step(model, optimiser, batch, SMALL).device == there
-            for output in forward_batches(model, *signal, 4):
+            for output in forward_batches(model, *signal, batch_size=4):
                 assert output.log2fc.device == there
 
 

@@ -14,7 +14,9 @@ from diffchrom.config import hyperparameters
 from diffchrom.errors import StoreError
 from diffchrom.pairs.covariates import covariates_of, prior_cells, prior_names
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.runs.folder import Run
+from diffchrom.runs.making import make
 from diffchrom.store.elsewhere import cells_elsewhere, expression_elsewhere, units_elsewhere
 from diffchrom.store.store import Store
 from diffchrom.sweeps.labels import label_runs
@@ -96,6 +98,28 @@ def test_another_pair_is_predicted_without_its_own_expression(
     before = predicted(store)
     np.testing.assert_array_equal(predicted(changed(store, tmp_path / "cd.h5", ("C3", "D4"))), before)
     assert not np.array_equal(predicted(changed(store, tmp_path / "a.h5", ("A1",))), before)
+
+
+@pytest.mark.parametrize("name", ["additive", "ridge"])
+def test_labels_of_cells_that_are_held_out_change_nothing_that_is_learnt(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    """Pairs are learnt from whose prior would have the held-out cell among its other cells."""
+    recipe = (
+        training(store.path, name, settings=QUICK, device="cpu", gene_prior=True).recipe
+        if name == "additive"
+        else fitting(store.path, name, gene_prior=True).recipe
+    )
+    file = "model.safetensors" if name == "additive" else "fitted.safetensors"
+    stores = {"as it is": store}
+    stores["held out"] = changed(store, tmp_path / "held.h5", ("C3",))
+    stores["learnt from"] = changed(store, tmp_path / "learnt.h5", ("D4",))
+    written = {}
+    for number, (which, held) in enumerate(stores.items()):
+        pairs = PairSet.of(held, [("A1", "B2"), ("A1", "D4"), ("A1", "C3")], held_out=("C3",))
+        written[which] = (make(recipe, pairs, tmp_path / str(number)).path / file).read_bytes()
+    assert written["held out"] == written["as it is"]
+    assert written["learnt from"] != written["as it is"]
 
 
 @pytest.mark.parametrize("name", ["ridge", "random-forest", "gradient-boosting"])

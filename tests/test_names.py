@@ -29,7 +29,10 @@ TREE += [path.as_posix() for path in PROJECT.glob("*.*")]
 FILE = re.compile(r"[\w./-]+\.(?:py|c|h|sh|css|js|html|toml|md)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 #: In documents: endings of data files, and names of other programs.
-DATA = {"bigWig", "bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv"}
+DATA = {
+    "bed", "bigWig", "bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv",
+    "txt", "xml",
+}  # fmt: skip
 FOREIGN = {
     "csv.write_csv",
     "chrom.sizes",

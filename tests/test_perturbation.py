@@ -118,7 +118,7 @@ def test_the_table_holds_predictions_before_and_after(source: OpenedModel, tmp_p
 
 def test_the_summary_counts_changes_of_a_factor_of_two() -> None:
     changes = np.array([[1.0, 0.0], [-1.5, 0.5], [0.99, -0.5], [3.0, 0.0]])
-    table = summarise(["x", "y"], changes, np.abs(changes), -2 * changes)
+    table = summarise(["x", "y"], changes, np.abs(changes), -2 * changes, np.ones(4))
     assert table["mean_spread"].tolist() == [pytest.approx(1.6225), 0.25]
     assert table["mean_absolute_null"].tolist() == [pytest.approx(3.245), 0.5]
     assert table["n_raised"].tolist() == [2, 0]
@@ -147,6 +147,21 @@ def test_what_makes_no_perturbation_is_refused(source: OpenedModel, text: str, m
         parse_perturbations(source, [text])
 
 
+def test_an_effect_is_what_is_lost_of_the_measured_change_beside_what_other_genes_marks_lose() -> None:
+    """Worked by hand: gene 3 has no label, and the second perturbation moves much but to no side."""
+    log2fc = np.array([2.0, -1.0, 3.0, np.nan])
+    changes = np.array([[-1.0, 2.0], [0.5, 2.0], [-1.5, -2.0], [9.0, 9.0]])
+    null = np.array([[0.1, 2.0], [-0.1, 2.0], [0.2, -2.0], [9.0, 9.0]])
+    table = summarise(["x", "y"], changes, np.abs(changes), null, log2fc)
+    assert table["effect"].tolist() == pytest.approx([1.0, 2 / 3])
+    assert table["effect_null"].tolist() == pytest.approx([-0.4 / 3, 2 / 3])
+    assert table["effect_minus_null"].tolist() == pytest.approx([3.4 / 3, 0])
+    assert table["effect_minus_null_low"][0] < 3.4 / 3 < table["effect_minus_null_high"][0]
+    assert table["effect_minus_null_low"][1] == table["effect_minus_null_high"][1] == 0
+    unlabelled = summarise(["x"], changes[:, :1], changes[:, :1], null[:, :1], np.full(4, np.nan))
+    assert np.isnan(unlabelled["effect"]).all()
+
+
 def test_the_same_perturbation_twice_is_refused(source: OpenedModel) -> None:
     with pytest.raises(UsageError, match="given twice"):
         parse_perturbations(source, ["H3K4me3=0", "all=0"])
@@ -160,7 +175,7 @@ def test_a_donor_without_the_mark_is_refused(tmp_path: Path, source: OpenedModel
         parse_perturbations(random_source(store, "raw"), ["H3K4me3=D4"])
 
 
-def test_spread_is_over_members_and_null_is_another_genes_signal(source: OpenedModel) -> None:
+def test_spread_is_over_members_and_null_is_the_same_of_another_genes_marks(source: OpenedModel) -> None:
     members = [random_source(source.pair.store, "raw", seed).model for seed in (1, 2, 3)]
     together = replace(source, model=Ensemble(members).eval())
     (mean,) = parse_perturbations(together, ["H3K4me3=mean"])
@@ -184,7 +199,9 @@ def test_spread_is_over_members_and_null_is_another_genes_signal(source: OpenedM
         assert lender in train
         np.testing.assert_array_equal(lent_b[row, 0], b[lender, 0])
     np.testing.assert_array_equal(lent_a[:, 1], a[:, 1])
-    null = together.predict_signal(rows, lent_a, lent_b).log2fc - table["log2fc_pred"]
+    averaged = perturbed(together, mean, rows, lent_a, lent_b)
+    before, after = (together.predict_signal(rows, *x).log2fc for x in ((lent_a, lent_b), averaged))
+    null = after - before
     np.testing.assert_allclose(table["change_null"], null, atol=1e-6)
     (some,) = perturb(together, rows[10:20], [mean])
     np.testing.assert_allclose(some["change_null"], table["change_null"][10:20], atol=1e-6)

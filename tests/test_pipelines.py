@@ -370,3 +370,33 @@ def test_the_command_drafts_a_sheet_and_makes_no_store(tmp_path: Path) -> None:
     assert len(sheet.read_text().splitlines()) == 1 + 8 + 4
     assert not (tmp_path / "s.h5").exists()
     assert called(list(map(str, words))) == 1
+
+
+def test_the_demo_s_folders_are_what_the_pipelines_leave(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        words = [
+            "demo",
+            "--pipelines",
+            "--genes",
+            "120",
+            "--threads",
+            "1",
+            "-q",
+            "--out",
+            str(tmp_path / name),
+        ]
+        assert called(words) == 0
+    folder = tmp_path / "one"
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert all((folder / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files)
+    words = ["--gtf", folder / "genes.gtf", "--bigwigs", folder / "chip", "--expression", folder / "rna"]
+    words += ["--samples", folder / "samplesheet.csv", "--control", "subtract", "--regions", "tss"]
+    words += ["--labels", f"K562,H1={folder / 'deseq2.csv'}", "--threads", "1", "-q"]
+    assert called(["prepare", "--store", str(tmp_path / "s.h5"), *map(str, words)]) == 0
+    store = Store(tmp_path / "s.h5")
+    assert store.labelled_pairs() == (("K562", "H1"),)
+    assert len(store.marks("K562")) == 5
+    assert "K562_INPUT" in store.signal_attrs("K562", "H3K4me3")["control"]
+    replicates = store.replicates("H1", "counts")
+    assert replicates is not None
+    assert replicates.shape == (120, 3)

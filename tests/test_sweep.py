@@ -20,6 +20,7 @@ from diffchrom.errors import InputError, RunError, StoreError, UsageError
 from diffchrom.genome.genes import Window
 from diffchrom.genome.layout import layout_of
 from diffchrom.pairs.choices import read_split
+from diffchrom.pairs.naming import read_pairs
 from diffchrom.processes.cluster import ClusterLostError, dask_pool
 from diffchrom.processes.machine import share_cores
 from diffchrom.processes.pool import Call, LocalPool, Pool, Reply
@@ -28,7 +29,7 @@ from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import Outcome, read_jobs
-from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_pairs, read_plan
+from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_plan
 from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 

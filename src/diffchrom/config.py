@@ -24,6 +24,8 @@ STORE_VARIABLE = "DIFFCHROM_STORE"
 AUX_TASKS = ("regression", "classification")
 #: And one card of several, ``cuda:N``.
 DEVICES = ("auto", "cpu", "cuda")
+#: What can be done against differences in depth between cells: nothing, or quantile normalisation.
+NORMALISE = ("none", "quantile")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONTRASTIVE = ("squared", "paper")
 #: Hyper-parameters that are one of a few words.

@@ -21,7 +21,7 @@ from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
 from diffchrom.baselines.opened import BaselinePredictions, OpenedBaseline, open_predictor
-from diffchrom.config import DEFAULT_VARIANT, hyperparameters
+from diffchrom.config import DEFAULT_VARIANT, NORMALISE, hyperparameters
 from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.deepdiff.training import Training
@@ -29,12 +29,15 @@ from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.genes import Rows
 from diffchrom.pairs.labelled import LabelledArray
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.pairs.selection import chosen_rows, match_genes
 from diffchrom.prepare.building import PrepareRequest, prepare
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.opening import describe_distances, signal_distances
+from diffchrom.runs.pair_results import PAIRS
 from diffchrom.runs.predicted import PredictedTable
 from diffchrom.store.store import Store
 
@@ -62,6 +65,31 @@ class OpenedStore(Store):
         """
         return Pair.of(
             self, cells or None, marks=marks, split=split, unit=unit, regions=regions, labelled=labelled
+        )
+
+    def pairs(
+        self,
+        *pairs: tuple[str, str],
+        held_out: Sequence[str] = (),
+        marks: Sequence[str] | None = None,
+        split: str | None = None,
+        unit: str | None = None,
+        regions: Sequence[str] | None = None,
+        normalise: str = NORMALISE[0],
+    ) -> PairSet:
+        """Several pairs of cells for one model, ``("A", "B"), ("A", "C")``; see `pairs.pair_set.PairSet.of`.
+
+        Nothing is learnt of the cells `held_out`, whose pairs the model is judged on.
+        """
+        return PairSet.of(
+            self,
+            pairs,
+            held_out=held_out,
+            marks=marks,
+            split=split,
+            unit=unit,
+            regions=regions,
+            normalise=normalise,
         )
 
     def gene_table(self) -> DataFrame:
@@ -260,6 +288,10 @@ class MadeRun:
         """Training, a row an epoch; models only."""
         return self._table(HISTORY)
 
+    def pairs(self) -> DataFrame:
+        """Accuracy of every pair, where it learnt from several or was kept from cells."""
+        return self._table(PAIRS)
+
     def _table(self, name: str) -> DataFrame:
         import pandas as pd
 
@@ -279,10 +311,12 @@ class MadeRun:
         Parameters
         ----------
         module : needed where the run is of a module of your own.
-        reporter : is told what intervals hold for other cells, and whether the shift is left out.
+        reporter : is told what intervals hold for other cells, whether the shift is left out, and how far the
+            signal is from what a run of several pairs saw.
         """
         opened, said = open_predictor(self._run, store, cells, module=module, device=device)
-        for note in filter(None, (said, opened.without_shift)):
+        distance = describe_distances(signal_distances(self._run, opened.pair))
+        for note in filter(None, (said, opened.without_shift, distance)):
             reporter.note(note)
         kind = Baseline if isinstance(opened, OpenedBaseline) else Model
         return kind(**vars(opened))
@@ -318,7 +352,7 @@ def prepare_store(store: str | Path, *, reporter: Reporter = SILENT, **options: 
 
 
 def train(
-    pair: Pair,
+    pair: Pair | PairSet,
     variant: str = DEFAULT_VARIANT,
     *,
     model: nn.Module | None = None,
@@ -336,7 +370,7 @@ def train(
 
     Parameters
     ----------
-    pair : from `OpenedStore.pair`.
+    pair : from `OpenedStore.pair`, or several from `OpenedStore.pairs`.
     variant : a DeepDiff variant.
     model : a torch module of your own instead: ``model(a, b)`` takes the input of both cells, each
         [batch, n_marks, n_bins], and gives log2fc [batch]. It is copied, and trained by the same loop.
@@ -354,7 +388,7 @@ def train(
 
 
 def fit_baseline(
-    pair: Pair,
+    pair: Pair | PairSet,
     method: str = "ridge",
     *,
     out: str | Path | None = None,
@@ -374,13 +408,17 @@ def fit_baseline(
     return _made(recipe, pair, out, folds, resume=resume, force=force, reporter=reporter)
 
 
-def _made(recipe: Recipe, pair: Pair, out: str | Path | None, folds: int, **options: Any) -> MadeRun:
+def _made(
+    recipe: Recipe, pair: Pair | PairSet, out: str | Path | None, folds: int, **options: Any
+) -> MadeRun:
+    if folds and isinstance(pair, PairSet):
+        raise UsageError("folds: a cross-validation takes one pair; hold cells out of several instead")
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="diffchrom-run-")
         out = Path(temporary.name) / "run"
     try:
-        if folds:
+        if folds and isinstance(pair, Pair):
             options.pop("resume")  # finished folds are kept in any case
             return MadeRun(cross_validate(recipe, pair, folds, out, **options), temporary)
         return MadeRun(make(recipe, pair, out, **options), temporary)

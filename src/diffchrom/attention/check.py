@@ -1,8 +1,9 @@
-"""How far a run's attention can be trusted: against uniform, untrained, other seeds' and gradients.
+"""How far a run's attention can be trusted: against chance, the input's own orders, other runs and gradients.
 
-Attention is compared with what it should differ from (uniform weights, the attention of the same
-architecture with random weights) and with what it should agree with (runs with other seeds, gradient x input,
-integrated gradients). `deletion` asks whether what it ranks highest is what the prediction hangs on.
+Attention is compared with what it should differ from (uniform weights, the attention of untrained models,
+orders that the input gives without a model) and with what it should agree with (runs with other seeds or of
+other folds, gradient x input, integrated gradients). `deletion` asks whether what it ranks highest is what
+the prediction hangs on; `verdicts` says what that comes to.
 """
 
 from __future__ import annotations
@@ -14,99 +15,95 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.deletion import RANDOM, DeletionCurves, attention_map, delete_bins, delete_marks
-from diffchrom.attention.groups import bootstrap_means
+from diffchrom.attention.deletion import (
+    DELETION,
+    RANDOM_ORDERS,
+    Curves,
+    Map,
+    attention_map,
+    curves_of_bins,
+    curves_of_marks,
+)
+from diffchrom.attention.rivals import NEARNESS, UNTRAINED, input_maps
+from diffchrom.attention.verdicts import (
+    ANOTHER,
+    ATTENTION,
+    MINUS,
+    OTHER_FOLDS,
+    OTHER_SEEDS,
+    REFERENCE,
+    Finding,
+    Judged,
+    judge,
+)
 from diffchrom.deepdiff.attribution import METHODS, attribute, of_bins, of_marks, of_sequences
-from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel, open_model
-from diffchrom.errors import DiffchromError, RunError
-from diffchrom.genome.genes import Rows
+from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel
+from diffchrom.genome.blocks import genome_blocks
+from diffchrom.genome.genes import Rows, Signal
+from diffchrom.metrics import mean_interval
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.differences import differing
-from diffchrom.runs.folder import Run
-from diffchrom.store.store import Store
 
 #: Genes that are checked, drawn from those asked for: gradients and deletion take hundreds of passes each.
 SAMPLE = 200
-MAX_OTHERS = 5
-UNTRAINED = "random_weights"
-REFERENCE = "integrated_gradients"
-_RESAMPLES = 1000
+#: Untrained models (ensembles, where the trained one is one) whose mean is compared.
+UNTRAINED_DRAWS = 10
 
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One row of the table of `check`.
-
-    Attributes
-    ----------
-    level : ``bin`` or ``mark``.
-    block : Level I block, or task of Level II; None for what concerns the whole model.
-    mark : None unless the row is about one mark.
-    comparison : what attention is compared with, or whose order or share this is.
-    statistic : str
-        ``concentration`` (1 - entropy / log n: 0 is uniform), ``spearman`` (of the weights of one gene and
-        sequence), ``share`` (of a mark in all importance), ``deletion`` (mean absolute change of the
-        prediction), ``deletion_area`` (its mean over the fractions), ``attention_minus`` (attention's area
-        less this order's).
-    fraction : share of the input that is masked, for ``deletion``.
-    value, low, high : mean over genes with its 95% bootstrap interval over genes.
-    n_genes : genes where the statistic is defined.
-    """
-
-    level: str
-    block: str | None
-    mark: str | None
-    comparison: str
-    statistic: str
-    fraction: float | None
-    value: float
-    low: float
-    high: float
-    n_genes: int
-
-
 @dataclass
-class Check:
-    """Result of `check`.
+class Check(Judged):
+    """Result of `check`: the table, what is said of it, and the curves.
 
     Attributes
     ----------
-    findings : the table.
-    curves : level (bin, mark) to the deletion curves.
-    warnings : what attention fails at, one sentence each.
-    notes : what it passes.
+    curves : level (bin, mark) to deletion and insertion to their curves.
     """
 
-    findings: list[Finding] = field(default_factory=list)
-    curves: dict[str, DeletionCurves] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def say(self, passed: bool, sentence: str) -> None:
-        """Keep a sentence as a note, or as a warning where attention failed."""
-        (self.notes if passed else self.warnings).append(sentence)
-
-    def find(self, level: str, comparison: str, statistic: str) -> list[Finding]:
-        """Findings of one kind, in the order of the table."""
-        return [
-            one
-            for one in self.findings
-            if (one.level, one.comparison, one.statistic) == (level, comparison, statistic)
-        ]
+    curves: dict[str, dict[str, Curves]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Everything about the checked genes: attention, and contributions [n, 2, n_marks, n_bins] by method."""
+    """Everything about the checked genes.
+
+    Attributes
+    ----------
+    blocks : of neighbours [n], to be drawn together.
+    another : place of another one of the genes for each [n].
+    others : of runs with other seeds and of other folds, by name.
+    contributions : [n, 2, n_marks, n_windows] by method.
+    """
 
     opened: OpenedModel
     rows: Rows
+    a: Signal
+    b: Signal
+    blocks: npt.NDArray[np.object_]
+    another: npt.NDArray[np.intp]
     attention: AttentionBatch
-    untrained: AttentionBatch
-    others: dict[str, AttentionBatch]
+    untrained: list[AttentionBatch]
+    seeds: dict[str, AttentionBatch]
+    folds: dict[str, AttentionBatch]
     contributions: dict[str, npt.NDArray[np.float32]]
+
+    def mean(
+        self,
+        level: str,
+        block: str | None,
+        comparison: str,
+        statistic: str,
+        values: Array,
+        *,
+        mark: str | None = None,
+        fraction: float | None = None,
+    ) -> Finding:
+        """Mean of `values` [n] over genes, with its interval over blocks of them."""
+        of = mean_interval(values, self.blocks)
+        p_value = of.p_value if statistic.endswith(MINUS) else None
+        return Finding(
+            level, block, mark, comparison, statistic, fraction, of.value, of.low, of.high, of.n, p_value
+        )
 
 
 def sample_genes(rows: Rows, size: int, seed: int) -> Rows:
@@ -114,37 +111,6 @@ def sample_genes(rows: Rows, size: int, seed: int) -> Rows:
     if len(rows) <= size:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
-
-
-def sibling_runs(run: Run) -> list[Run]:
-    """Runs beside `run` that differ from it in nothing but the seed, at most `MAX_OTHERS`."""
-    found: list[Run] = []
-    for folder in sorted(run.path.resolve().parent.iterdir()):
-        if len(found) == MAX_OTHERS or not folder.is_dir():
-            continue
-        try:
-            other = Run.open(folder)
-        except DiffchromError:
-            continue  # not every folder beside a run is one
-        if differing(run.config, other.config) == ["seed"]:
-            found.append(other)
-    return found
-
-
-def open_others(
-    opened: OpenedModel, runs: Sequence[Run], store: Store, device: str = "auto"
-) -> dict[str, OpenedModel]:
-    """Open runs to compare with by folder; RunError where their variant or marks are others."""
-    others = {}
-    for run in runs:
-        other = open_model(run, store, opened.pair.cells, device=device)
-        if other.sequences != opened.sequences:
-            raise RunError(
-                f"{run.path}: has other sequences (variant {run.config.variant}, marks "
-                f"{', '.join(run.config.marks)}); compare runs of one variant with the same marks"
-            )
-        others[str(run.path)] = other
-    return others
 
 
 def check(
@@ -161,27 +127,53 @@ def check(
     Parameters
     ----------
     rows : genes, of which `size` are drawn.
-    others : runs with other seeds, by name.
+    others : runs with other seeds, or of other folds of the same genes, by name.
     """
-    rows = sample_genes(rows, size, seed)
-    sample = _Sample(
+    sample = _sample(opened, sample_genes(rows, size, seed), others or {}, seed, reporter)
+    result = Check()
+    for level, block, of_batch, sizes in _parts(sample):
+        result.findings += _comparisons(sample, level, block, of_batch, sizes)
+    maps = _bin_maps(sample)
+    of_marks_ = _mark_maps(sample, maps)
+    result.findings += _shares(sample, of_marks_)
+    work = {"bin": (curves_of_bins, maps)}
+    if len(opened.marks) > 1:
+        work["mark"] = (curves_of_marks, of_marks_)
+    n_orders = sum(RANDOM_ORDERS + sum(map(len, orders.values())) for _, orders in work.values())
+    with reporter.task("deletion and insertion", n_orders * len(sample.rows)) as task:
+        for level, (curves_of, orders) in work.items():
+            result.curves[level] = curves_of(opened, sample.rows, sample.a, sample.b, orders, seed, task)
+            for kind, curves in result.curves[level].items():
+                result.findings += _curve_findings(sample, level, kind, curves)
+    judge(result, UNTRAINED_DRAWS, len(sample.seeds), len(sample.folds))
+    return result
+
+
+def _sample(
+    opened: OpenedModel, rows: Rows, others: Mapping[str, OpenedModel], seed: int, reporter: Reporter
+) -> _Sample:
+    genes = opened.genes.take(rows)
+    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    another = np.empty_like(shuffled)
+    another[shuffled] = np.roll(shuffled, 1)
+    seeds: dict[str, AttentionBatch] = {}
+    folds: dict[str, AttentionBatch] = {}
+    for name, other in others.items():
+        same_split = other.pair.split == opened.pair.split
+        (seeds if same_split else folds)[f"run {name}"] = other.attention_of(rows)
+    untrained = [opened.untrained(seed + 1_000_003 + draw) for draw in range(UNTRAINED_DRAWS)]
+    return _Sample(
         opened,
         rows,
+        *opened.pair.signal(rows),
+        genome_blocks(genes.id, genes.chrom, genes.tss),
+        another,
         opened.attention_of(rows),
-        opened.untrained(seed + 1_000_003).attention_of(rows),
-        {name: other.attention_of(rows) for name, other in (others or {}).items()},
+        [model.attention_of(rows) for model in untrained],
+        seeds,
+        folds,
         {method: attribute(opened, rows, method, reporter) for method in METHODS},
     )
-    result = Check()
-    random = np.random.default_rng(seed)
-    result.findings += [
-        *_bin_findings(sample, random),
-        *_mark_findings(sample, random),
-        *_shares(sample, random),
-    ]
-    _deletion(sample, result, seed, random, reporter)
-    _judge(sample, result)
-    return result
 
 
 def concentration(weights: npt.NDArray[Any]) -> Array:
@@ -204,16 +196,6 @@ def spearman(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Array:
         return np.asarray(np.where(scale > 0, (x * y).sum(axis=-1) / scale, np.nan))
 
 
-def _interval(values: Array, random: np.random.Generator) -> tuple[float, float, float, int]:
-    """Mean over genes with its 95% bootstrap interval, and the number of genes where it is defined."""
-    values = values[np.isfinite(values)]
-    n = len(values)
-    if n < 2:
-        return float(values.sum()) if n else np.nan, np.nan, np.nan, n
-    (low,), (high,) = bootstrap_means(values[:, None], random, _RESAMPLES)
-    return float(values.mean()), float(low), float(high), n
-
-
 def _gene_means(values: Array) -> Array:
     """Mean over the other axes of what is defined, for each gene; NaN where nothing is."""
     flat = values.reshape(len(values), -1)
@@ -222,41 +204,51 @@ def _gene_means(values: Array) -> Array:
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
-def _comparisons(
-    level: str,
-    block: str,
-    weights: npt.NDArray[Any],
-    against: Mapping[str, npt.NDArray[Any]],
-    random: np.random.Generator,
-) -> Iterator[Finding]:
-    values = _interval(_gene_means(concentration(weights)), random)
-    yield Finding(level, block, None, "uniform", "concentration", None, *values)
-    for name, other in against.items():
-        values = _interval(_gene_means(spearman(weights, other)), random)
-        yield Finding(level, block, None, name, "spearman", None, *values)
-
-
-def _bin_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
+def _parts(sample: _Sample) -> Iterator[tuple[str, str, Any, dict[str, Map]]]:
+    """Level, block or task, what takes its weights from a batch, and sizes of contributions by method."""
     opened = sample.opened
     sizes = {name: of_sequences(opened, values) for name, values in sample.contributions.items()}
     for block in dict.fromkeys(sequence.block for sequence in opened.sequences):
-        of_block = [index for index, sequence in enumerate(opened.sequences) if sequence.block == block]
-        against = {UNTRAINED: sample.untrained.alpha}
-        against |= {f"run {name}": batch.alpha for name, batch in sample.others.items()} | sizes
-        against = {name: values[:, of_block] for name, values in against.items()}
-        yield from _comparisons("bin", block, sample.attention.alpha[:, of_block], against, random)
-
-
-def _mark_findings(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
-    opened = sample.opened
-    sizes = {name: of_sequences(opened, values).sum(axis=-1) for name, values in sample.contributions.items()}
+        at = [index for index, sequence in enumerate(opened.sequences) if sequence.block == block]
+        of_block = {name: values[:, at] for name, values in sizes.items()}
+        yield "bin", block, lambda batch, at=at: batch.alpha[:, at], of_block
     position = {sequence: index for index, sequence in enumerate(opened.sequences)}
     for task, sequences in opened.tasks.items():
-        of_task = [position[sequence] for sequence in sequences]
-        against = {UNTRAINED: sample.untrained.beta[task]}
-        against |= {f"run {name}": batch.beta[task] for name, batch in sample.others.items()}
-        against |= {name: values[:, of_task] for name, values in sizes.items()}
-        yield from _comparisons("mark", task, sample.attention.beta[task], against, random)
+        at = [position[sequence] for sequence in sequences]
+        of_task = {name: values.sum(axis=-1)[:, at] for name, values in sizes.items()}
+        yield "mark", task, lambda batch, task=task: batch.beta[task], of_task
+
+
+def _comparisons(
+    sample: _Sample, level: str, block: str, of_batch: Any, sizes: Mapping[str, Map]
+) -> Iterator[Finding]:
+    weights = of_batch(sample.attention)
+    yield sample.mean(level, block, "uniform", "concentration", _gene_means(concentration(weights)))
+    batches = {UNTRAINED: sample.untrained} | {
+        name: [batch] for name, batch in (sample.seeds | sample.folds).items()
+    }
+    batches |= {OTHER_SEEDS: list(sample.seeds.values())} if sample.seeds else {}
+    batches |= {OTHER_FOLDS: list(sample.folds.values())} if sample.folds else {}
+    against = {name: list(map(of_batch, several)) for name, several in batches.items()}
+    against |= {name: [values] for name, values in sizes.items()}
+    against |= {ANOTHER: [sizes[REFERENCE][sample.another]]}
+    agreement: dict[str, Array] = {}
+    for name, several in against.items():
+        by_draw = np.stack([_gene_means(spearman(weights, values)) for values in several])
+        agreement[name] = _gene_means(by_draw.T)
+        yield sample.mean(level, block, name, "spearman", agreement[name])
+        if len(several) > 1:
+            yield _spread(level, block, name, "spearman", _gene_means(by_draw))
+    beyond = agreement[REFERENCE] - agreement[ANOTHER]
+    if weights.shape[-1] > 1:  # of one mark there is no order
+        yield sample.mean(level, block, ANOTHER, f"spearman_{MINUS}", beyond)
+
+
+def _spread(level: str, block: str | None, name: str, statistic: str, means: Array) -> Finding:
+    """Standard deviation over draws, or over runs, of a statistic's mean over genes."""
+    means = means[np.isfinite(means)]
+    value = float(means.std(ddof=1)) if len(means) > 1 else np.nan
+    return Finding(level, block, None, name, f"{statistic}_sd", None, value, np.nan, np.nan, len(means))
 
 
 def mark_shares(importance: npt.NDArray[Any]) -> Array:
@@ -265,91 +257,43 @@ def mark_shares(importance: npt.NDArray[Any]) -> Array:
     return np.asarray(importance / np.maximum(total, 1e-300))
 
 
-def _bin_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
-    """Importance [n, n_marks, n_bins] of each order of deletion, of which both cells are masked."""
-    maps = {"attention": attention_map(sample.opened, sample.attention)}
-    maps |= {name: of_bins(values) for name, values in sample.contributions.items()}
-    return maps | {UNTRAINED: attention_map(sample.opened, sample.untrained)}
+def _bin_maps(sample: _Sample) -> dict[str, Sequence[Map]]:
+    """Importance [n, n_marks, n_windows] of each order of masking, of which both cells are masked."""
+    maps: dict[str, Sequence[Map]] = {ATTENTION: [attention_map(sample.opened, sample.attention)]}
+    maps |= {name: [of_bins(values)] for name, values in sample.contributions.items()}
+    maps |= {UNTRAINED: [attention_map(sample.opened, batch) for batch in sample.untrained]}
+    plain = input_maps(sample.opened, sample.rows, sample.a, sample.b)
+    return maps | {name: [values] for name, values in plain.items()}
 
 
-def _mark_maps(sample: _Sample) -> dict[str, npt.NDArray[Any]]:
-    """Importance [n, n_marks]: attention's sum over bins, and what contributions come to."""
+def _mark_maps(sample: _Sample, maps: Mapping[str, Sequence[Map]]) -> dict[str, Sequence[Map]]:
+    """Importance [n, n_marks]: sums over windows, and what contributions come to; no mark is near a TSS."""
     return {
-        name: of_marks(sample.contributions[name]) if name in METHODS else values.sum(axis=-1)
-        for name, values in _bin_maps(sample).items()
+        name: [of_marks(sample.contributions[name])]
+        if name in METHODS
+        else [values.sum(axis=-1) for values in several]
+        for name, several in maps.items()
+        if name != NEARNESS
     }
 
 
-def _shares(sample: _Sample, random: np.random.Generator) -> Iterator[Finding]:
-    for name, importance in _mark_maps(sample).items():
-        for mark, shares in zip(sample.opened.marks, mark_shares(importance).T, strict=True):
-            yield Finding("mark", None, mark, name, "share", None, *_interval(shares, random))
+def _shares(sample: _Sample, maps: Mapping[str, Sequence[Map]]) -> Iterator[Finding]:
+    for name, several in maps.items():
+        shares = np.mean([mark_shares(importance) for importance in several], axis=0)
+        for mark, values in zip(sample.opened.marks, shares.T, strict=True):
+            yield sample.mean("mark", None, name, "share", values, mark=mark)
 
 
-def _deletion(
-    sample: _Sample, result: Check, seed: int, random: np.random.Generator, reporter: Reporter
-) -> None:
-    maps = _bin_maps(sample)
-    work = {"bin": (delete_bins, maps)}
-    if len(sample.opened.marks) > 1:
-        work["mark"] = (delete_marks, _mark_maps(sample))
-    a, b = sample.opened.pair.signal(sample.rows)
-    with reporter.task("deletion curves", 2 * (len(maps) + 5) * len(sample.rows)) as task:
-        for level, (delete, orders) in work.items():
-            curves = delete(sample.opened, sample.rows, a, b, orders, seed, task)
-            result.curves[level] = curves
-            result.findings += _curve_findings(level, curves, random)
-
-
-def _curve_findings(level: str, curves: DeletionCurves, random: np.random.Generator) -> Iterator[Finding]:
+def _curve_findings(sample: _Sample, level: str, kind: str, curves: Curves) -> Iterator[Finding]:
     area = curves.area
     for order, changes in curves.changes.items():
         for fraction, column in zip(curves.fractions, changes.T, strict=True):
-            yield Finding(level, None, None, order, "deletion", fraction, *_interval(column, random))
-        yield Finding(level, None, None, order, "deletion_area", None, *_interval(area[order], random))
+            yield sample.mean(level, None, order, kind, column, fraction=fraction)
+        yield sample.mean(level, None, order, f"{kind}_area", area[order])
+        if len(curves.draws[order]) > 1:
+            yield _spread(level, None, order, f"{kind}_area", curves.draws[order].mean(axis=(1, 2)))
+    sign = 1 if kind == DELETION else -1  # of insertion, the smaller distance is the better one
     for order in curves.changes:
-        if order != "attention":
-            difference = _interval(area["attention"] - area[order], random)
-            yield Finding(level, None, None, order, "attention_minus", None, *difference)
-
-
-def _judge(sample: _Sample, result: Check) -> None:
-    """Say in words what the findings say in numbers."""
-    if len(sample.rows) < 2:
-        result.notes.append("one gene: neither intervals nor verdicts")
-        return
-    for level in result.curves:
-        for order, rival in ((RANDOM, "random"), (UNTRAINED, "an untrained model's")):
-            (one,) = result.find(level, order, "attention_minus")
-            passed = one.low > 0
-            result.say(
-                passed,
-                f"{level}s: attention is {'better' if passed else 'no better'} than {rival}: masking by its "
-                f"order moves log2fc_pred by {one.value:+.3g} ({one.low:+.3g} to {one.high:+.3g}) more than "
-                f"masking by {rival} order",
-            )
-        for one in result.find(level, REFERENCE, "spearman"):
-            where = f"{level} attention of {'block' if level == 'bin' else 'task'} {one.block}"
-            result.say(
-                one.low > 0,
-                f"{where}: rank correlation with integrated gradients {one.value:.2f} "
-                f"({one.low:.2f} to {one.high:.2f})"
-                + ("" if one.low > 0 else ": it does not follow what drives the prediction"),
-            )
-    ranking = {
-        name: [
-            str(one.mark) for one in sorted(result.find("mark", name, "share"), key=lambda one: -one.value)
-        ]
-        for name in ("attention", REFERENCE)
-    }
-    upper = (len(sample.opened.marks) + 1) // 2
-    by_attention, by_gradients = ranking.values()
-    result.say(
-        by_attention[0] == by_gradients[0] and set(by_attention[:upper]) == set(by_gradients[:upper]),
-        f"attention ranks the marks {', '.join(by_attention)}; integrated gradients rank them "
-        f"{', '.join(by_gradients)}",
-    )
-    if not sample.others:
-        result.notes.append(
-            "no run with another seed was compared; train one beside this run, or name it with --other"
-        )
+        if order != ATTENTION:
+            better = sign * (area[ATTENTION] - area[order])
+            yield sample.mean(level, None, order, f"{kind}_{MINUS}", better)

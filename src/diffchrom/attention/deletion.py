@@ -1,13 +1,15 @@
-"""Deletion curves: how fast a prediction changes when signal is masked in a given order.
+"""Deletion and insertion curves: how fast a prediction changes, or comes back, as signal goes or returns.
 
 What is masked is the signal of one mark in one bin (or of one mark in all bins): in both cells that of the
-average training gene takes its place, since a model has never seen a gene without any signal. An order that
-finds what the model uses changes the predictions early.
+average training gene takes its place, since a model has never seen a gene without any signal. Deletion starts
+from the whole signal and masks what stands first: an order that finds what the model uses changes the
+predictions early. Insertion starts from the average gene and puts the signal back: such an order comes near
+the prediction of the whole signal early (Petsiuk, Das and Saenko, BMVC 2018).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,30 +24,41 @@ FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 #: Random orders that are averaged.
 RANDOM_ORDERS = 5
 RANDOM = "random"
+DELETION, INSERTION = "deletion", "insertion"
 
 Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class DeletionCurves:
-    """Change of the predictions under masking.
+class Curves:
+    """How far predictions are from those of the whole signal.
 
     Attributes
     ----------
     fractions : tuple of float
-        Share that is masked.
-    changes : dict of order to float64 [n_genes, n_fractions]
-        |predicted log2fc after - before|; ``random`` is the mean over `RANDOM_ORDERS`.
+        Share that is masked (deletion) or put back (insertion).
+    draws : dict of order to float64 [n_draws, n_genes, n_fractions]
+        |predicted log2fc - that of the whole signal|; several draws where an order is one of chance.
     """
 
     fractions: tuple[float, ...]
-    changes: dict[str, Array]
+    draws: dict[str, Array]
+
+    @property
+    def changes(self) -> dict[str, Array]:
+        """Mean over the draws [n_genes, n_fractions]."""
+        return {order: values.mean(axis=0) for order, values in self.draws.items()}
 
     @property
     def area(self) -> dict[str, Array]:
-        """Each gene's change averaged over the fractions: the area under its curve, early ones first."""
+        """Each gene's distance averaged over the fractions: the area under its curve, early ones first."""
         return {order: change.mean(axis=1) for order, change in self.changes.items()}
+
+    def spread(self, order: str) -> float:
+        """Standard deviation, over an order's draws, of the area's mean over genes; NaN of one draw."""
+        means = self.draws[order].mean(axis=(1, 2))
+        return float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
 def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.float32]:
@@ -68,24 +81,41 @@ def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.
     return result
 
 
-def delete_bins(
-    opened: OpenedModel, rows: Rows, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
-) -> DeletionCurves:
+def curves_of_bins(
+    opened: OpenedModel,
+    rows: Rows,
+    a: Signal,
+    b: Signal,
+    maps: Mapping[str, Sequence[Map]],
+    seed: int,
+    task: Task,
+) -> dict[str, Curves]:
     """Mask (mark, bin) pairs of genes `rows` with raw signal `a` and `b` in descending order of `maps`.
 
     Parameters
     ----------
-    maps : order's name to importance [n, n_marks, n_windows]; a random order is added.
+    maps : order's name to importance [n, n_marks, n_windows], one or several to be averaged; a random order
+        is added. Ties are broken at random.
+
+    Returns
+    -------
+    dict of deletion and insertion to Curves
     """
     counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
     fractions = tuple(count / a[0].size for count in counts)
     return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
 
 
-def delete_marks(
-    opened: OpenedModel, rows: Rows, a: Signal, b: Signal, maps: Mapping[str, Map], seed: int, task: Task
-) -> DeletionCurves:
-    """Mask whole marks of genes in descending order of `maps`, importance [n, n_marks] by order's name."""
+def curves_of_marks(
+    opened: OpenedModel,
+    rows: Rows,
+    a: Signal,
+    b: Signal,
+    maps: Mapping[str, Sequence[Map]],
+    seed: int,
+    task: Task,
+) -> dict[str, Curves]:
+    """Mask whole marks of genes, importance [n, n_marks]; otherwise as `curves_of_bins`."""
     counts = list(range(1, len(opened.marks)))
     fractions = tuple(count / len(opened.marks) for count in counts)
     return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
@@ -96,30 +126,34 @@ def _curves(
     rows: Rows,
     a: Signal,
     b: Signal,
-    maps: Mapping[str, Map],
+    maps: Mapping[str, Sequence[Map]],
     counts: list[int],
     fractions: tuple[float, ...],
     seed: int,
     task: Task,
-) -> DeletionCurves:
-    before = opened.predict_signal(rows, a, b).log2fc.astype(np.float64)
+) -> dict[str, Curves]:
+    whole = opened.predict_signal(rows, a, b).log2fc.astype(np.float64)
     random = np.random.default_rng(seed)
 
-    def curve(importance: Map) -> Array:
-        order = np.argsort(-importance.reshape(len(a), -1), axis=1, kind="stable")
-        changes = np.empty((len(a), len(counts)))
+    def distances(importance: Map) -> Array:
+        flat = importance.reshape(len(a), -1)
+        order = np.lexsort((random.random(flat.shape), -flat), axis=1)
+        result = np.empty((2, len(a), len(counts)))
         for i, count in enumerate(counts):
-            masked = np.zeros(order.shape, dtype=bool)
-            np.put_along_axis(masked, order[:, :count], True, axis=1)
-            masked = masked.reshape(importance.shape)
-            masked = masked[..., None] if masked.ndim < a.ndim else masked
-            without = [np.where(masked, opened.average_signal, signal) for signal in (a, b)]
-            after = opened.predict_signal(rows, *without).log2fc
-            changes[:, i] = np.abs(after - before)
+            first = np.zeros(order.shape, dtype=bool)
+            np.put_along_axis(first, order[:, :count], True, axis=1)
+            first = first.reshape(importance.shape)
+            first = first[..., None] if first.ndim < a.ndim else first
+            for kind, masked in enumerate((first, ~first)):
+                left = [np.where(masked, opened.average_signal, signal) for signal in (a, b)]
+                result[kind, :, i] = np.abs(opened.predict_signal(rows, *left).log2fc - whole)
         task.advance(len(a))
-        return changes
+        return result
 
-    shape = next(iter(maps.values())).shape
-    changes = {order: curve(importance) for order, importance in maps.items()}
-    draws = [curve(random.random(shape)) for _ in range(RANDOM_ORDERS)]
-    return DeletionCurves(fractions, changes | {RANDOM: np.mean(draws, axis=0)})
+    even = np.zeros_like(next(iter(maps.values()))[0])
+    orders = {**maps, RANDOM: [even] * RANDOM_ORDERS}
+    drawn = {name: np.stack([distances(one) for one in several]) for name, several in orders.items()}
+    return {
+        name: Curves(fractions, {order: values[:, kind] for order, values in drawn.items()})
+        for kind, name in enumerate((DELETION, INSERTION))
+    }

@@ -23,8 +23,10 @@ from diffchrom.deepdiff.opened import ATTENTION_BATCH, OpenedModel
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.files.tables import joined_lines
 from diffchrom.files.whole import output_text
+from diffchrom.genome.blocks import genome_blocks
 from diffchrom.genome.genes import Rows, Signal
 from diffchrom.genome.layout import Layout
+from diffchrom.metrics import mean_interval
 from diffchrom.pairs.choices import SPLIT_PARTS, check_units, resolve_marks
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.tables import split_gene_columns
@@ -40,8 +42,9 @@ N_LENDERS, LENDERS_SEED = 256, 0
 #: A predicted change of log2fc that is counted as large: a factor of two.
 LARGE_CHANGE = 1.0
 
+Log2fc = npt.NDArray[np.float32]
 #: Of some genes: log2fc, and that of every member (`OpenedModel.predict_members`).
-Predicted = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Predicted = tuple[Log2fc, Log2fc]
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def perturbed(
 
 @dataclass(frozen=True)
 class Lenders:
-    """Training genes whose signal takes the place of others', to see what any other signal would change."""
+    """Training genes whose signal takes the place of others', to see what a change makes by chance."""
 
     opened: OpenedModel
 
@@ -197,14 +200,22 @@ class Lenders:
         return self.opened.pair.signal(self._drawn[0])
 
     def lent(self, perturbation: Perturbation, rows: Rows, a: Signal, b: Signal) -> tuple[Signal, Signal]:
-        """Raw signal of A and B with every changed mark as in the gene's lender, in the same cell."""
+        """Raw signal of A and B with every mark that is to be changed as in the lender, in both cells."""
         signals = (a.copy(), b.copy())
         lender = self._drawn[1][rows]
         for change in perturbation.changes:
-            lent = self._signal[change.side][lender, change.mark]
             span = change.span(self.opened.pair.layout)
-            signals[change.side][:, change.mark, span] = lent[:, span]
+            for signal, of_lenders in zip(signals, self._signal, strict=True):
+                signal[:, change.mark, span] = of_lenders[lender, change.mark, span]
         return signals
+
+    def change(self, perturbation: Perturbation, rows: Rows, a: Signal, b: Signal) -> Log2fc:
+        """What the perturbation changes in genes whose marks in question are their lenders' [n]."""
+        rows_of_lenders, lender = self._drawn
+        before = self.lent(perturbation, rows, a, b)
+        after = perturbed(self.opened, perturbation, rows_of_lenders[lender[rows]], *before)
+        without, whole = (self.opened.predict_signal(rows, *signals).log2fc for signals in (after, before))
+        return np.asarray(without - whole)
 
 
 def perturb(
@@ -216,8 +227,8 @@ def perturb(
     """Yield, batch by batch, one row a gene and perturbation with the predicted log2fc before and after.
 
     Beside the change stand ``change_spread``, its standard deviation over the members of an ensemble (NaN for
-    one model), and ``change_null``, the change when the same marks of the same cells get the signal of
-    another training gene, drawn at random (`Lenders`).
+    one model), and ``change_null``, what the same perturbation changes once the marks in question are, in
+    both cells, those of another training gene, drawn at random (`Lenders`).
     """
     if any(change.donor == NOTHING for one in perturbations for change in one.changes):
         reporter.warn(UNSEEN)
@@ -228,7 +239,7 @@ def perturb(
             changed = [
                 opened.predict_members(batch, *perturbed(opened, one, batch, a, b)) for one in perturbations
             ]
-            null = [opened.predict_members(batch, *lenders.lent(one, batch, a, b)) for one in perturbations]
+            null = [lenders.change(one, batch, a, b) for one in perturbations]
             yield _columns(opened, batch, perturbations, before, changed, null)
             task.advance(len(batch))
 
@@ -239,10 +250,10 @@ def _columns(
     perturbations: Sequence[Perturbation],
     before: Predicted,
     changed: Sequence[Predicted],
-    null: Sequence[Predicted],
+    null: Sequence[Log2fc],
 ) -> dict[str, npt.NDArray[Any]]:
     mean, members = before
-    after, random = (np.stack([log2fc for log2fc, _ in values], axis=1) for values in (changed, null))
+    after = np.stack([log2fc for log2fc, _ in changed], axis=1)
     spread = np.full(after.shape, np.nan)
     if len(members) > 1:
         each = np.stack([of_members - members for _, of_members in changed], axis=2)
@@ -257,7 +268,7 @@ def _columns(
         "change": (after - mean[:, None]).ravel(),
         "log2fc": np.repeat(opened.pair.labels.log2fc[rows], n),
         "change_spread": spread.ravel(),
-        "change_null": (random - mean[:, None]).ravel(),
+        "change_null": np.stack(null, axis=1).ravel(),
     }
 
 
@@ -266,16 +277,30 @@ def summarise(
     changes: npt.NDArray[np.floating[Any]],
     spread: npt.NDArray[np.floating[Any]],
     null: npt.NDArray[np.floating[Any]],
+    log2fc: npt.NDArray[np.floating[Any]],
+    blocks: npt.ArrayLike | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Table of one row a perturbation.
+
+    The effect is how far the prediction falls back from the measured side, -change sign(log2fc), on average
+    over genes: a mark that says which way a gene changes is missed, one that carries noise is not, however
+    much it moves predictions. Its null is that of the marks of other genes.
 
     Parameters
     ----------
     names : of the perturbations.
     changes, spread, null : [n_genes, n_perturbations]
         Columns ``change``, ``change_spread`` and ``change_null``.
+    log2fc : [n_genes], as measured; NaN where unknown, where there is no effect either.
+    blocks : labels [n_genes] of genes that are drawn together for intervals, see `metrics.mean_interval`.
     """
     changes, spread, null = (np.asarray(values, dtype=np.float64) for values in (changes, spread, null))
+    side = -np.sign(np.asarray(log2fc, dtype=np.float64))[:, None]
+    effect, by_chance = side * changes, side * null
+    beyond = [mean_interval(values, blocks) for values in (effect - by_chance).T]
+    known = np.isfinite(effect)
+    n_known = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    means = [np.where(known, values, 0).sum(axis=0) / n_known for values in (effect, by_chance)]
     return {
         "perturbation": np.array(names, dtype=object),
         "n_genes": np.full(len(names), len(changes), dtype=np.int64),
@@ -288,6 +313,10 @@ def summarise(
         "n_lowered": (changes <= -LARGE_CHANGE).sum(axis=0),
         "mean_spread": spread.mean(axis=0),
         "mean_absolute_null": np.abs(null).mean(axis=0),
+        **dict(zip(("effect", "effect_null"), means, strict=True)),
+        "effect_minus_null": np.array([one.value for one in beyond]),
+        "effect_minus_null_low": np.array([one.low for one in beyond]),
+        "effect_minus_null_high": np.array([one.high for one in beyond]),
     }
 
 
@@ -311,4 +340,13 @@ def write_perturbations(
 
     with output_text(output) as stream:
         stream.writelines(joined_lines(tables()))
-    return summarise([one.name for one in perturbations], *(np.concatenate(one) for one in seen.values()))
+    genes = opened.genes.take(rows)
+    changes, spread, null = (np.concatenate(values) for values in seen.values())
+    return summarise(
+        [one.name for one in perturbations],
+        changes,
+        spread,
+        null,
+        log2fc=opened.pair.labels.log2fc[rows],
+        blocks=genome_blocks(genes.id, genes.chrom, genes.tss),
+    )

@@ -1,4 +1,4 @@
-"""Figures of attention: bars by group (Figure 5 of the paper), heat maps by distance, deletion curves.
+"""Figures of attention: bars by group (Figure 5 of the paper), heat maps by distance, curves of masking.
 
 Everything is told apart by lightness and by hatching, line style or marker, never by hue alone.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.attention.deletion import DeletionCurves
+from diffchrom.attention.deletion import DELETION, INSERTION, Curves
 from diffchrom.attention.groups import GROUPS, GroupAttention
 from diffchrom.attention.places import RegionAxis, widths
 from diffchrom.attention.weights import Kind
@@ -26,7 +26,8 @@ GROUP_COLOURS = {"up": "#0072B2", "down": "#F5C266"}
 _HATCHES = {"up": "", "down": "///"}
 _CURVES = (
     ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", "-.", "^"),
-    ("#009E73", ":", "D"), ("#999999", (0, (5, 1, 1, 1, 1, 1)), "x"),
+    ("#009E73", ":", "D"), ("#CC79A7", (0, (5, 1)), "v"), ("#56B4E9", (0, (1, 1)), "P"),
+    ("#E69F00", (0, (3, 1, 1, 1)), "*"), ("#999999", (0, (5, 1, 1, 1, 1, 1)), "x"),
 )  # fmt: skip
 
 
@@ -150,25 +151,40 @@ def plot_distance(groups: GroupAttention) -> Figure:
     return figure
 
 
-def plot_deletion(curves: Mapping[str, DeletionCurves]) -> Figure:
-    """Mean absolute change of the prediction by share masked, one panel a level (bin, mark)."""
-    figure, axes = _new_figure(5.5 * len(curves), 3.8, 1, len(curves))
-    for axis, (level, one) in zip(axes[0], curves.items(), strict=True):
-        for (order, changes), (colour, line, marker) in zip(one.changes.items(), _CURVES, strict=True):
-            axis.plot(
-                one.fractions,
-                changes.mean(axis=0),
-                color=colour,
-                linestyle=line,
-                marker=marker,
-                markersize=4,
-                label=order.replace("_", " "),
+def plot_curves(curves: Mapping[str, Mapping[str, Curves]]) -> Figure:
+    """Distance from the whole signal's prediction by share; a column a level, deletion over insertion."""
+    levels = list(curves)
+    kinds = {DELETION: "masked", INSERTION: "put back"}
+    figure, axes = _new_figure(4.6 * len(levels), 3.4 * len(kinds), len(kinds), len(levels))
+    orders = dict.fromkeys(order for level in levels for order in curves[level][DELETION].draws)
+    styles = dict(zip(orders, _CURVES, strict=False))
+    for column, level in enumerate(levels):
+        for row, (kind, done) in enumerate(kinds.items()):
+            axis = axes[row, column]
+            _draw_curves(axis, curves[level][kind], styles)
+            if level == "bin":
+                axis.set_xscale("log")
+            axis.set_xlabel(f"share of the {'(mark, bin) pairs' if level == 'bin' else 'marks'} {done}")
+            axis.set_ylabel(
+                "mean |change of predicted log2fc|" if row == 0 else "mean distance to log2fc_pred"
             )
-        if level == "bin":
-            axis.set_xscale("log")
-        axis.set_xlabel(f"share of the {'(mark, bin) pairs' if level == 'bin' else 'marks'} masked")
-        axis.set_ylabel("mean |change of predicted log2fc|")
-        axis.set_ylim(bottom=0)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(frameon=False, fontsize=8, title="masked first, by")
+            axis.set_title(kind, fontsize=9, loc="left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
+
+
+def _draw_curves(axis: Axes, curves: Curves, styles: Mapping[str, tuple[str, Any, str]]) -> None:
+    for order, changes in curves.changes.items():
+        colour, line, marker = styles[order]
+        axis.plot(
+            curves.fractions,
+            changes.mean(axis=0),
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markersize=4,
+            label=order.replace("_", " "),
+        )
+    axis.set_ylim(bottom=0)
+    axis.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""What `diffchrom attend` reports beyond attention itself: groups of genes, checks, perturbations."""
+"""What `diffchrom attend` reports: attention, groups of genes, checks, perturbations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy.typing as npt
 
-from diffchrom.attention.check import SAMPLE, Check, Finding, check, open_others, sibling_runs
+from diffchrom.attention.chance import no_better_than_chance
+from diffchrom.attention.check import SAMPLE, Check, check
 from diffchrom.attention.evenness import even_attention
+from diffchrom.attention.export import ExportOptions, export
 from diffchrom.attention.groups import GroupRule, collect, group_table
 from diffchrom.attention.perturbation import parse_perturbations, write_perturbations
-from diffchrom.attention.plots import heat_map_path, plot_deletion, plot_distance, plot_groups
+from diffchrom.attention.plots import heat_map_path, plot_curves, plot_distance, plot_groups
+from diffchrom.attention.rivals import open_others, sibling_runs
+from diffchrom.attention.verdicts import Finding
 from diffchrom.attention.weights import ATTENTION, Weights
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.files.figures import check_figure_path, save_figure
@@ -22,6 +26,22 @@ from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter, noting
 from diffchrom.runs.folder import Run
+
+
+def report_weights(
+    opened: OpenedModel,
+    rows: Rows,
+    wanted: ExportOptions,
+    output: Path,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Write weights as `export` does, and say of attention where it is no better than chance."""
+
+    def said() -> list[str]:
+        return [no_better_than_chance(opened)] if wanted.by == ATTENTION else []
+
+    with noting(reporter, said):
+        export(opened, rows, wanted, output, reporter)
 
 
 def report_groups(
@@ -67,9 +87,9 @@ def report_check(
     device: str = "auto",
     reporter: Reporter = SILENT,
 ) -> Check:
-    """Check a run's attention, write the table (and deletion curves to `plot`), and say what came out.
+    """Check a run's attention, write the table (and the curves to `plot`), and say what came out.
 
-    Without `others`, runs beside `run` that differ only in the seed are compared.
+    Without `others`, runs beside `run` that differ only in the seed, or in the fold, are compared.
     """
     if plot is not None:
         check_figure_path(plot)
@@ -84,7 +104,7 @@ def report_check(
         stream.write(format_row(field.name for field in fields(Finding)) + "\n")
         stream.writelines(format_row(astuple(finding)) + "\n" for finding in result.findings)
     if plot is not None:
-        save_figure(plot_deletion(result.curves), plot)
+        save_figure(plot_curves(result.curves), plot)
     return result
 
 

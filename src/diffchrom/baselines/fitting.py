@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +18,11 @@ from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
 from diffchrom.pairs.pair import Pair, PairData, signal_bytes
+from diffchrom.pairs.pair_set import PairSet, signal_bytes_of
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FITTED
 from diffchrom.runs.making import Fitted, seen_by
+from diffchrom.runs.pair_results import PairPrediction
 from diffchrom.runs.tables import metrics_of, prediction_columns
 from diffchrom.store.store import Store
 
@@ -79,12 +81,24 @@ class Fitting:
         values = get_method(self.name).hyperparameters(self.preset_name, self.epochs)
         return values | ({"seeds": self.seeds} if self.seeds > 1 else {})
 
-    def meet(self, pair: Pair, reporter: Reporter) -> FittingLearner:
+    def meet(self, pairs: PairSet, reporter: Reporter) -> FittingLearner:
         """Read the genes, and what else of the store the method looks at."""
         method = get_method(self.name)
         check_seeds((method,), self.seeds)
-        data = pair.load()
-        return FittingLearner(self, method, pair, data, examples_of(pair, data, method, self.seed, reporter))
+        if not pairs.single:
+            signal, copies = signal_bytes_of(pairs) / 1e9, 2 * len(pairs.pairs)
+            shown = copies * signal_bytes(pairs.first) / 1e9
+            reporter.note(
+                f"memory: {signal:.2f} GB of signal of {len(pairs.cells)} cells, at most {shown:.2f} GB "
+                f"of it as examples: {len(pairs.pairs)} pairs in both orders"
+            )
+        data = pairs.load()
+        learnt = pairs.examples(data, antisymmetric=False)
+        examples = tuple(
+            examples_of(pairs.first, of_pair, method, self.seed, reporter, without=pairs.held_out)
+            for of_pair in learnt
+        )
+        return FittingLearner(self, method, pairs, learnt, examples)
 
 
 @dataclass(frozen=True)
@@ -94,16 +108,22 @@ class FittingLearner:
     Attributes
     ----------
     recipe, method : what is fitted.
-    pair, data, examples : on what.
+    pairs : on what.
+    learnt, examples : all genes of every pair that is learnt from, and as the method sees them.
     """
 
     configuration: ClassVar[Mapping[str, Any]] = {}
 
     recipe: Fitting
     method: Method
-    pair: Pair
-    data: PairData
-    examples: Examples
+    pairs: PairSet
+    learnt: tuple[PairData, ...]
+    examples: tuple[Examples, ...]
+
+    @property
+    def data(self) -> PairData:
+        """The genes of the run's own pair."""
+        return self.learnt[0]
 
     def can_go_on(self, folder: Path) -> bool:
         """Whether any piece is done."""
@@ -118,13 +138,25 @@ class FittingLearner:
         recipe = self.recipe
         context = Context(recipe.seed, recipe.threads, reporter, folder / PIECES, device=recipe.device)
         grid = self.method.grid(recipe.preset_name, recipe.epochs)
-        prediction, predictor = fit_and_predict(
-            self.method, self.examples, self.data, context, grid, recipe.seeds
-        )
+        predictor = fit_pairs(self.method, self.examples, self.learnt, context, grid, recipe.seeds)
+        prediction = predictor.predict(self.examples[0].without_labels())
         save_fitted(folder / FITTED, predictor)
         genes = (self.data.genes, self.data.parts)
         columns = prediction_columns(*genes, prediction.log2fc, self.data.log2fc, prediction.expression)
-        return Fitted(prediction.log2fc, columns, {"chosen": dict(predictor.chosen)})
+        details = {"chosen": dict(predictor.chosen)}
+        return Fitted(prediction.log2fc, columns, details, judged=self.judge(predictor, reporter))
+
+    def judge(self, predictor: Predictor, reporter: Reporter) -> tuple[PairPrediction, ...]:
+        """Predict the test genes of every pair of `PairSet.judged`."""
+        judged = []
+        for pair in self.pairs.judged:
+            rows = pair.rows("test")
+            examples = examples_of(
+                pair, pair.load(), self.method, self.recipe.seed, reporter, without=self.pairs.held_out
+            )
+            predicted = predictor.predict(examples.without_labels())
+            judged.append(PairPrediction(pair, self.pairs.kind(pair), rows, predicted.log2fc[rows]))
+        return tuple(judged)
 
 
 def ridge_beside(pair: Pair, gene_prior: bool = False) -> str:
@@ -137,8 +169,8 @@ def ridge_beside(pair: Pair, gene_prior: bool = False) -> str:
         return ""
     try:
         beside = Fitting(BESIDE, gene_prior=gene_prior)
-        learner = beside.meet(seen_by(beside, pair), SILENT)
-        prediction, _ = fit_and_predict(learner.method, learner.examples, learner.data, Context())
+        learner = beside.meet(PairSet((seen_by(beside, pair),)), SILENT)
+        prediction, _ = fit_and_predict(learner.method, learner.examples[0], learner.data, Context())
     except StoreError:
         return ""
     test = learner.data.rows("test")
@@ -156,23 +188,43 @@ def fit_and_predict(
     grid: Grid | None = None,
     seeds: int = 1,
 ) -> tuple[Prediction, Predictor]:
-    """Fit on the training genes (and validation genes, where the method selects on them); predict all genes.
-
-    The method is handed nothing else, so test labels can't reach it; what it predicts from has no labels.
-    Hyper-parameters are chosen among those of `grid`, or of the method's default preset; fits of several
-    `seeds` are averaged.
-    """
-    for part in ("train", "valid", "test"):
-        if part != "test" and not len(data.rows(part)):
-            raise StoreError(
-                f"{method.name}: the split has no {part} genes with known expression in {data.cells[0]} and "
-                f"{data.cells[1]}; choose another one with --split"
-            )
-    train = examples.take(data.rows("train"))
-    valid = examples.take(data.rows("valid") if method.selection == "validation" else slice(0, 0))
-    _report_features(train, data, context.reporter)
-    predictor = fit_seeds(method, train, valid, method.grid() if grid is None else grid, context, seeds)
+    """Fit by `fit_pairs` on one pair, and predict all its genes; what it predicts from has no labels."""
+    predictor = fit_pairs(method, (examples,), (data,), context, grid, seeds)
     return predictor.predict(examples.without_labels()), predictor
+
+
+def fit_pairs(
+    method: Method,
+    examples: Sequence[Examples],
+    learnt: Sequence[PairData],
+    context: Context,
+    grid: Grid | None = None,
+    seeds: int = 1,
+) -> Predictor:
+    """Fit on the training genes of pairs, and validation genes where the method selects on them.
+
+    The method is handed nothing else, so test labels can't reach it. Hyper-parameters are chosen among those
+    of `grid`, or of the method's default preset; fits of several `seeds` are averaged.
+    """
+    train, valid = [], []
+    for of_pair, data in zip(examples, learnt, strict=True):
+        for part in ("train", "valid"):
+            if not len(data.rows(part)):
+                raise StoreError(
+                    f"{method.name}: the split has no {part} genes with known expression in {data.cells[0]} "
+                    f"and {data.cells[1]}; choose another one with --split"
+                )
+        train.append(of_pair.take(data.rows("train")))
+        valid.append(of_pair.take(data.rows("valid") if method.selection == "validation" else slice(0, 0)))
+        _report_features(train[-1], data, context.reporter)
+    return fit_seeds(
+        method,
+        Examples.concatenate(train),
+        Examples.concatenate(valid),
+        method.grid() if grid is None else grid,
+        context,
+        seeds,
+    )
 
 
 def _report_features(train: Examples, data: PairData, reporter: Reporter) -> None:
@@ -182,8 +234,16 @@ def _report_features(train: Examples, data: PairData, reporter: Reporter) -> Non
                 reporter.warn(f"{mark} of {cell} is {signal[0, j, 0]:g} everywhere; it can't contribute")
 
 
-def examples_of(pair: Pair, data: PairData, method: Method, seed: int, reporter: Reporter) -> Examples:
-    """Everything a method may look at, for all genes of the store."""
+def examples_of(
+    pair: Pair,
+    data: PairData,
+    method: Method,
+    seed: int,
+    reporter: Reporter,
+    *,
+    without: Sequence[str] = (),
+) -> Examples:
+    """Everything a method may look at, for all genes of the store; no expression of cells `without`."""
     store = pair.store
     tes_a = tes_b = None
     if method.uses_tes:
@@ -204,8 +264,9 @@ def examples_of(pair: Pair, data: PairData, method: Method, seed: int, reporter:
     elsewhere = to_others = None
     if method.needs_other_cells:
         genes = np.arange(store.n_genes)
-        elsewhere = _change_elsewhere(store, data, genes)
-        to_others = _change_elsewhere(store, data, np.random.default_rng(seed).permutation(genes))
+        elsewhere = _change_elsewhere(store, data, genes, without)
+        shuffled = np.random.default_rng(seed).permutation(genes)
+        to_others = _change_elsewhere(store, data, shuffled, without)
     return Examples(
         data.marks,
         data.layout.n_bins,
@@ -229,15 +290,17 @@ def _imputed(covariates: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float
     return np.where(np.isfinite(covariates), covariates, np.nanmedian(covariates, axis=0))
 
 
-def _change_elsewhere(store: Store, data: PairData, genes: npt.NDArray[np.intp]) -> Vector | None:
-    """Mean over the store's cells C other than A and B of log2fc(A, C); None where there is no such cell.
+def _change_elsewhere(
+    store: Store, data: PairData, genes: npt.NDArray[np.intp], without: Sequence[str]
+) -> Vector | None:
+    """Mean over the store's cells C but A, B and those `without` of log2fc(A, C); None without such a cell.
 
     C's values are those of `genes`, one for each gene of the store.
     """
     others = [
         np.log2(store.expression(cell, data.unit)[genes] + 1)
         for cell in store.cells()
-        if cell not in data.cells and data.unit in store.expression_units(cell)
+        if cell not in (*data.cells, *without) and data.unit in store.expression_units(cell)
     ]
     if not others:
         return None

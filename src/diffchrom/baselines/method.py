@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -66,6 +66,30 @@ class Examples:
             name: value[index] for name, value in values.items() if isinstance(value, np.ndarray)
         }
         return replace(self, **taken)
+
+    def expressed(self, cell: str) -> tuple[Signal, Vector]:
+        """Signal and expression of cell ``a`` or ``b``, of the genes whose expression is known."""
+        signal, labels = getattr(self, f"signal_{cell}"), getattr(self, f"expr_{cell}")
+        known = np.isfinite(labels)
+        if known.sum() < 2:
+            raise StoreError(
+                "a network a cell learns from expression of both cells; add it with "
+                "`diffchrom prepare --expression`"
+            )
+        return (signal, labels) if known.all() else (signal[known], labels[known])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Examples]) -> Examples:
+        """Join genes of several pairs; of what is None in any of them nothing is left."""
+        if len(parts) == 1:
+            return parts[0]
+        values = {item.name: [getattr(part, item.name) for part in parts] for item in fields(cls)}
+        joined: dict[str, Any] = {
+            name: None if any(value is None for value in column) else np.concatenate(column)
+            for name, column in values.items()
+            if not isinstance(column[0], tuple | int)
+        }
+        return replace(parts[0], **joined)
 
     def without_labels(self) -> Examples:
         """Return the same genes with every label NaN: predicting can't peek."""

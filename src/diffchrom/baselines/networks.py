@@ -32,10 +32,9 @@ from diffchrom.deepdiff.building import seeded
 from diffchrom.deepdiff.cuda import on_card, resolve_device
 from diffchrom.deepdiff.model import DeepDiff, initialise
 from diffchrom.deepdiff.optimiser import Adam
-from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Signal
 from diffchrom.pairs.transform import Transform
-from diffchrom.progress import Reporter, Task
+from diffchrom.progress import Reporter
 from diffchrom.variants import Variant
 
 _PREDICTED_AT_A_TIME = 512
@@ -228,7 +227,7 @@ def train_network(
             if best is None or score > best[0]:
                 weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
                 best = (score, epoch, weights)
-            _advance(task, epoch, score)
+            task.advance(1, f"epoch {epoch}, valid r {score:.3f}")
             if epoch - best[1] >= settings.patience:
                 break
     assert best is not None
@@ -238,10 +237,6 @@ def train_network(
         *(network.__name__, x.shape[1], n_bins, settings, arrays, centre, spread, epoch, score),
         n_beyond=x.shape[2] - n_bins,
     )
-
-
-def _advance(task: Task, epoch: int, score: float) -> None:
-    task.advance(1, f"epoch {epoch}, valid r {score:.3f}")
 
 
 def _epoch(
@@ -297,7 +292,8 @@ def fit_on_difference(
     network: Network, train: Examples, valid: Examples, grid: Grid, context: Context
 ) -> Predictor:
     """Train one network on B - A of the transformed signal."""
-    _require(train, valid)
+    require_genes(train, 2, "a network")
+    require_genes(valid, 2, "a network's validation")
     settings = settings_of(grid)
     transform = fit_network_transform(settings, train.signal_a, train.signal_b)
     trained = train_network(
@@ -362,12 +358,13 @@ def fit_two_cells(
 
     To classify is to tell expression above the training genes' median from the rest.
     """
-    _require(train, valid)
+    require_genes(train, 2, "a network")
+    require_genes(valid, 2, "a network's validation")
     settings = settings_of(grid)
     transforms, networks = [], []
     for number, cell in enumerate("ab"):
-        signal, labels = _known(train, cell)
-        held_out, held_labels = _known(valid, cell)
+        signal, labels = train.expressed(cell)
+        held_out, held_labels = valid.expressed(cell)
         if classify:
             median = np.median(labels)
             labels, held_labels = ((values > median).astype(np.float64) for values in (labels, held_labels))
@@ -387,9 +384,7 @@ def fit_two_cells(
             )
         )
     fitted = TwoCells((transforms[0], transforms[1]), (networks[0], networks[1]), classify)
-    if classify:
-        return _to_scale(fitted, train)
-    return _to_scale(fitted, valid) if settings.rescaled else fitted
+    return _to_scale(fitted, train if classify else valid) if classify or settings.rescaled else fitted
 
 
 _Networks = TypeVar("_Networks", OneNetwork, TwoCells)
@@ -399,20 +394,3 @@ def _to_scale(fitted: _Networks, genes: Examples) -> _Networks:
     """The same with the line through its predictions of `genes` and their labels."""
     slope, intercept = least_squares(genes.log2fc, fitted.predict(genes.without_labels()).log2fc)
     return replace(fitted, slope=slope, intercept=intercept)
-
-
-def _known(examples: Examples, cell: str) -> tuple[np.ndarray[Any, Any], Vector]:
-    """Signal and expression of one cell, of the genes whose expression is known."""
-    signal, labels = getattr(examples, f"signal_{cell}"), getattr(examples, f"expr_{cell}")
-    known = np.isfinite(labels)
-    if known.sum() < 2:
-        raise StoreError(
-            "a network a cell learns from expression of both cells; add it with "
-            "`diffchrom prepare --expression`"
-        )
-    return (signal, labels) if known.all() else (signal[known], labels[known])
-
-
-def _require(train: Examples, valid: Examples) -> None:
-    require_genes(train, 2, "a network")
-    require_genes(valid, 2, "a network's validation")

@@ -47,7 +47,7 @@ class BaselinePredictions:
 
 @dataclass(frozen=True)
 class OpenedBaseline:
-    """A fitted baseline and the pair of cells that it reads."""
+    """A fitted baseline and the pair of cells that it reads; it knows nothing of those held out."""
 
     without_shift: ClassVar[str] = ""  # there is none to leave out
 
@@ -55,6 +55,7 @@ class OpenedBaseline:
     method: Method
     pair: Pair
     seed: int
+    held_out: tuple[str, ...] = ()
 
     @property
     def genes(self) -> Genes:
@@ -63,7 +64,9 @@ class OpenedBaseline:
 
     def predict(self, rows: Rows, reporter: Reporter = SILENT) -> BaselinePredictions:
         """Predict the genes `rows` of the store."""
-        examples = examples_of(self.pair, self.pair.load(), self.method, self.seed, reporter)
+        examples = examples_of(
+            self.pair, self.pair.load(), self.method, self.seed, reporter, without=self.held_out
+        )
         predicted = self.predictor.predict(examples.without_labels())
         expression = {cell: values[rows] for cell, values in predicted.expression.items()}
         return BaselinePredictions(self.pair, rows, predicted.log2fc[rows], expression)
@@ -87,9 +90,8 @@ def open_baseline(
     require_single(run)
     pair = pair_of_run(run, store, cells)
     config = run.config
-    return OpenedBaseline(
-        load_fitted(run.path / FITTED, threads), get_method(config.variant), pair, config.seed
-    )
+    predictor = load_fitted(run.path / FITTED, threads)
+    return OpenedBaseline(predictor, get_method(config.variant), pair, config.seed, config.held_out)
 
 
 def open_predictor(

@@ -42,9 +42,9 @@ def export_options(values: Mapping[str, Any]) -> ExportOptions:
 
 def export(request: Request, wanted: ExportOptions) -> None:
     """Write tables, BED or tracks."""
-    from diffchrom.attention import export as exports
+    from diffchrom.attention.reports import report_weights
 
-    exports.export(request.opened, request.rows, wanted, request.values["output"], request.console)
+    report_weights(request.opened, request.rows, wanted, request.values["output"], request.console)
 
 
 def hub_options(values: Mapping[str, Any]) -> ExportOptions:

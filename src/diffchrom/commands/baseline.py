@@ -29,6 +29,7 @@ class BaselineCommand(OnceCommand):
 
 
 def baseline(
+    context: typer.Context,
     store: options.StoreOption,
     threads: options.ThreadsOption,
     method: Annotated[
@@ -45,6 +46,10 @@ def baseline(
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
     gene_prior: options.GenePriorOption = False,
+    cells: options.CellsOption = None,
+    pairs: options.PairsOption = None,
+    hold_out: options.HoldOutOption = None,
+    normalise: options.NormaliseOption = "none",
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,
     split: options.SplitOption = None,
@@ -81,6 +86,7 @@ def baseline(
     options.check_device(device)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
+    named = options.named_pairs(context, pair, cells, pairs)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
@@ -91,7 +97,17 @@ def baseline(
     from diffchrom.errors import StoreError
     from diffchrom.inspection.multiqc import write_runs
 
-    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
+    chosen = options.open_pairs(
+        store,
+        named,
+        hold_out=hold_out,
+        normalise=normalise,
+        marks=marks,
+        split=split,
+        unit=unit,
+        regions=regions,
+        folds=folds,
+    )
     lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out

@@ -74,9 +74,9 @@ def compare(
     from diffchrom.files.figures import check_figure_path
     from diffchrom.inspection.anndata import write_anndata
     from diffchrom.pairs.choices import direction
+    from diffchrom.pairs.naming import read_pairs
     from diffchrom.runs.tables import DRAWN_ALONE
     from diffchrom.sweeps.comparison import compare_groups
-    from diffchrom.sweeps.plan import read_pairs
     from diffchrom.sweeps.plots import plot_methods
     from diffchrom.sweeps.results import load_results, of_pairs
     from diffchrom.sweeps.summary import one_table, summary_tables

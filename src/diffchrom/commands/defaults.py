@@ -12,11 +12,14 @@ _TAKERS = {
     "threads": ("prepare", "train", "predict", "attend", "gene", "baseline", "sweep", "demo"),
 }
 
+#: Of those, what may be given more than once.
+_SEVERAL = ("pair",)
+
 
 def default_map() -> dict[str, dict[str, Any]]:
     """Return the defaults by command and parameter."""
     defaults: dict[str, dict[str, Any]] = {}
     for key, value in folder_defaults().items():
         for command in _TAKERS.get(key, ()):
-            defaults.setdefault(command, {})[key] = value
+            defaults.setdefault(command, {})[key] = [value] if key in _SEVERAL else value
     return defaults

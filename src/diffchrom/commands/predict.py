@@ -64,26 +64,27 @@ def predict(
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
+    from diffchrom.runs.opening import describe_distances, signal_distances
     from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
     from diffchrom.store.store import Store
 
+    made = Run.open(run)
     if several:
         from diffchrom.commands.predict_pairs import write_pairs
 
         write_pairs(
-            Run.open(run), Store(store), against, (split, genes), output,
+            made, Store(store), against, (split, genes), output,
             device=device, threads=threads, console=console,
         )  # fmt: skip
         return
-    opened, note = open_predictor(
-        Run.open(run), Store(store), parse_pair(pair), device=device, threads=threads
-    )
+    opened, note = open_predictor(made, Store(store), parse_pair(pair), device=device, threads=threads)
+    distance = describe_distances(signal_distances(made, opened.pair))
     rows = chosen_rows(opened.genes, opened.pair.parts, part=split, gene_list=genes, reporter=console)
     table = PredictedTable(opened.pair)
     pieces = opened.predict_batches(rows, console)
     tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
     with (
-        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift)),
+        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift, distance)),
         output_text(output) as stream,
     ):
         chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]

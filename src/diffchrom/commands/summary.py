@@ -6,17 +6,19 @@ from pathlib import Path
 
 from diffchrom.commands.printing import Lines
 from diffchrom.pairs.choices import direction
-from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.progress import Reporter
 from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
 from diffchrom.runs.folder import SUMMARY_COLUMNS, Run
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.pair_results import COLUMNS as PAIR_COLUMNS
+from diffchrom.runs.pair_results import describe_results, read_results
 from diffchrom.runs.tables import describe_accuracy, describe_labels
 
 
 def make_and_print(
     recipe: Recipe,
-    pair: Pair,
+    pairs: PairSet,
     out: Path | None,
     *,
     folds: int,
@@ -24,19 +26,40 @@ def make_and_print(
     force: bool,
     console: Reporter,
     lines: Lines,
+    ridge: bool = False,
 ) -> Run:
-    """Make a run, or one for each of some folds, print its accuracy on test genes, and return it."""
+    """Make a run, or one for each of some folds, print its accuracy on test genes, and return it.
+
+    Of several pairs, or with cells held out, there is a row a pair, with `ridge` of the same pairs beside it.
+    """
     first = not lines.started
     if folds:
-        run = cross_validate(recipe, pair, folds, out, force=force, reporter=console)
+        run = cross_validate(recipe, pairs.first, folds, out, force=force, reporter=console)
         print_cross_validation(run, console, lines)
     else:
-        run = make(recipe, pair, out, resume=resume, force=force, reporter=console)
-        lines.print(SUMMARY_COLUMNS, run.summary())
-    console.note(f"{run.path}: {describe_accuracy(run.config)}")
+        run = make(recipe, pairs, out, resume=resume, force=force, reporter=console)
+        if ridge and pairs.judged:
+            from diffchrom.baselines.beside import with_ridge
+
+            run = with_ridge(run, pairs, console)
+        if pairs.judged:
+            _print_pairs(run, console, lines)
+        else:
+            lines.print(SUMMARY_COLUMNS, run.summary())
+    if not pairs.judged:
+        console.note(f"{run.path}: {describe_accuracy(run.config)}")
     if first:
-        console.note(direction(pair.cells))
+        console.note(direction(*(pair.cells for pair in pairs.pairs + pairs.unseen)))
     return run
+
+
+def _print_pairs(run: Run, console: Reporter, lines: Lines) -> None:
+    """Print a line a pair; what the kinds of pairs come to on average is a note."""
+    results = read_results(run.config.details["pairs"])
+    for result in results:
+        lines.print(("run", "variant", *PAIR_COLUMNS), (str(run.path), run.config.variant, *result.row()))
+    for said in describe_results(results):
+        console.note(f"{run.path}: {said}")
 
 
 def print_cross_validation(run: Run, reporter: Reporter, lines: Lines) -> None:

@@ -14,6 +14,7 @@ from diffchrom.variants import VARIANTS, get_variant
 
 
 def train(
+    context: typer.Context,
     store: options.StoreOption,
     threads: options.ThreadsOption,
     variant: Annotated[
@@ -25,6 +26,10 @@ def train(
         ),
     ] = DEFAULT_VARIANT,
     pair: options.PairOption = None,
+    cells: options.CellsOption = None,
+    pairs: options.PairsOption = None,
+    hold_out: options.HoldOutOption = None,
+    normalise: options.NormaliseOption = "none",
     preset: Annotated[
         str,
         typer.Option(
@@ -83,8 +88,9 @@ def train(
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
-    """Train one model on one pair of cells; prints its accuracy on the test genes."""
+    """Train one model on one pair of cells, or several; prints its accuracy on the test genes."""
     options.check_device(device)
+    named = options.named_pairs(context, pair, cells, pairs)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
@@ -116,14 +122,25 @@ def train(
 
     limit = None if memory is None else int(memory * 1e9)
     recipe = Training(variant, preset, settings, seed, device, limit, gene_prior=gene_prior)
-    chosen = options.open_pair(store, pair, marks=marks, split=split, unit=unit, regions=regions, folds=folds)
-    run = make_and_print(
-        recipe, chosen, out, folds=folds, resume=resume, force=force, console=console, lines=Lines(json)
+    chosen = options.open_pairs(
+        store,
+        named,
+        hold_out=hold_out,
+        normalise=normalise,
+        marks=marks,
+        split=split,
+        unit=unit,
+        regions=regions,
+        folds=folds,
     )
+    run = make_and_print(
+        recipe, chosen, out,
+        folds=folds, resume=resume, force=force, console=console, lines=Lines(json), ridge=not no_ridge,
+    )  # fmt: skip
     if multiqc is not None:
         write_runs(multiqc, [run])
-    if not (no_ridge or quiet or folds):
+    if not (no_ridge or quiet or folds or chosen.judged):
         from diffchrom.baselines.fitting import ridge_beside
 
-        if said := ridge_beside(chosen, gene_prior):
+        if said := ridge_beside(chosen.first, gene_prior):
             console.note(said)

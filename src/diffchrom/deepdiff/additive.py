@@ -131,7 +131,7 @@ class Additive(PairModel):
         """One sequence a mark, of the difference between the cells."""
         return {MAIN: ("A-B",)}
 
-    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
         """Learn the scaling from the training genes' signal of A and B, batch by batch."""
         if self.settings.standardise:
             self.coarse.fit(lambda: (self._windows(x) for pair in batches() for x in pair))

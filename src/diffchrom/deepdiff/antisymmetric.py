@@ -83,7 +83,7 @@ class Antisymmetric(PairModel):
         """One sequence a mark; its channels are the signal of both cells and their difference."""
         return {MAIN: ("A-B",)}
 
-    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
         """Learn the scaling from the training genes' signal of A and B, batch by batch."""
         if self.standardise:
             self.fine.fit(lambda: (self._merge(x) for pair in batches() for x in pair))

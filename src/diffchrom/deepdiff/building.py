@@ -11,7 +11,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.additive import Additive
 from diffchrom.deepdiff.antisymmetric import Antisymmetric
 from diffchrom.deepdiff.ensemble import Ensemble
-from diffchrom.deepdiff.model import DeepDiff, PairModel
+from diffchrom.deepdiff.model import DeepDiff, PairModel, initialise
 from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Rows, Signal, Window
 from diffchrom.genome.layout import Layout, layout_of
@@ -78,6 +78,26 @@ def build_model(
     return DeepDiff(
         variant, n_marks, settings.hidden, settings.dropout, outputs, settings.contrastive_dropout
     )
+
+
+def untrained_like(
+    trained: PairModel, settings: Hyperparameters, layout: Layout | None, n_covariates: int, seed: int
+) -> PairModel:
+    """As many members of the same variant with random weights, drawn as training draws its first ones.
+
+    What is fitted to the signal and not trained, such as the scaling, is that of `trained`.
+    """
+    models = []
+    with seeded(seed):
+        for member in trained.members if isinstance(trained, Ensemble) else [trained]:
+            model = build_model(trained.variant, trained.n_marks, settings, layout, n_covariates)
+            if settings.init_range is not None:
+                initialise(model, settings.init_range)
+            model.load_state_dict(dict(member.named_buffers()), strict=False)
+            models.append(model)
+    drawn = models[0] if len(models) == 1 else Ensemble(models)
+    drawn.set_order(trained.order)
+    return drawn
 
 
 def fit_transform(variant: Variant, settings: Hyperparameters, rows: Rows, *signals: Signal) -> Transform:

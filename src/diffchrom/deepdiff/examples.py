@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,23 @@ from diffchrom.pairs.transform import PIECE, Transform, pieces
 
 
 @dataclass(frozen=True)
+class Block:
+    """Neighbouring examples of one pair of cells.
+
+    Attributes
+    ----------
+    n : how many.
+    first_a, first_b : whether no block before has that cell, which is to count once.
+    """
+
+    n: int
+    first_a: bool = True
+    first_b: bool = True
+
+
+@dataclass(frozen=True)
 class GeneTensors:
-    """Genes of one part of the split.
+    """Genes of one part of the split, of one pair of cells or of several.
 
     Attributes
     ----------
@@ -36,6 +52,7 @@ class GeneTensors:
     device : where batches go.
     on_disk : whether the signal is memory-mapped.
     covariates : Tensor [n_genes, n_covariates], not scaled, on `device`; None for models that read none.
+    blocks : of pairs, one after the other; empty for one pair (`pairs`).
     """
 
     a: Tensor
@@ -44,6 +61,14 @@ class GeneTensors:
     device: torch.device
     on_disk: bool = False
     covariates: Tensor | None = None
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def pairs(self) -> list[tuple[slice, Block]]:
+        """Where the examples of each pair stand."""
+        blocks = self.blocks or (Block(len(self)),)
+        ends = np.cumsum([block.n for block in blocks]).tolist()
+        return [(slice(end - block.n, end), block) for end, block in zip(ends, blocks, strict=True)]
 
     def __len__(self) -> int:
         return len(self.a)
@@ -129,6 +154,52 @@ def examples_of(
     )
 
 
+def joined(
+    parts: Sequence[GeneTensors], cells: Sequence[tuple[str, str]], spill: Path | None = None
+) -> GeneTensors:
+    """Examples of several pairs, one pair after the other; shuffled, all pairs are in every batch.
+
+    Parameters
+    ----------
+    parts, cells : of each pair.
+    spill : as of `examples_of`.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    blocks = tuple(
+        Block(len(part), a not in (before := {*chain(*cells[:number])}), b not in before)
+        for number, (part, (a, b)) in enumerate(zip(parts, cells, strict=True))
+    )
+    targets = [part.targets for part in parts]
+    covariates = [part.covariates for part in parts if part.covariates is not None]
+    weights = [of_pair.weight for of_pair in targets if of_pair.weight is not None]
+    return GeneTensors(
+        _stacked([part.a for part in parts], spill),
+        _stacked([part.b for part in parts], spill),
+        Targets(
+            torch.cat([of_pair.log2fc for of_pair in targets]),
+            {
+                block: torch.cat([of_pair.expression[block] for of_pair in targets])
+                for block in targets[0].expression
+            },
+            torch.cat(weights) if weights else None,
+            all(of_pair.complete for of_pair in targets),
+        ),
+        parts[0].device,
+        parts[0].on_disk,
+        torch.cat(covariates) if covariates else None,
+        blocks,
+    )
+
+
+def _stacked(signals: Sequence[Tensor], spill: Path | None) -> Tensor:
+    if spill is None:
+        return torch.cat(list(signals))
+    values = disk_array(spill, (sum(map(len, signals)), *signals[0].shape[1:]))
+    np.concatenate([signal.numpy() for signal in signals], out=values)
+    return torch.from_numpy(values)
+
+
 def save_examples(path: Path, parts: Mapping[str, GeneTensors]) -> None:
     """Write examples of the CPU to a safetensors file, for other processes of this machine.
 
@@ -144,9 +215,12 @@ def save_examples(path: Path, parts: Mapping[str, GeneTensors]) -> None:
         fields["covariates"] = examples.covariates
         fields |= {f"expression/{block}": values for block, values in targets.expression.items()}
         tensors |= {f"{part}/{name}": tensor for name, tensor in fields.items() if tensor is not None}
-    complete = {part: json.dumps(examples.targets.complete) for part, examples in parts.items()}
+    told = {
+        part: json.dumps([examples.targets.complete, [astuple(block) for block in examples.blocks]])
+        for part, examples in parts.items()
+    }
     try:
-        save_file(tensors, path, metadata=complete)
+        save_file(tensors, path, metadata=told)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
 
@@ -156,12 +230,17 @@ def load_examples(path: Path, part: str) -> GeneTensors:
     with safe_open(path, framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(f"{part}/")]  # noqa: SIM118
         fields = {name.removeprefix(f"{part}/"): file.get_tensor(name) for name in names}
-        complete = json.loads(file.metadata()[part])
+        complete, blocks = json.loads(file.metadata()[part])
     labelled = [name for name in fields if name.startswith("expression/")]
     expression = {name.removeprefix("expression/"): fields[name] for name in labelled}
     targets = Targets(fields["log2fc"], expression, fields.get("weight"), complete)
     return GeneTensors(
-        fields["a"], fields["b"], targets, torch.device("cpu"), covariates=fields.get("covariates")
+        fields["a"],
+        fields["b"],
+        targets,
+        torch.device("cpu"),
+        covariates=fields.get("covariates"),
+        blocks=tuple(Block(*values) for values in blocks),
     )
 
 

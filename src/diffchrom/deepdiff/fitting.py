@@ -53,6 +53,7 @@ class Member:
     layout : of the signal's last axis.
     number : of the model, from 0.
     module : somebody's own, with the weights to begin with; None is the variant's model.
+    order : `PairModel.order` while it trains: 0 where there is no one pair whose shift it could learn.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Member:
     layout: Layout
     number: int = 0
     module: nn.Module | None = None
+    order: float = 1.0
 
     @property
     def checkpoint(self) -> Path:
@@ -76,10 +78,14 @@ class Member:
     def build(self, examples: GeneTensors) -> PairModel:
         """The model of such genes before its training; weights of a variant are drawn at random."""
         n_marks = examples.a.shape[1]
-        if self.module is not None:
-            return Custom(copy.deepcopy(self.module), n_marks)
         n_covariates = 0 if examples.covariates is None else examples.covariates.shape[1]
-        return build_model(self.variant, n_marks, self.settings, self.layout, n_covariates)
+        model: PairModel = (
+            build_model(self.variant, n_marks, self.settings, self.layout, n_covariates)
+            if self.module is None
+            else Custom(copy.deepcopy(self.module), n_marks)
+        )
+        model.set_order(self.order)
+        return model
 
     def is_done(self, state: TrainingState, n_genes: int) -> bool:
         """Whether patience or epochs, with so many training genes, have run out."""
@@ -114,14 +120,13 @@ def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, t
     optimiser = Adam(model.parameters(), member.settings.lr, scaled=member.settings.precision == "float16")
     if saved:
         saved.restore(model, optimiser)
-    truth = valid_set.targets.log2fc.cpu().numpy()
     saved_at, cost = time.monotonic(), 0.0
     while not member.is_done(state, len(train_set)):
         # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
         with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
             loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
         predicted = predict_tensors(model, *valid_set.inputs).log2fc
-        _record(member, state, model, loss, predicted, truth)
+        _record(member, state, model, loss, predicted, valid_set)
         score = state.history["valid_pearson"][-1]
         status = f"model {member.number + 1}, epoch {state.epoch}, loss {loss:.3f}, valid r {score:.3f}"
         task.advance(0, status)
@@ -146,8 +151,15 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
         for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
             yield batch.a.cpu(), batch.b.cpu()
 
+    def cells() -> Iterator[tuple[Tensor, ...]]:
+        for where, block in examples.pairs:
+            if block.first_a or block.first_b:
+                for batch in examples.batches(torch.arange(where.start, where.stop), INFERENCE_BATCH):
+                    signals = (batch.a, block.first_a), (batch.b, block.first_b)
+                    yield tuple(signal.cpu() for signal, counts in signals if counts)
+
     log2fc = examples.targets.log2fc.cpu()
-    model.fit_scaling(batches)
+    model.fit_scaling(cells)
     if examples.covariates is not None:
         model.fit_covariates(examples.covariates.cpu())
     model.fit_start(batches, log2fc)
@@ -213,13 +225,14 @@ def _record(
     model: PairModel,
     loss: float,
     predicted: np.ndarray[Any, Any],
-    truth: np.ndarray[Any, Any],
+    valid_set: GeneTensors,
 ) -> None:
-    """Note an epoch's figures and keep its weights when its validation r is the best so far."""
+    """Note an epoch's figures and keep its weights when its validation r, a mean over pairs, is the best."""
     state.epoch += 1
     if not math.isfinite(loss):
         raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
-    score = pearson(truth, predicted)
+    truth = valid_set.targets.log2fc.cpu().numpy()
+    score = float(np.mean([pearson(truth[pair], predicted[pair]) for pair, _ in valid_set.pairs]))
     row = (state.epoch, loss, score, mse(truth, predicted), member.number + 1)
     for name, value in zip(HISTORY_COLUMNS, row, strict=True):
         state.history.setdefault(name, []).append(value)

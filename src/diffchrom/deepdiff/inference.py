@@ -32,6 +32,11 @@ class Predictions:
     expression: dict[str, npt.NDArray[np.float32]]
     spread: npt.NDArray[np.float32]
 
+    def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
+        """Those of some of the genes."""
+        expression = {cell: values[rows] for cell, values in self.expression.items()}
+        return Predictions(self.log2fc[rows], expression, self.spread[rows])
+
     @classmethod
     def concatenate(cls, pieces: Sequence[Predictions]) -> Predictions:
         """Join predictions of several batches."""

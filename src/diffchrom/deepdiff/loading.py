@@ -16,11 +16,14 @@ from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run
 from diffchrom.runs.opening import require_single
 
+#: Where a run keeps the calibration of intervals for cells that it has not seen.
+UNSEEN = "calibration_unseen"
+
 
 def order_of(run: Run, pair: Pair) -> float:
     """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""
     orders = {run.config.pair: 1.0, run.config.pair[::-1]: -1.0}
-    if pair.cells not in orders:
+    if run.config.pairs or pair.cells not in orders:
         return 0.0
     trained_on = run.config.store
     if "signals" in trained_on:
@@ -53,9 +56,9 @@ def load_model(
     return model.to(device or torch.device("cpu")).eval()
 
 
-def calibration_of(run: Run) -> Calibration | None:
-    """The run's calibration; None for a run that was made before there was one."""
-    values = run.config.details.get("calibration")
+def calibration_of(run: Run, name: str = "calibration") -> Calibration | None:
+    """The run's calibration, or that for unseen cells (`UNSEEN`); None for a run that has none."""
+    values = run.config.details.get(name)
     try:
         return None if values is None else Calibration.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:

@@ -55,10 +55,11 @@ def members_of(
     seed: int,
     layout: Layout,
     module: nn.Module | None = None,
+    order: float = 1.0,
 ) -> list[Member]:
-    """All members of the run in `folder`; `module` is what is trained where it is somebody's own."""
+    """All members of the run in `folder`; `module` and `order` as of `Member`."""
     size = variant.ensemble_size(settings.ensemble)
-    return [Member(folder, variant, settings, seed, layout, number, module) for number in range(size)]
+    return [Member(folder, variant, settings, seed, layout, number, module, order) for number in range(size)]
 
 
 def fit_members(
@@ -109,7 +110,9 @@ def fit_members(
         models.append(model.to(train_set.device))
         with refusing(member.checkpoint):
             models[-1].load_state_dict(state.best)
-    return (models[0] if len(models) == 1 else Ensemble(models)), states
+    model = models[0] if len(models) == 1 else Ensemble(models)
+    model.set_order(members[0].order)
+    return model, states
 
 
 def _worth(work: int, examples: GeneTensors) -> int:

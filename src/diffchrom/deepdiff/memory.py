@@ -10,7 +10,8 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import INFERENCE_BATCH
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS
-from diffchrom.pairs.pair import Pair, signal_bytes
+from diffchrom.pairs.pair import signal_bytes
+from diffchrom.pairs.pair_set import PairSet, signal_bytes_of
 from diffchrom.processes.machine import available_memory
 from diffchrom.variants import Variant
 
@@ -24,12 +25,13 @@ class MemoryPlan:
 
     Attributes
     ----------
-    signal, step : bytes of the store's genes, and of what a step keeps.
+    signal, transformed, step : bytes of all signal, of that a model is shown, and of what a step keeps.
     limit : bytes that may be used.
     card : bytes that are free on the card that computes; None without one.
     """
 
     signal: int
+    transformed: int
     step: int
     limit: int
     card: int | None = None
@@ -37,7 +39,7 @@ class MemoryPlan:
     @property
     def on_card(self) -> bool:
         """Whether the genes to learn from have room on the card beside a step; else batches go there."""
-        return self.card is not None and not self.spill and self.signal // 2 + self.step <= self.card
+        return self.card is not None and not self.spill and self.transformed + self.step <= self.card
 
     @property
     def spill(self) -> Path | None:
@@ -48,7 +50,7 @@ class MemoryPlan:
     @property
     def processes(self) -> int:
         """Models that may train at a time, each in a process of its own beside this one."""
-        shared = self.signal // 2  # the transformed half of it, once more
+        shared = self.transformed  # once more
         return max(1, (self.limit - PROCESS_BYTES - self.signal - shared) // (PROCESS_BYTES + self.step))
 
     def described(self) -> str:
@@ -63,24 +65,27 @@ class MemoryPlan:
 
 
 def plan_memory(
-    pair: Pair,
+    pairs: PairSet,
     variant: Variant,
     settings: Hyperparameters,
     limit: int | None = None,
     card: int | None = None,
 ) -> MemoryPlan:
-    """Estimate what a training on a pair of cells takes.
+    """Estimate what a training on pairs of cells takes.
 
     Parameters
     ----------
-    pair : the data.
+    pairs : the data.
     variant, settings : the model.
     limit : bytes that may be used; None is what is free.
     card : bytes that are free on the card that computes.
     """
-    # The signal of the store's genes, and transformed that of training and validation genes, is twice it.
-    step = step_bytes(variant, settings, len(pair.marks), pair.layout)
-    return MemoryPlan(2 * signal_bytes(pair), step, available_memory() if limit is None else limit, card)
+    # The signal of every cell, and transformed that of every pair's training and validation genes.
+    orders = 1 if pairs.single or variant.antisymmetric else 2
+    transformed = orders * len(pairs.pairs) * signal_bytes(pairs.first)
+    step = step_bytes(variant, settings, len(pairs.first.marks), pairs.first.layout)
+    limit = available_memory() if limit is None else limit
+    return MemoryPlan(signal_bytes_of(pairs) + transformed, transformed, step, limit, card)
 
 
 def step_bytes(variant: Variant, settings: Hyperparameters, n_marks: int, layout: Layout) -> int:

@@ -122,8 +122,8 @@ class PairModel(nn.Module):
         """Sources of the sequences of each Level I block, each standing for all marks in order."""
         raise NotImplementedError
 
-    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
-        """Learn a scaling of its own from the training genes' input of A and B, where it has any."""
+    def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
+        """Learn a scaling of its own from the training genes' input of each cell, where it has any."""
 
     def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
         """Begin from what can be computed of the training genes' input and labels [n_genes], if anything."""

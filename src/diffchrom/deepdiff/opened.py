@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from diffchrom.config import Hyperparameters
-from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
+from diffchrom.deepdiff.building import INFERENCE_BATCH, untrained_like
 from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.loading import calibration_of, load_model, order_of
-from diffchrom.deepdiff.model import MAIN, PairModel, initialise
+from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of
+from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
@@ -144,6 +144,7 @@ class OpenedModel:
     settings : hyper-parameters of the run.
     calibration : of its intervals; None where there is none.
     has_expression : whether the auxiliary heads have learnt anything.
+    shifted : whether it learnt the shift of a pair, which a model of several pairs has none of.
     """
 
     model: PairModel
@@ -152,6 +153,7 @@ class OpenedModel:
     settings: Hyperparameters
     calibration: Calibration | None = None
     has_expression: bool = True
+    shifted: bool = True
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -181,7 +183,7 @@ class OpenedModel:
     @property
     def without_shift(self) -> str:
         """Say that the shift of the run's own pair is left out, where it is; else empty."""
-        if not self.model.variant.antisymmetric or self.model.order:
+        if not (self.shifted and self.model.variant.antisymmetric) or self.model.order:
             return ""
         return (
             f"{','.join(self.pair.cells)} of {self.pair.store.path} is not what the run was trained on: "
@@ -233,7 +235,7 @@ class OpenedModel:
 
         Those of cells that `run` was not trained on are calibrated on their own validation genes, or missing.
         """
-        own_cells = set(self.pair.cells) == set(run.config.pair)
+        own_cells = set(self.pair.cells) in map(set, run.config.learnt)
         own_split = self.pair.split == run.config.split  # else validation genes may have been trained on
         rows = self.pair.rows("valid") if own_split and not own_cells else np.empty(0, dtype=np.intp)
         predicted = replace(self, calibration=None).predict(rows) if len(rows) else None
@@ -245,20 +247,18 @@ class OpenedModel:
             none if predicted is None else predicted.log2fc,
             larger_expression(predicted.expression) if predicted else None,
         )
+        if calibration is None and (unseen := calibration_of(run, UNSEEN)):
+            calibration = unseen
+            note = (
+                f"{unseen.level:.0%} intervals are calibrated on {unseen.n} validation genes of pairs with "
+                "cells that were left out in turn"
+            )
         return replace(self, calibration=calibration), note
 
     def untrained(self, seed: int) -> OpenedModel:
-        """The same architecture with random weights, drawn as training draws its first ones."""
-        with seeded(seed):
-            model = build_model(
-                self.model.variant,
-                len(self.marks),
-                self.settings,
-                self.pair.layout,
-                len(self.pair.covariate_names),
-            )
-            if self.settings.init_range is not None:
-                initialise(model, self.settings.init_range)
+        """The same with random weights instead of the trained ones; see `building.untrained_like`."""
+        n_covariates = len(self.pair.covariate_names)
+        model = untrained_like(self.model, self.settings, self.pair.layout, n_covariates, seed)
         return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:
@@ -357,4 +357,5 @@ def open_model(
         Hyperparameters(**run.config.hyperparameters),
         calibration_of(run),
         has_expression=bool(run.config.unit),
+        shifted=not run.config.pairs,
     )

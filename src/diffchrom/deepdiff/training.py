@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,22 +23,26 @@ from diffchrom.deepdiff.checkpoint import (
 from diffchrom.deepdiff.cuda import free_bytes, resolve_device
 from diffchrom.deepdiff.custom import CUSTOM
 from diffchrom.deepdiff.ensemble import Ensemble
-from diffchrom.deepdiff.examples import examples_of
+from diffchrom.deepdiff.examples import GeneTensors, examples_of, joined
+from diffchrom.deepdiff.fitting import Member, batches_per_epoch
 from diffchrom.deepdiff.inference import Predictions
+from diffchrom.deepdiff.loading import UNSEEN
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
+from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
+from diffchrom.deepdiff.unseen import LEAST_CELLS, calibrate, judge, of_order, predict_part
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
-from diffchrom.files.whole import output_text
-from diffchrom.genome.genes import Rows
+from diffchrom.files.whole import output_text, remove_folder
+from diffchrom.genome.genes import Rows, Signal
 from diffchrom.metrics import pearson
-from diffchrom.pairs.choices import SPLIT_PARTS
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.pairs.transform import Transform, pieces
 from diffchrom.progress import Reporter
 from diffchrom.runs.folder import HISTORY, MODEL
@@ -106,21 +110,19 @@ class Training:
         """For ``config.json``."""
         return self.settings.to_dict()
 
-    def meet(self, pair: Pair, reporter: Reporter) -> TrainingLearner:
+    def meet(self, pairs: PairSet, reporter: Reporter) -> TrainingLearner:
         """Read the genes, and fit the input's transform on those to train on."""
         device = resolve_device(self.device)
         if device.type == "cpu" and self.settings.precision == "float16":
             raise UsageError("--precision float16 needs a CUDA device; use float32 here")
         if device.type == "cpu" and (reason := kernel_unavailable_reason()):
             reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
-        plan = plan_memory(pair, self.variant, self.settings, self.memory, free_bytes(device))
+        plan = plan_memory(pairs, self.variant, self.settings, self.memory, free_bytes(device))
         reporter.note(plan.described())
-        data = pair.load(plan.spill)
-        _require_labels(pair, data, self.settings)
-        rows = data.rows("train")
-        transform = fit_transform(self.variant, self.settings, rows, data.signal_a, data.signal_b)
-        medians = {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
-        return TrainingLearner(self, pair, data, plan, transform, medians, device)
+        data = pairs.load(plan.spill)
+        for pair, of_pair in zip(pairs.pairs, data, strict=True):
+            _require_labels(pair, of_pair, self.settings)
+        return TrainingLearner.of(self, pairs, data, plan, device)
 
 
 @dataclass(frozen=True)
@@ -129,25 +131,45 @@ class TrainingLearner:
 
     Attributes
     ----------
-    recipe, pair, data : what is trained on what.
+    recipe, pairs, datas : what is trained on what.
     plan : where it has room.
     transform : of the model's input, fitted on the training genes.
-    medians : of log2(expression + 1) of cells A and B over the training genes, for classification.
     device : where to compute.
     """
 
     recipe: Training
-    pair: Pair
-    data: PairData
+    pairs: PairSet
+    datas: tuple[PairData, ...]
     plan: MemoryPlan
     transform: Transform
-    medians: dict[str, float]
     device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Training,
+        pairs: PairSet,
+        datas: tuple[PairData, ...],
+        plan: MemoryPlan,
+        device: torch.device,
+    ) -> TrainingLearner:
+        """Fit the transform on the training genes of every cell, each cell once."""
+        signals: dict[str, Signal] = {}
+        for data in datas:
+            signals |= dict(zip(data.cells, (data.signal_a, data.signal_b), strict=True))
+        rows = np.unique(np.concatenate([data.rows("train") for data in datas]))
+        transform = fit_transform(recipe.variant, recipe.settings, rows, *signals.values())
+        return cls(recipe, pairs, datas, plan, transform, device)
+
+    @property
+    def data(self) -> PairData:
+        """The genes of the run's own pair."""
+        return self.datas[0]
 
     @property
     def configuration(self) -> Mapping[str, Any]:
         """What ``config.json`` says of the above."""
-        details = {"device": self.device.type, "class_medians": self.medians}
+        details = {"device": self.device.type, "class_medians": _medians(self.data)}
         return {"transform": self.transform.to_dict(), "details": details}
 
     def can_go_on(self, folder: Path) -> bool:
@@ -157,45 +179,117 @@ class TrainingLearner:
     def clean(self, folder: Path) -> None:
         """Remove all that only a training in progress needs."""
         remove_checkpoints(folder)
+        for cell in self.pairs.cells:
+            remove_folder(self._left_out_folder(folder, cell))
 
     def fit(self, folder: Path, reporter: Reporter) -> Fitted:
         """Train all members and predict every gene."""
-        recipe = self.recipe
-        train_set, valid_set = (
-            examples_of(
-                self.data,
-                part,
-                self.transform,
-                recipe.settings,
-                self.medians,
-                self.device,
-                self.plan.spill,
-                self.device.type == "cpu" or self.plan.on_card,
-            )
-            for part in ("train", "valid")
-        )
-        members = members_of(
-            folder, recipe.variant, recipe.settings, recipe.seed, self.pair.layout, recipe.module
-        )
-        processes = self.plan.processes if recipe.side_by_side else 1
-        model, states = fit_members(members, train_set, valid_set, processes, reporter)
+        model, states = self._fit_members(folder, reporter)
         save_weights(folder / MODEL, model.state_dict())
         _save_history(folder, states)
-        return self._fitted(model, states, reporter)
+        unseen = None if self.pairs.single else self._calibration_of_unseen(folder, reporter)
+        return self._fitted(model, states, unseen, reporter)
 
-    def _fitted(self, model: PairModel, states: Sequence[TrainingState], reporter: Reporter) -> Fitted:
-        # Without expression to learn from, the auxiliary heads have learnt nothing.
-        opened = OpenedModel(
-            model, self.pair, self.transform, self.recipe.settings, has_expression=bool(self.data.unit)
+    def _fit_members(self, folder: Path, reporter: Reporter) -> tuple[PairModel, list[TrainingState]]:
+        recipe = self.recipe
+        train_set, valid_set = (self._examples(part) for part in ("train", "valid"))
+        order = 1.0 if self.pairs.single else 0.0  # the shift is one pair's
+        members = members_of(
+            folder,
+            recipe.variant,
+            recipe.settings,
+            recipe.seed,
+            self.pairs.first.layout,
+            recipe.module,
+            order,
         )
+        if not self.pairs.single:
+            reporter.note(self._described(members, len(train_set)))
+        processes = self.plan.processes if recipe.side_by_side else 1
+        return fit_members(members, train_set, valid_set, processes, reporter)
+
+    def _described(self, members: Sequence[Member], n: int) -> str:
+        """Say what is trained on how many examples, and how long that may take."""
+        settings, layout = self.recipe.settings, self.pairs.first.layout
+        said = (
+            f"{len(members)} of {len(self.pairs.pairs)} pairs of {len(self.pairs.cells)} cells, {n} examples"
+        )
+        if self.recipe.module is not None:
+            return f"models to train: {said}"
+        batch, marks = settings.batch_of(n), len(self.pairs.first.marks)
+        seconds = step_seconds(self.recipe.name, settings, marks, layout, batch)
+        steps = len(members) * settings.epochs_of(n) * batches_per_epoch(settings, n)
+        minutes = steps * seconds / 60
+        return f"models to train: {said}; at most {steps} steps, about {minutes:.1f} minutes of a core"
+
+    def _calibration_of_unseen(self, folder: Path, reporter: Reporter) -> Calibration | None:
+        """Calibrate intervals on pairs of cells that are left out in turn (`unseen`); None without any."""
+        settings = replace(self.recipe.settings, ensemble=1)
+        recipe, predicted = replace(self.recipe, settings=settings), []
+        for cell in self.pairs.cells if len(self.pairs.cells) >= LEAST_CELLS else ():
+            rest = self.pairs.without(cell)
+            if rest is None:
+                continue
+            reporter.note(f"intervals of unseen cells: a model without {cell}")
+            datas = tuple(data for data in self.datas if cell not in data.cells)
+            learner = TrainingLearner.of(recipe, rest, datas, self.plan, self.device)
+            inside = self._left_out_folder(folder, cell)
+            inside.mkdir(exist_ok=True)
+            model, _ = learner._fit_members(inside, reporter)
+            predicted += predict_part(learner.opened(model), rest.unseen, "valid")
+        if not predicted:
+            reporter.note(
+                f"no intervals of unseen cells: leaving one out needs {LEAST_CELLS} cells, in pairs"
+            )
+            return None
+        calibration = calibrate(predicted)
+        return calibration if calibration.is_bounded else None
+
+    def _left_out_folder(self, folder: Path, cell: str) -> Path:
+        """Where the checkpoint of the model without a cell is; names of cells may be no names of folders."""
+        return folder / f"without-{self.pairs.cells.index(cell) + 1}"
+
+    def _examples(self, part: str) -> GeneTensors:
+        """One part of the split of all pairs."""
+        antisymmetric = self.recipe.variant.antisymmetric
+        examples = self.pairs.examples(self.datas, antisymmetric=antisymmetric)
+        settings, device, spill = self.recipe.settings, self.device, self.plan.spill
+        resident = device.type == "cpu" or self.plan.on_card
+        parts = [
+            examples_of(data, part, self.transform, settings, _medians(data), device, spill, resident)
+            for data in examples
+        ]
+        return joined(parts, [data.cells for data in examples], spill)
+
+    def opened(self, model: PairModel) -> OpenedModel:
+        """A model of these pairs on the first of them."""
+        # Without expression to learn from, the auxiliary heads have learnt nothing.
+        has_expression = bool(self.data.unit)
+        return OpenedModel(
+            model, self.pairs.first, self.transform, self.recipe.settings, has_expression=has_expression
+        )
+
+    def _calibration(self, opened: OpenedModel, predicted: Predictions) -> Calibration:
+        """Calibrate intervals on the validation genes of all pairs; `predicted` are genes of the first."""
+        rows, first = self.data.rows("valid"), self.pairs.first
+        of_first = GenePredictions.of(first, rows, predicted.take(rows), None)
+        return calibrate([of_first, *predict_part(opened, self.pairs.pairs[1:], "valid")])
+
+    def _fitted(
+        self,
+        model: PairModel,
+        states: Sequence[TrainingState],
+        unseen: Calibration | None,
+        reporter: Reporter,
+    ) -> Fitted:
+        opened = self.opened(model)
         predicted = _predict(opened, self.data, reporter)
         larger, test = larger_expression(predicted.expression), self.data.rows("test")
-        validated = np.where(self.data.parts == SPLIT_PARTS["valid"], self.data.log2fc, np.nan)
-        calibration = Calibration.fit(validated, predicted.log2fc, larger)
-        genes = GenePredictions.of(self.pair, np.arange(len(self.data)), predicted, calibration)
+        calibration = self._calibration(opened, predicted)
+        genes = GenePredictions.of(self.pairs.first, np.arange(len(self.data)), predicted, calibration)
         strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
         notes, further = [], {}
-        if model.variant.antisymmetric:
+        if model.variant.antisymmetric and self.pairs.single:
             without = _r_without_shift(opened, self.data, test)
             further["pearson_without_shift"] = without
             with_it = pearson(self.data.log2fc[test], predicted.log2fc[test])
@@ -203,7 +297,7 @@ class TrainingLearner:
                 f"without the shift, which this pair's libraries decide, r of test genes is {without:.3f} "
                 f"(with it {with_it:.3f})"
             )
-        else:
+        elif not model.variant.antisymmetric:
             further["asymmetry"] = _mean_asymmetry(opened, self.data, test, predicted.log2fc)
             notes.append(
                 "exchanging the cells does not quite negate the prediction; mean asymmetry "
@@ -223,9 +317,12 @@ class TrainingLearner:
             "calibration": calibration.to_dict(),
             "coverage": strata,
             # Of the first member; all are fitted on the same genes.
-            "scaling": first.scaling(self.pair.marks, self.pair.n_windows),  # type: ignore[operator]
+            "scaling": first.scaling(self.pairs.first.marks, self.pairs.first.n_windows),  # type: ignore[operator]
         }
-        return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes))
+        if not self.pairs.single:
+            details[UNSEEN] = unseen.to_dict() if unseen else None
+        judged = judge(opened, self.pairs, calibration, unseen)
+        return Fitted(predicted.log2fc, genes.columns(), details, further, tuple(notes), judged)
 
 
 def _require_labels(pair: Pair, data: PairData, settings: Hyperparameters) -> None:
@@ -241,6 +338,12 @@ def _require_labels(pair: Pair, data: PairData, settings: Hyperparameters) -> No
             f"{pair.store.path}: no standard errors of log2fc for {','.join(pair.cells)}; --weight-by-se "
             "needs replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
         )
+
+
+def _medians(data: PairData) -> dict[str, float]:
+    """Median of log2(expression + 1) of cells A and B over the training genes, for classification."""
+    rows = data.rows("train")
+    return {CELL_A: _median(data.expr_a[rows]), CELL_B: _median(data.expr_b[rows])}
 
 
 def _median(values: npt.NDArray[np.float64]) -> float:
@@ -269,15 +372,11 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
 
 def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
     """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
-    order = opened.model.order
-    opened.model.set_order(0.0)
-    try:
+    with of_order(opened.model, 0.0):
         predicted = [
             opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
             for piece in pieces(rows)
         ]
-    finally:
-        opened.model.set_order(order)
     return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")
 
 

@@ -128,6 +128,31 @@ def student_interval(
     return value - reach, value + reach, float(2 * stdtr(free, -abs(value) / error))
 
 
+def mean_interval(
+    values: npt.ArrayLike,
+    blocks: npt.ArrayLike | None = None,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Return the mean over genes of `values` [n], as paired differences are, with its interval and p-value.
+
+    Values that are not finite are left out; other parameters as of `bootstrap`. The p-value is that of a mean
+    of 0.
+    """
+    every = np.asarray(values, dtype=np.float64)
+    kept = np.isfinite(every)
+    known, n = every[kept], int(kept.sum())
+    mean = float(known.mean()) if n else float("nan")
+    block, n_blocks = block_numbers(None if blocks is None else np.asarray(blocks)[kept], n)
+    if n < 2:
+        return Difference(mean, *(float("nan"),) * 3, level, n, n_blocks)
+    drawn = Resamples.draw(block, n_blocks, resamples, seed).sums(np.stack([known, np.ones(n)], axis=1))
+    found = student_interval(mean, drawn[:, 0] / drawn[:, 1], [n_blocks], level)
+    return Difference(mean, *found, level, n, n_blocks)
+
+
 def bootstrap(
     truth: npt.ArrayLike,
     prediction: npt.ArrayLike,
@@ -186,6 +211,17 @@ def paired_bootstrap(
         found = student_interval(value, values, [n_blocks], level)
         differences[name] = Difference(value, *found, level, len(truth), n_blocks)
     return differences
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979); NaN is not counted."""
+    p = np.asarray(p_values, dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted = np.full(len(p), np.nan)
+    steps = p[order] * (len(order) - np.arange(len(order)))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return [float(value) for value in adjusted]
 
 
 def _draw(

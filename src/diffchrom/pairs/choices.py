@@ -95,25 +95,25 @@ def read_split(store: Store, name: str) -> npt.NDArray[np.int8]:
     return split if n is None else fewer_training_genes(split, store.genes, n)
 
 
-def resolve_marks(store: Store, pair: tuple[str, str], marks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Marks to use: those asked for (StoreError when a cell lacks one), or all of the pair's.
+def resolve_marks(store: Store, cells: Sequence[str], marks: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Marks to use: those asked for (StoreError when a cell lacks one), or all that the cells have.
 
-    A mark that only one cell of the pair has is an error too: a model trained on fewer marks than the store
+    A mark that not all cells have is an error too: a model trained on fewer marks than the store
     holds should be somebody's decision.
     """
-    held = {cell: store.marks(cell) for cell in pair}
-    wanted = tuple(marks) if marks else tuple(dict.fromkeys(mark for cell in pair for mark in held[cell]))
-    lacking = {cell: [mark for mark in wanted if mark not in held[cell]] for cell in pair}
+    held = {cell: store.marks(cell) for cell in cells}
+    wanted = tuple(marks) if marks else tuple(dict.fromkeys(mark for cell in cells for mark in held[cell]))
+    lacking = {cell: [mark for mark in wanted if mark not in held[cell]] for cell in cells}
     for cell, missing in lacking.items():
         if missing:
-            common = ",".join(store.common_marks(pair))
+            common = ",".join(store.common_marks(cells))
             advice = f"use --marks {common}" if common and not marks else "choose other marks"
             raise StoreError(
                 f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
                 f"or {advice}{did_you_mean(missing, held[cell])}"
             )
     if not wanted:
-        raise StoreError(f"{store.path}: cells {' and '.join(pair)} have no tracks")
+        raise StoreError(f"{store.path}: cells {' and '.join(cells)} have no tracks")
     return wanted
 
 
@@ -155,9 +155,9 @@ def pairs_with_marks(
 
 
 def resolve_regions(
-    store: Store, pair: tuple[str, str], marks: Sequence[str], names: Sequence[str] | None = None
+    store: Store, cells: Sequence[str], marks: Sequence[str], names: Sequence[str] | None = None
 ) -> tuple[Region, ...]:
-    """Regions to read: the bins around the TSS, and those asked for or else all that both cells have.
+    """Regions to read: the bins around the TSS, and those asked for or else all that every cell has.
 
     Their order is that of `DEFAULT_REGIONS`, whichever order they were named or stored in.
     """
@@ -167,44 +167,47 @@ def resolve_regions(
             raise UsageError(
                 f"--regions {name}: unknown; choose among {known}{did_you_mean(name, DEFAULT_REGIONS)}"
             )
-    common = {region.name: region for region in store.common_regions(pair, marks)}
+    common = {region.name: region for region in store.common_regions(cells, marks)}
     wanted = {TSS, *(common if names is None else names)}
     # Asking the store again for what is not common says which track lacks it.
     return tuple(
-        common.get(name) or _common_rule(store, pair, name, marks)
+        common.get(name) or _common_rule(store, cells, name, marks)
         for name in DEFAULT_REGIONS
         if name in wanted
     )
 
 
-def _common_rule(store: Store, pair: tuple[str, str], name: str, marks: Sequence[str]) -> Region:
-    rules = [store.region(cell, name, marks) for cell in pair]
-    if rules[0] != rules[1]:
-        raise StoreError(
-            f"{store.path}: {pair[0]} and {pair[1]} have different windows in region {name}; prepare them "
-            f"again with --regions {name} --replace"
-        )
-    return rules[0]
+def _common_rule(store: Store, cells: Sequence[str], name: str, marks: Sequence[str]) -> Region:
+    rules = {cell: store.region(cell, name, marks) for cell in cells}
+    for cell, rule in rules.items():
+        if rule != rules[cells[0]]:
+            raise StoreError(
+                f"{store.path}: {cells[0]} and {cell} have different windows in region {name}; prepare them "
+                f"again with --regions {name} --replace"
+            )
+    return rules[cells[0]]
 
 
-def resolve_unit(store: Store, pair: tuple[str, str], unit: str | None = None) -> str | None:
-    """Unit of expression that both cells have: the one asked for, else the preferred; None where none is."""
-    first, second = (store.expression_units(cell) for cell in pair)
-    common = [name for name in first if name in second]
+def resolve_unit(store: Store, cells: Sequence[str], unit: str | None = None) -> str | None:
+    """Unit of expression that all cells have: the one asked for, else the preferred; None where none is."""
+    first, *others = (store.expression_units(cell) for cell in cells)
+    common = [name for name in first if all(name in other for other in others)]
     if unit is not None and unit not in common:
         raise StoreError(
-            f"{store.path}: cells {' and '.join(pair)} have no common expression in {unit}; "
+            f"{store.path}: cells {' and '.join(cells)} have no common expression in {unit}; "
             f"they share {', '.join(common) or 'none'}"
         )
     return unit or (common[0] if common else None)
 
 
-def check_units(store: Store, pair: tuple[str, str], marks: Sequence[str]) -> None:
-    """Refuse a pair in which one mark's two tracks have different units of signal."""
+def check_units(store: Store, cells: Sequence[str], marks: Sequence[str]) -> None:
+    """Refuse cells in which one mark's tracks have different units of signal."""
     for mark in marks:
-        units = [str(store.signal_attrs(cell, mark).get("unit", "")) for cell in pair]
-        if all(units) and units[0] != units[1]:
+        units = {cell: str(store.signal_attrs(cell, mark).get("unit", "")) for cell in cells}
+        known = {unit: cell for cell, unit in reversed(units.items()) if unit}
+        if len(known) > 1:
+            (first, cell), (second, further) = list(known.items())[::-1][:2]
             raise StoreError(
-                f"{store.path}: {mark} is {units[0]} in {pair[0]} and {units[1]} in {pair[1]}; "
+                f"{store.path}: {mark} is {first} in {cell} and {second} in {further}; "
                 "prepare both from tracks of one unit"
             )

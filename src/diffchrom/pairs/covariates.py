@@ -80,7 +80,7 @@ def _require_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, .
     if len(cells) < MIN_PRIOR_CELLS:
         raise StoreError(
             f"{store.path}: a gene prior needs expression of {MIN_PRIOR_CELLS} or more cells other than "
-            f"{' and '.join(pair)}{f' in {unit}' if unit else ''}, it has {len(cells)}; add a table of many "
+            f"{', '.join(pair)}{f' in {unit}' if unit else ''}, it has {len(cells)}; add a table of many "
             "cells with `diffchrom prepare --expression`"
         )
     return cells
@@ -93,7 +93,7 @@ def covariates_of(
 
     Parameters
     ----------
-    store, pair : where a gene prior is made, and the two cells that are no part of it.
+    store, pair : where a gene prior is made, and the cells that are no part of it: A, B, those held out.
 
     Raises
     ------

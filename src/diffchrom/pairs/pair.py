@@ -29,6 +29,7 @@ from diffchrom.pairs.choices import (
 )
 from diffchrom.pairs.covariates import covariates_of
 from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
+from diffchrom.pairs.signal_seen import Quantiles, Reference, quantiles
 from diffchrom.pairs.transform import PIECE
 from diffchrom.store.format import CHUNK_GENES
 from diffchrom.store.store import Store
@@ -82,6 +83,8 @@ class Pair:
     unit : of the expression; None where the cells have none in common.
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
     covariate_names : numbers of the genes that are read beside the signal.
+    prior_without : cells that are no part of a gene prior, beside A and B.
+    reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
     store: Store
@@ -91,6 +94,8 @@ class Pair:
     unit: str | None
     regions: tuple[Region, ...]
     covariate_names: tuple[str, ...] = ()
+    prior_without: tuple[str, ...] = ()
+    reference: Reference | None = None
 
     @classmethod
     def of(
@@ -196,7 +201,8 @@ class Pair:
     @cached_property
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
-        return covariates_of(self.genes, self.covariate_names, self.store, self.cells)
+        without = (*self.cells, *self.prior_without)
+        return covariates_of(self.genes, self.covariate_names, self.store, without)
 
     @property
     def signal_digest(self) -> str:
@@ -222,7 +228,29 @@ class Pair:
     def _signal(self, cell: str, marks: Sequence[str], rows: slice | None = None) -> Signal:
         """Signal of one cell in all regions, side by side."""
         parts = [self.store.region_signal(cell, name, marks, rows) for name in self.layout.names]
+        if self.reference is not None:
+            own = self.reference.own(cell, lambda: self.quantiles_of(cell))
+            names = zip(parts, self.layout.names, strict=True)
+            parts = [self.reference.apply(part, own, marks, name) for part, name in names]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def quantiles_of(self, cell: str) -> Quantiles:
+        """Quantiles of a cell's signal as it stands in the store [n_marks, n_regions, n_levels].
+
+        Over the training genes of the split, or all genes without one; whether labels are known is no matter.
+        """
+        reference = self.reference
+        marks, regions = (
+            (self.marks, self.layout.names) if reference is None else (reference.marks, reference.regions)
+        )
+        rows = np.flatnonzero(self.parts == SPLIT_PARTS["train"])
+        genes = rows if len(rows) else slice(None)
+        return np.stack(
+            [
+                [quantiles(self.store.region_signal(cell, name, (mark,))[genes, 0]) for name in regions]
+                for mark in marks
+            ]
+        )
 
     def signal(self, rows: Rows) -> tuple[Signal, Signal]:
         """Signal of A and of B as it stands in the store, each [len(rows), n_marks, n_windows]."""
@@ -243,22 +271,26 @@ class Pair:
                 batch = slice(start, start + batch_size)
                 yield some[batch], a[batch], b[batch]
 
-    def load(self, spill: Path | None = None) -> PairData:
+    def load(self, spill: Path | None = None, signals: dict[str, Signal] | None = None) -> PairData:
         """Read everything of every gene.
 
         Parameters
         ----------
         spill : folder on a disk with room for the signal, for stores larger than memory; None reads the
             signal into memory.
+        signals : signal of cells that was read before, to which that of these is added.
         """
-        a, b = (self._whole_signal(cell, spill) for cell in self.cells)
+        signals = {} if signals is None else signals
+        for cell in self.cells:
+            if cell not in signals:
+                signals[cell] = self._whole_signal(cell, spill)
         return PairData(
             cells=self.cells,
             marks=self.marks,
             layout=self.layout,
             genes=self.genes,
-            signal_a=a,
-            signal_b=b,
+            signal_a=signals[self.cells[0]],
+            signal_b=signals[self.cells[1]],
             parts=self.parts,
             covariates=self.covariates,
             **vars(self.labels),
@@ -302,6 +334,18 @@ class PairData(Labels):
     def rows(self, part: str) -> Rows:
         """Rows of ``train``, ``valid`` or ``test`` whose label is known."""
         return _rows_of(part, self.parts, self.log2fc)
+
+    def exchanged(self) -> PairData:
+        """The same genes with A and B exchanged."""
+        return replace(
+            self,
+            cells=(self.cells[1], self.cells[0]),
+            signal_a=self.signal_b,
+            signal_b=self.signal_a,
+            log2fc=-self.log2fc,
+            expr_a=self.expr_b,
+            expr_b=self.expr_a,
+        )
 
     def take(self, index: npt.NDArray[Any]) -> PairData:
         """Return the genes at `index` (positions or a mask), in that order."""

@@ -37,6 +37,7 @@ CONFIG = "config.json"
 MODEL = "model.safetensors"
 FITTED = "fitted.safetensors"
 HISTORY = "history.tsv"
+SIGNAL = "signal.safetensors"
 PREDICTIONS = "predictions.tsv"
 
 #: Columns of the line that `train` and `baseline` print for a run.
@@ -75,6 +76,9 @@ class RunConfig:
     versions : of diffchrom, Python and the libraries that compute.
     covariates : names of the numbers of genes that it reads beside the signal.
     folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
+    pairs : all that it learnt from, `pair` first, where these are several; else empty.
+    held_out : cells that it was kept from, to be judged on them.
+    normalise : of `config.NORMALISE`.
     """
 
     kind: str
@@ -96,6 +100,14 @@ class RunConfig:
     versions: Mapping[str, str] = field(default_factory=dict)
     covariates: tuple[str, ...] = ()
     folds: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()
+    held_out: tuple[str, ...] = ()
+    normalise: str = "none"
+
+    @property
+    def learnt(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of cells that it learnt from."""
+        return self.pairs or (self.pair,)
 
     @property
     def layout(self) -> Layout:
@@ -124,16 +136,20 @@ class RunConfig:
             raise ValueError("not a diffchrom run")
         values.pop("format_version")
         pair, marks = tuple(map(str, values.pop("pair"))), tuple(map(str, values.pop("marks")))
+        pairs = tuple(tuple(map(str, cells)) for cells in values.pop("pairs", ()))
+        held_out = tuple(map(str, values.pop("held_out", ())))
         window = Window(**values.pop("window"))
         covariates = tuple(map(str, values.pop("covariates", ())))
         known = {item.name for item in fields(cls)}
-        if len(pair) != 2:
+        if any(len(cells) != 2 for cells in (pair, *pairs)):
             raise ValueError("a pair is two cells")
         return cls(
             pair=(pair[0], pair[1]),
             marks=marks,
             window=window,
             covariates=covariates,
+            pairs=tuple((first, second) for first, second in pairs),
+            held_out=held_out,
             **{name: value for name, value in values.items() if name in known},
         )
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.config import NORMALISE
 from diffchrom.errors import RunError
 from diffchrom.files.whole import staged
 
@@ -74,6 +75,8 @@ def write_model(run: Run, path: Path, card: str) -> None:
     if config.kind != "deepdiff" or config.folds:
         what = "a cross-validation" if config.folds else f"a {config.kind} ({config.variant})"
         raise RunError(f"{run.path}: is {what}; a model that `train` made can be handed on")
+    if config.normalise != NORMALISE[0]:
+        raise RunError(f"{run.path}: reads signal normalised to its own cells; its folder can be handed on")
     store = {name: value for name, value in config.store.items() if name != _PRIVATE}
     values: dict[str, Any] = {
         "format": FORMAT,

@@ -7,21 +7,34 @@ that every run has the same files, the same metrics of the same genes, and leave
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from diffchrom.config import NORMALISE
 from diffchrom.errors import RunError
+from diffchrom.files.records import write_record
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
 from diffchrom.pairs.covariates import prior_names
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.differences import differing
-from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, library_versions, new_run_folder, run_name
+from diffchrom.runs.folder import (
+    CONFIG,
+    FINISHED,
+    SIGNAL,
+    Run,
+    RunConfig,
+    library_versions,
+    new_run_folder,
+    run_name,
+)
+from diffchrom.runs.pair_results import PairPrediction, save_results
 from diffchrom.runs.tables import describe_labels, label_details, part_metrics
 
 
@@ -37,6 +50,7 @@ class Fitted:
     details : for ``config.json``.
     test_metrics : further metrics of the test genes.
     notes : what a user should be told, a line each.
+    judged : of `PairSet.judged`.
     """
 
     log2fc: npt.NDArray[Any]
@@ -44,6 +58,7 @@ class Fitted:
     details: Mapping[str, Any] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    judged: tuple[PairPrediction, ...] = ()
 
 
 class Learner(Protocol):
@@ -51,7 +66,7 @@ class Learner(Protocol):
 
     @property
     def data(self) -> PairData:
-        """The genes."""
+        """The genes of the run's own pair."""
 
     @property
     def configuration(self) -> Mapping[str, Any]:
@@ -106,20 +121,20 @@ class Recipe(Protocol):
     def libraries(self) -> tuple[str, ...]:
         """Distributions that compute, whose versions are recorded."""
 
-    def meet(self, pair: Pair, reporter: Reporter) -> Learner:
+    def meet(self, pairs: PairSet, reporter: Reporter) -> Learner:
         """Read the genes; StoreError where they do not do."""
 
 
 def make(
     recipe: Recipe,
-    pair: Pair,
+    pair: Pair | PairSet,
     out: str | Path | None = None,
     *,
     resume: bool = False,
     force: bool = False,
     reporter: Reporter = SILENT,
 ) -> Run:
-    """Fit a recipe on a pair of cells and write its run folder.
+    """Fit a recipe on a pair of cells, or on several, and write its run folder.
 
     Parameters
     ----------
@@ -134,7 +149,8 @@ def make(
     Returns
     -------
     Run
-        With metrics of train, valid and test genes in its configuration.
+        With metrics of train, valid and test genes of the (first) pair in its configuration, and of every
+        pair where there are several (`runs.pair_results`).
 
     Raises
     ------
@@ -143,11 +159,15 @@ def make(
     RunError, OutputError
         See `open_run_folder`.
     """
-    pair = seen_by(recipe, pair, reporter)
+    pairs = pair if isinstance(pair, PairSet) else PairSet((pair,))
+    seen_by(recipe, pairs.first, reporter, without=pairs.held_out)
+    as_stored = pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out))
+    pairs = as_stored.normalised()
+    pair = pairs.first
     leakage = find_leakage(pair.genes, pair.parts, pair.window, pair.split, pair.layout.beyond)
     if warning := leakage.warning():
         reporter.note(warning)
-    learner = recipe.meet(pair, reporter)
+    learner = recipe.meet(pairs, reporter)
     config = RunConfig(
         kind=recipe.kind,
         variant=recipe.name,
@@ -161,7 +181,10 @@ def make(
         split=pair.split,
         unit=learner.data.unit,
         hyperparameters=recipe.hyperparameters,
-        store=describe_store(pair),
+        store=describe_store(pairs),
+        pairs=() if pairs.single else tuple(pair.cells for pair in pairs.pairs),
+        held_out=pairs.held_out,
+        normalise=pairs.normalise,
         versions=library_versions(*recipe.libraries),
         **learner.configuration,
     )
@@ -170,6 +193,8 @@ def make(
         learner.clean(run.path)  # it may have been killed just before it did so itself
         return run
     try:
+        if pairs.judged or config.normalise != NORMALISE[0]:
+            write_record(run.path / SIGNAL, as_stored.signal_seen)
         fitted = learner.fit(run.path, reporter)
     except BaseException:
         if not learner.can_go_on(run.path):
@@ -183,10 +208,12 @@ def make(
     return finished
 
 
-def seen_by(recipe: Recipe, pair: Pair, reporter: Reporter = SILENT) -> Pair:
-    """What a recipe reads of a pair; whoever could read more than the store has is told."""
-    prior = prior_names(pair.store, pair.cells, pair.unit) if recipe.gene_prior else ()
-    pair = replace(pair, covariate_names=(*recipe.covariates, *prior))
+def seen_by(
+    recipe: Recipe, pair: Pair, reporter: Reporter = SILENT, *, without: tuple[str, ...] = ()
+) -> Pair:
+    """What a recipe reads of a pair, and not of cells `without`; who could read more is told."""
+    prior = prior_names(pair.store, (*pair.cells, *without), pair.unit) if recipe.gene_prior else ()
+    pair = replace(pair, covariate_names=(*recipe.covariates, *prior), prior_without=without)
     if not recipe.whole_gene:
         return pair.around_tss()
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
@@ -209,18 +236,23 @@ def _finish(run: Run, data: PairData, fitted: Fitted) -> Run:
         "test_intervals": intervals,
         **label_details(data, data.genes, data.rows("test")),
     }
+    if fitted.judged:
+        results = [prediction.result() for prediction in fitted.judged]
+        save_results(run.path, results)
+        details["pairs"] = [asdict(result) for result in results]
     finished = Run(run.path, replace(run.config, status=FINISHED, metrics=metrics, details=details))
     finished.save_config()
     return finished
 
 
-def describe_store(pair: Pair) -> dict[str, Any]:
+def describe_store(pairs: PairSet) -> dict[str, Any]:
     """The part of ``config.json`` that says which store a run came from."""
+    store = pairs.first.store
     return {
-        "path": str(pair.store.path.resolve()),
-        "fingerprint": pair.store.fingerprint(pair.cells),
-        "signals": pair.signal_digest,
-        "n_genes": pair.store.n_genes,
+        "path": str(store.path.resolve()),
+        "fingerprint": store.fingerprint(pairs.cells),
+        "signals": store.signal_digest(pairs.cells, pairs.first.marks),
+        "n_genes": store.n_genes,
     }
 
 
@@ -243,7 +275,8 @@ def open_run_folder(
     OutputError
         When `out` is taken.
     """
-    name = run_name(config.pair, config.variant, config.preset, config.seed)
+    cells = dict.fromkeys(cell for pair in config.learnt for cell in pair)
+    name = run_name(tuple(cells), config.variant, config.preset, config.seed)
     path = Path(out) if out else Path("runs") / name.replace(":", "-")
     if resume and (path / CONFIG).exists():
         run = Run.open(path, unfinished=True)

@@ -19,6 +19,7 @@ from diffchrom.errors import RunError
 from diffchrom.metrics import (
     Resamples,
     block_numbers,
+    holm,
     pearson_of_many,
     percentile_interval,
     student_interval,
@@ -199,17 +200,6 @@ def _draw(tested: Sequence[_Tested], resamples: int, seed: int) -> tuple[Resampl
     ids = sorted(blocks)
     block, n_blocks = block_numbers([blocks[gene] for gene in ids], len(ids))
     return Resamples.draw(block, n_blocks, resamples, seed), n_blocks, {gene: i for i, gene in enumerate(ids)}
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979); NaN is not counted."""
-    p = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    adjusted = np.full(len(p), np.nan)
-    steps = p[order] * (len(order) - np.arange(len(order)))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return [float(value) for value in adjusted]
 
 
 def contrasts(comparison: Comparison, against: str | None = None) -> list[Contrast]:

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,15 @@ from diffchrom.config import (
     hyperparameters,
     is_device,
 )
-from diffchrom.errors import InputError, StoreError, UsageError, did_you_mean
+from diffchrom.errors import InputError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
 from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
-from diffchrom.pairs.choices import parse_pair, resolve_cells, resolve_split
+from diffchrom.pairs.choices import resolve_split
+from diffchrom.pairs.naming import ALL, expressed, read_pairs, resolve_pairs
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
 from diffchrom.variants import VARIANTS
 
-ALL = "all"
 DEFAULT_OUT = "sweep"
 DEEPDIFF, BASELINE = "deepdiff", "baseline"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
@@ -259,45 +258,6 @@ def _check_settings(path: Path, where: str, values: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: {where}.{name} = {value!r} must be one of {', '.join(CHOICES[name])}")
 
 
-def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
-    """Turn what ``--pairs`` got into pairs: ``all``, ``A,B``, or a file with a pair a line.
-
-    In a file the two cells stand with a comma, tab or space between them; ``#`` starts a comment.
-    """
-    pairs: list[str] = []
-    for value in values:
-        file = folder / value
-        if value == ALL or ("," in value and not file.is_file()):
-            pairs.append(value)
-            continue
-        if not file.is_file():
-            raise UsageError(f"--pairs {value}: neither all, nor a pair A,B, nor a file of pairs")
-        with open_text(file, "list of pairs") as stream:
-            for number, line in enumerate(stream, 1):
-                cells = line.split("#")[0].replace(",", " ").split()
-                if cells and len(cells) != 2:
-                    raise InputError(f"{file}: line {number} has {len(cells)} names; a pair is two cells")
-                if cells:
-                    pairs.append(",".join(cells))
-    if not pairs:
-        raise UsageError("--pairs: no pair in it; give all, A,B, or a file with a pair a line")
-    return (ALL,) if ALL in pairs else tuple(dict.fromkeys(pairs))
-
-
-def resolve_pairs(store: Store, pairs: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of cells of the store; ``all`` is every two cells with expression, in the store's order."""
-    if ALL not in pairs:
-        return [resolve_cells(store, parse_pair(pair)) for pair in pairs]
-    cells = [cell for cell in _expressed(store) if store.marks(cell)]
-    if len(cells) < 2:
-        raise StoreError(f"{store.path}: fewer than two cells have both tracks and expression; add some")
-    return list(combinations(cells, 2))
-
-
-def _expressed(store: Store) -> list[str]:
-    return [cell for cell in store.cells() if store.expression_units(cell)]
-
-
 def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
     """Names of the splits to run, by seed: only gene folds (`splits.make_folds`) differ between seeds."""
     if not plan.folds:
@@ -322,7 +282,7 @@ def jobs_of(plan: Plan) -> list[Job]:
     if plan.folds and plan.split:
         raise UsageError("--folds makes its own splits; leave out --split")
     store = Store(plan.store)
-    if ALL in plan.baselines and len(_expressed(store)) < 3:
+    if ALL in plan.baselines and len(expressed(store)) < 3:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
         baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
     splits = _splits_of(store, plan)
