@@ -41,14 +41,12 @@ class PairSet:
     pairs : to learn from; the first one is what a run's own table of predictions is of.
     held_out : cells of which nothing is learnt.
     unseen : pairs with a cell that is held out, to be judged on.
-    part : whether these are what is left of several pairs.
     normalise : one of `config.NORMALISE`, done to each cell's signal before anything reads it.
     """
 
     pairs: tuple[Pair, ...]
     held_out: tuple[str, ...] = ()
     unseen: tuple[Pair, ...] = ()
-    part: bool = False
     normalise: str = NORMALISE[0]
 
     @classmethod
@@ -112,8 +110,8 @@ class PairSet:
 
     @property
     def single(self) -> bool:
-        """Whether there is one pair to learn from, whose own shift may be learnt."""
-        return len(self.pairs) == 1 and not self.part
+        """Whether a model is for one pair alone, whose order and shift it may learn."""
+        return len(self.pairs) == 1 and not self.held_out
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -123,7 +121,7 @@ class PairSet:
     @property
     def judged(self) -> tuple[Pair, ...]:
         """Pairs whose accuracy is told, pair by pair; none where there is only the run's own."""
-        return () if self.single and not self.unseen else self.pairs + self.unseen
+        return () if self.single else self.pairs + self.unseen
 
     def kind(self, pair: Pair) -> str:
         """One of `KINDS`."""
@@ -151,7 +149,7 @@ class PairSet:
         """The pairs to learn from in which `cell` is not, those with it unseen; None where none is left."""
         learnt = tuple(pair for pair in self.pairs if cell not in pair.cells)
         unseen = tuple(pair for pair in self.pairs if cell in pair.cells)
-        return replace(self, pairs=learnt, held_out=(cell,), unseen=unseen, part=True) if learnt else None
+        return replace(self, pairs=learnt, held_out=(cell,), unseen=unseen) if learnt else None
 
     def load(self, spill: Path | None = None) -> tuple[PairData, ...]:
         """Read everything of the pairs to learn from, a cell that is in several of them once."""
@@ -159,9 +157,9 @@ class PairSet:
         return tuple(pair.load(spill, signals) for pair in self.pairs)
 
     def examples(self, data: Sequence[PairData], *, antisymmetric: bool) -> tuple[PairData, ...]:
-        """What is learnt from: of several pairs both orders, unless one tells a model all about the other.
+        """What is learnt from: both orders of a pair, unless one tells a model all about the other.
 
-        A single pair is learnt in the order in which it was asked for.
+        A `single` pair is learnt in the order in which it was asked for.
         """
         if self.single or antisymmetric:
             return tuple(data)
