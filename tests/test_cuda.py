@@ -33,6 +33,7 @@ from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Window
 from diffchrom.genome.layout import layout_of
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.processes.machine import set_worker_number
 from diffchrom.processes.pool import Call, Pool, Reply
 from diffchrom.store.store import Store
@@ -278,14 +279,14 @@ def test_too_little_memory_on_the_card_is_one_line_with_what_to_do() -> None:
     [(10**9, True, "all genes to learn from"), (150, False, "a batch at a time"), (None, False, "in memory")],
 )
 def test_the_plan_of_the_memory_knows_the_card(card: int | None, on_the_card: bool, said: str) -> None:
-    plan = MemoryPlan(signal=200, step=100, limit=10**9, card=card)
+    plan = MemoryPlan(signal=200, transformed=100, step=100, limit=10**9, card=card)
     assert plan.on_card is on_the_card
     assert said in plan.described()
 
 
 def test_a_step_on_the_card_takes_none_of_the_memory_beside_it(toy_store: Store) -> None:
-    pair = Pair.of(toy_store, ("A1", "B2"))
-    plan = plan_memory(pair, VARIANTS["raw"], SMALL, 10**9, 10**9)
+    pairs = PairSet((Pair.of(toy_store, ("A1", "B2")),))
+    plan = plan_memory(pairs, VARIANTS["raw"], SMALL, 10**9, 10**9)
     tight = replace(plan, limit=plan.signal + plan.step // 2)
     assert tight.spill is None
     assert replace(tight, card=None).spill is not None

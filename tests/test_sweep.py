@@ -233,7 +233,7 @@ def test_a_defect_in_a_method_costs_its_job_only(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("diffchrom.baselines.fitting.fit_and_predict", broken)
+    monkeypatch.setattr("diffchrom.baselines.fitting.fit_pairs", broken)
     (outcome,) = run_sweep(jobs_of(plan), plan.out, here)
     assert outcome.reason == "ZeroDivisionError: a defect"
 

@@ -16,6 +16,7 @@ from diffchrom.commands.baseline import BaselineCommand, baseline
 from diffchrom.commands.compare import compare
 from diffchrom.commands.defaults import default_map
 from diffchrom.commands.demo import demo
+from diffchrom.commands.export import export
 from diffchrom.commands.gene import gene
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.info import info
@@ -95,7 +96,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 app.command(cls=PrepareCommand)(guarded(prepare))
 app.command(cls=SweepCommand)(guarded(sweep))
 app.command(cls=BaselineCommand)(guarded(baseline))
-for _command in (train, predict, attend, gene, compare, demo, info, report):
+for _command in (train, predict, attend, gene, export, compare, demo, info, report):
     app.command(cls=OnceCommand)(guarded(_command))
 
 

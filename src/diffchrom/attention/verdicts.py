@@ -154,7 +154,7 @@ def _of_order(result: Judged, one: Finding, passed: bool, n_draws: int) -> str:
         spread = f"; sd {sd.value:.2g} over {n_draws} untrained models"
     return (
         f"{one.level}s: attention is {BETTER if passed else NO_BETTER} than {rival}: masking by its order "
-        f"moves log2fc_pred by {one.interval} more than masking by {rival} order{spread}"
+        f"moves log2fc_pred by {one.interval} more than masking by that{spread}"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 from diffchrom.baselines.fitting import BESIDE, MOST_BYTES, Fitting, fit_pairs
 from diffchrom.baselines.method import Context
+from diffchrom.pairs.covariates import has_prior
 from diffchrom.pairs.pair import signal_bytes
 from diffchrom.pairs.pair_set import PairSet
 from diffchrom.progress import SILENT, Reporter
@@ -28,8 +29,10 @@ def with_ridge(run: Run, pairs: PairSet, reporter: Reporter) -> Run:
     if 2 * len(pairs.pairs) * signal_bytes(pairs.first) > MOST_EXAMPLES * MOST_BYTES:
         reporter.note(f"{BESIDE} is left out: the signal is large; `diffchrom baseline` fits it")
         return run
-    recipe = Fitting(BESIDE)
-    learner = recipe.meet(pairs.each(lambda pair: seen_by(recipe, pair)).normalised(), SILENT)
+    recipe = Fitting(BESIDE, gene_prior=has_prior(run.config.covariates))
+    learner = recipe.meet(
+        pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out)).normalised(), SILENT
+    )
     predictor = fit_pairs(learner.method, learner.examples, learner.learnt, Context())
     r = {",".join(judged.pair.cells): judged.pearson for judged in learner.judge(predictor, SILENT)}
     results = [replace(result, ridge_pearson=r[result.pair]) for result in results]

@@ -34,9 +34,12 @@ def log2_merged(signal: Signal, merge: int, n_bins: int | None = None) -> Signal
 
 
 def both_and_difference(genes: Examples, merge: int) -> Signal:
-    """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * features a mark]."""
+    """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * features a mark].
+
+    Covariates, where there are any, follow.
+    """
     a, b = (log2_merged(signal, merge, genes.n_bins) for signal in (genes.signal_a, genes.signal_b))
-    return np.concatenate([a, b, b - a], axis=1)
+    return np.concatenate([a, b, b - a, *([] if genes.covariates is None else [genes.covariates])], axis=1)
 
 
 def merges(n_bins: int, wanted: tuple[int, ...]) -> tuple[int, ...]:

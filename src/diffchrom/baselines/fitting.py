@@ -45,6 +45,7 @@ class Fitting:
     epochs : most epochs, for methods that have any; None is the preset's.
     seeds : fits that are averaged, where the method is `Method.seeded`.
     device : where networks are trained.
+    gene_prior : read what the genes do in other cells, too, by methods that take it.
     """
 
     kind: ClassVar[str] = "baseline"
@@ -57,6 +58,7 @@ class Fitting:
     epochs: int | None = None
     seeds: int = 1
     device: str = "auto"
+    gene_prior: bool = False
 
     @property
     def preset(self) -> str:
@@ -157,7 +159,7 @@ class FittingLearner:
         return tuple(judged)
 
 
-def ridge_beside(pair: Pair) -> str:
+def ridge_beside(pair: Pair, gene_prior: bool = False) -> str:
     """Say what r the `BESIDE` baseline has on a pair's test genes, for whoever trained a model on it.
 
     Nothing is written. Empty where the pair's signal is too large to be read once more for a remark, or the
@@ -166,16 +168,16 @@ def ridge_beside(pair: Pair) -> str:
     if signal_bytes(pair) > MOST_BYTES:
         return ""
     try:
-        beside = Fitting(BESIDE)
+        beside = Fitting(BESIDE, gene_prior=gene_prior)
         learner = beside.meet(PairSet((seen_by(beside, pair),)), SILENT)
         prediction, _ = fit_and_predict(learner.method, learner.examples[0], learner.data, Context())
     except StoreError:
         return ""
     test = learner.data.rows("test")
     r = metrics_of(learner.data, test, prediction.log2fc)["pearson"]
-    return (
-        f"{BESIDE}, a linear baseline, has r {'undefined' if r is None else f'= {r:.3f}'} on the same genes"
-    )
+    prior = " with the gene prior" if gene_prior else ""
+    value = "undefined" if r is None else f"= {r:.3f}"
+    return f"{BESIDE}, a linear baseline{prior}, has r {value} on the same genes"
 
 
 def fit_and_predict(
@@ -277,7 +279,15 @@ def examples_of(
         tes_b,
         elsewhere,
         to_others,
+        _imputed(data.covariates) if method.takes_prior else None,
     )
+
+
+def _imputed(covariates: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+    """Covariates [n_genes, n_covariates], the median over genes where unknown; None where there are none."""
+    if covariates is None or not covariates.shape[1]:
+        return None
+    return np.where(np.isfinite(covariates), covariates, np.nanmedian(covariates, axis=0))
 
 
 def _change_elsewhere(

@@ -25,6 +25,7 @@ from diffchrom.baselines.method import (
     Vector,
     require_genes,
 )
+from diffchrom.errors import StoreError
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,36 @@ class Ridge:
         return Prediction(self.features.apply(genes) @ self.fit.coefficients + self.fit.intercept)
 
 
+@dataclass(frozen=True)
+class RidgeWithCovariates:
+    """A fitted ridge regression that reads covariates, standardised, behind the features of the signal."""
+
+    features: PairFeatures
+    covariates: Scaler
+    fit: RidgeFit
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """As of `Ridge`."""
+        return Ridge(self.features, self.fit).chosen
+
+    def predict(self, genes: Examples) -> Prediction:
+        """Predict log2fc."""
+        if genes.covariates is None:
+            raise StoreError("this ridge was fitted with covariates, and the genes have none")
+        features = [self.features.apply(genes), self.covariates.apply(genes.covariates)]
+        return Prediction(np.concatenate(features, axis=1) @ self.fit.coefficients + self.fit.intercept)
+
+
+def _fit_one(train: Examples, merge: int, alphas: tuple[float, ...]) -> Ridge | RidgeWithCovariates:
+    features = PairFeatures.fit(train, merge)
+    if train.covariates is None:
+        return Ridge(features, fit_ridge(features.apply(train), train.log2fc, alphas))
+    scaler = Scaler.fit(train.covariates)
+    both = np.concatenate([features.apply(train), scaler.apply(train.covariates)], axis=1)
+    return RidgeWithCovariates(features, scaler, fit_ridge(both, train.log2fc, alphas))
+
+
 def ridge(train: Examples, valid: Examples, grid: Grid, context: Context) -> Predictor:
     """Fit ridge for every number of bins merged around the TSS and keep the least leave-one-out error."""
     require_genes(train, 3, "ridge")
@@ -143,8 +174,7 @@ def ridge(train: Examples, valid: Examples, grid: Grid, context: Context) -> Pre
     sizes = merges(train.n_bins, grid["merge"])
     with context.reporter.task("ridge", len(sizes)) as task:
         for merge in sizes:
-            features = PairFeatures.fit(train, merge)
-            fit = fit_ridge(features.apply(train), train.log2fc, grid["alpha"])
-            candidates.append(Ridge(features, fit))
-            task.advance(1, f"{merge} bins merged, leave-one-out MSE {fit.error:.4g}")
+            candidates.append(_fit_one(train, merge, grid["alpha"]))
+            error = candidates[-1].fit.error
+            task.advance(1, f"{merge} bins merged, leave-one-out MSE {error:.4g}")
     return min(candidates, key=lambda candidate: candidate.fit.error)

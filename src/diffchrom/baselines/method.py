@@ -39,6 +39,8 @@ class Examples:
         Mean log2fc of the gene from A to the store's further cells, for methods that ask for it.
     change_to_others : float64 [n_genes] or None
         The same from the gene in A to other genes, drawn at random, in the further cells.
+    covariates : float32 [n_genes, n_covariates] or None
+        What else is known of the genes; what is unknown of a gene is the median over the others.
     """
 
     marks: tuple[str, ...]
@@ -52,6 +54,7 @@ class Examples:
     tes_b: Signal | None = None
     change_elsewhere: Vector | None = None
     change_to_others: Vector | None = None
+    covariates: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.signal_a)
@@ -156,6 +159,7 @@ class Method:
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
     needs_other_cells : whether it needs expression of cells beyond the pair.
     whole_gene : whether it reads every region that the store has, or the bins around the TSS alone.
+    takes_prior : whether it reads a gene prior where one is asked for.
     seeded : whether the mean over several seeds is a better baseline that may be asked for (`fit_seeds`).
     """
 
@@ -168,6 +172,7 @@ class Method:
     uses_tes: bool = False
     needs_other_cells: bool = False
     whole_gene: bool = False
+    takes_prior: bool = False
     seeded: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:

@@ -104,6 +104,7 @@ METHODS = {
             _only(merge=_MERGE, alpha=_PENALTIES),
             "training",
             whole_gene=True,
+            takes_prior=True,
         ),
         Method(
             "random-forest",
@@ -113,6 +114,7 @@ METHODS = {
             _FOREST,
             "training",
             whole_gene=True,
+            takes_prior=True,
             seeded=True,
         ),
         Method(
@@ -137,6 +139,7 @@ METHODS = {
             ),
             "validation",
             whole_gene=True,
+            takes_prior=True,
             seeded=True,
         ),
         Method(

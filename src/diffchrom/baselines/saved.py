@@ -16,6 +16,7 @@ PREDICTORS = {
     "Mean": "memory",
     "CellMean": "memory",
     "Ridge": "linear",
+    "RidgeWithCovariates": "linear",
     "TreeEnsemble": "trees",
     "SelectedForest": "relief",
     "BestBin": "svr",

@@ -45,6 +45,7 @@ def baseline(
         typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
     ] = DEFAULT_PRESET,
     pair: options.PairOption = None,
+    gene_prior: options.GenePriorOption = False,
     cells: options.CellsOption = None,
     pairs: options.PairsOption = None,
     hold_out: options.HoldOutOption = None,
@@ -89,6 +90,7 @@ def baseline(
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
+    options.check_prior(gene_prior, {row.name: row.takes_prior for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
@@ -109,7 +111,10 @@ def baseline(
     lines, runs = Lines(json), []
     for row in methods:
         folder = out / row.name if out is not None and len(methods) > 1 else out
-        fitting = Fitting(row.name, seed, threads, preset, seeds=seeds if row.seeded else 1, device=device)
+        fitting = Fitting(
+            row.name, seed, threads, preset,
+            seeds=seeds if row.seeded else 1, device=device, gene_prior=gene_prior and row.takes_prior,
+        )  # fmt: skip
         try:
             run = make_and_print(
                 fitting, chosen, folder,

@@ -71,6 +71,10 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "gene runs/E116-E123.additive.default.seed0 RUNX1 -o runx1.svg",
         "gene runs/E116-E123.additive.default.seed0 RUNX1,GATA1,TAL1 -o genes.pdf",
     ),
+    "export": (
+        "export runs/E116-E123.additive.default.seed0 -o model.diffchrom",
+        "export runs/E116-E123.additive.default.seed0 -o model.diffchrom --card model.md",
+    ),
     "baseline": ("baseline", "baseline --method ridge,svr-two-layer --pair E116,E123"),
     "sweep": (
         "sweep --pairs E116,E123 E116,E003 --variants additive --baselines ridge --dry-run",

@@ -46,9 +46,10 @@ def info(
     from diffchrom.inspection.summary import summarise_store
     from diffchrom.pairs.leakage import leakage_text, store_leakage
     from diffchrom.runs.folder import Run
+    from diffchrom.runs.handed_on import SUFFIX
     from diffchrom.store.store import Store
 
-    if path.is_dir():
+    if path.is_dir() or path.suffix == SUFFIX:
         if plot is not None or leakage:
             option = "--leakage looks at the splits" if leakage else "--plot draws the tracks"
             raise UsageError(f"{option} of a store; {path} is a run")

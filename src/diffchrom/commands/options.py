@@ -102,6 +102,10 @@ MarksOption = Annotated[
         autocompletion=completion.marks,
     ),
 ]
+GenePriorOption = Annotated[
+    bool,
+    typer.Option("--gene-prior", help="Read a gene's expression in cells other than A and B, too."),
+]
 RegionsOption = Annotated[
     str | None,
     typer.Option(
@@ -224,6 +228,15 @@ def check_regions(regions: str | None, readers: Mapping[str, bool]) -> None:
     """Refuse ``--regions`` where none of the models asked for reads more than the bins around the TSS."""
     if any(name != TSS for name in split_names(regions) or ()) and not any(readers.values()):
         raise UsageError(f"--regions {regions}: {', '.join(readers)} reads the bins around the TSS alone")
+
+
+def check_prior(gene_prior: bool, readers: Mapping[str, bool]) -> None:
+    """Refuse ``--gene-prior`` where none of the models asked for reads it."""
+    if gene_prior and not any(readers.values()):
+        raise UsageError(
+            f"--gene-prior: {', '.join(readers)} reads signal alone; train --variant additive, and baseline "
+            "--method ridge, random-forest and gradient-boosting read it"
+        )
 
 
 def check_folds(folds: int, split: str | None) -> None:

@@ -25,6 +25,11 @@ def predict(
     pair: Annotated[
         str | None, typer.Option(metavar="C,D", help="Another pair of cells.", show_default="the run's own")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="CELL", help="Every other cell against this one: a table of genes by pairs."),
+    ] = None,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Such a table of every pair of cells.")] = False,
     split: Annotated[
         str, typer.Option(metavar="|".join(PARTS), help="Genes of this part of the run's split only.")
     ] = "all",
@@ -48,6 +53,9 @@ def predict(
         raise UsageError("--up and --down: one at a time; --top alone takes both")
     if (up or down) and top is None:
         raise UsageError(f"{'--up' if up else '--down'}: needs --top N")
+    several = matrix or against is not None
+    if several and (top is not None or pair is not None or (matrix and against is not None)):
+        raise UsageError("--against, --matrix, --pair and --top: one of them")
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.opened import open_predictor
     from diffchrom.files.tables import joined_lines
@@ -61,6 +69,14 @@ def predict(
     from diffchrom.store.store import Store
 
     made = Run.open(run)
+    if several:
+        from diffchrom.commands.predict_pairs import write_pairs
+
+        write_pairs(
+            made, Store(store), against, (split, genes), output,
+            device=device, threads=threads, console=console,
+        )  # fmt: skip
+        return
     opened, note = open_predictor(made, Store(store), parse_pair(pair), device=device, threads=threads)
     distance = describe_distances(signal_distances(made, opened.pair))
     rows = chosen_rows(opened.genes, opened.pair.parts, part=split, gene_list=genes, reporter=console)

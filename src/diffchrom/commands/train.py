@@ -61,6 +61,7 @@ def train(
     weight_by_se: Annotated[
         bool, typer.Option("--weight-by-se", help="Weigh genes by the standard error of their log2fc.")
     ] = False,
+    gene_prior: options.GenePriorOption = False,
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,
     split: options.SplitOption = None,
@@ -93,6 +94,7 @@ def train(
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
+    options.check_prior(gene_prior, {variant: bool(get_variant(variant).covariates)})
     settings = hyperparameters(
         preset,
         variant,
@@ -119,7 +121,7 @@ def train(
     from diffchrom.inspection.multiqc import write_runs
 
     limit = None if memory is None else int(memory * 1e9)
-    recipe = Training(variant, preset, settings, seed, device, limit)
+    recipe = Training(variant, preset, settings, seed, device, limit, gene_prior=gene_prior)
     chosen = options.open_pairs(
         store,
         named,
@@ -140,5 +142,5 @@ def train(
     if not (no_ridge or quiet or folds or chosen.judged):
         from diffchrom.baselines.fitting import ridge_beside
 
-        if said := ridge_beside(chosen.first):
+        if said := ridge_beside(chosen.first, gene_prior):
             console.note(said)

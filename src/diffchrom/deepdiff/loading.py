@@ -13,7 +13,7 @@ from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError
 from diffchrom.genome.layout import Layout
 from diffchrom.pairs.pair import Pair
-from diffchrom.runs.folder import MODEL, Run
+from diffchrom.runs.folder import Run
 from diffchrom.runs.opening import require_single
 
 #: Where a run keeps the calibration of intervals for cells that it has not seen.
@@ -51,7 +51,7 @@ def load_model(
     require_single(run)
     n_marks = len(run.config.marks)
     model = build_run_model(run, layout) if module is None else Custom(module, n_marks)
-    load_weights(run.path / MODEL, model)
+    load_weights(run.weights, model)
     model.set_order(order)
     return model.to(device or torch.device("cpu")).eval()
 

@@ -68,6 +68,7 @@ class Training:
         and paged in, which changes no result. None is what is free.
     side_by_side : train an ensemble's members in processes of their own where that is faster, which changes
         no result; for callers whose own processes fill the cores, False.
+    gene_prior : read what the genes do in other cells, too (`pairs.covariates`).
     module : a torch module of the caller's own to be trained instead (`custom.Custom`); `name` then is what
         tables call it.
     """
@@ -81,6 +82,7 @@ class Training:
     device: str = "auto"
     memory: int | None = None
     side_by_side: bool = True
+    gene_prior: bool = False
     module: nn.Module | None = None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import PART_NAMES
 from diffchrom.pairs.splits import natural_order
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.store.elsewhere import cells_elsewhere, units_elsewhere
 from diffchrom.store.format import digest
 from diffchrom.store.store import Store
 
@@ -84,6 +86,34 @@ class LabelSummary:
 
 
 @dataclass(frozen=True)
+class PairSummary:
+    """A pair of cells: marks that both have, marks that only one has, and where labels come from."""
+
+    pair: str
+    marks: tuple[str, ...]
+    of_one: tuple[str, ...]
+    labels: str
+
+
+def _pairs(store: Store) -> tuple[PairSummary, ...]:
+    """Pairs of cells with a mark in common."""
+    marks = {cell: store.marks(cell) for cell in store.cells()}
+    units = {cell: store.expression_units(cell) for cell in marks}
+    given = {frozenset(pair) for pair in store.labelled_pairs()}
+    pairs = []
+    for first, second in combinations(marks, 2):
+        common = tuple(mark for mark in marks[first] if mark in marks[second])
+        shared = [unit for unit in units[first] if unit in units[second]]
+        labels = "given" if frozenset((first, second)) in given else ", ".join(shared)
+        if common:
+            of_one = tuple(
+                mark for mark in dict.fromkeys((*marks[first], *marks[second])) if mark not in common
+            )
+            pairs.append(PairSummary(f"{first},{second}", common, of_one, labels))
+    return tuple(pairs)
+
+
+@dataclass(frozen=True)
 class StoreSummary:
     """All of a store.
 
@@ -93,6 +123,8 @@ class StoreSummary:
     chroms : chromosome to number of genes.
     splits : split to part to number of genes.
     notes : what `prepare` said when the store was made or extended.
+    pairs : every pair of cells with tracks: marks that both have, and what its labels would be.
+    elsewhere : unit to number of cells whose expression is known and that have no tracks.
     verified : whether every checksum was read and agrees; None where not asked.
     """
 
@@ -106,6 +138,8 @@ class StoreSummary:
     notes: tuple[str, ...] = ()
     verified: bool | None = None
     labels: tuple[LabelSummary, ...] = ()
+    pairs: tuple[PairSummary, ...] = ()
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``info --json`` prints, without the profiles."""
@@ -117,6 +151,7 @@ class StoreSummary:
             "tracks": tracks,
             "expression": [vars(one) for one in self.expression],
             "labels": [vars(one) for one in self.labels],
+            "pairs": [vars(one) for one in self.pairs],
         }
 
 
@@ -336,4 +371,6 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         notes=_notes(store),
         verified=True if verify else None,
         labels=_labels(store),
+        pairs=_pairs(store),
+        elsewhere={unit: len(cells_elsewhere(store, unit)) for unit in units_elsewhere(store)},
     )

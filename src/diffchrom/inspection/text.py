@@ -32,6 +32,8 @@ from diffchrom.runs.folder import (
 from diffchrom.runs.pair_results import COLUMNS, PAIRS, read_results
 from diffchrom.runs.tables import describe_labels
 
+#: Pairs of cells that are listed.
+_MOST_PAIRS = 20
 #: What the windows of a region count, by its anchor.
 _COUNTED = {"tss": "bases from the TSS", "gene": "% of the gene", "tes": "bases from the TES"}
 
@@ -78,6 +80,19 @@ def store_text(summary: StoreSummary) -> str:
                 for e in summary.expression
             ],
         )
+    for unit, n in summary.elsewhere.items():
+        lines.append(f"expression of {n} cells without tracks, for --gene-prior: {unit}")
+    if summary.pairs:
+        lines.append("pairs:")
+        lines += _aligned(
+            ("pair", "marks", "of one cell only", "labels"),
+            [
+                (one.pair, len(one.marks), ",".join(one.of_one) or None, one.labels or None)
+                for one in summary.pairs[:_MOST_PAIRS]
+            ],
+        )
+        if len(summary.pairs) > _MOST_PAIRS:
+            lines.append(f"  and {len(summary.pairs) - _MOST_PAIRS} more (all with --json)")
     if summary.labels:
         lines.append("changes given as labels (positive = higher in B, the second cell of the pair):")
         lines += _aligned(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +115,43 @@ def resolve_marks(store: Store, cells: Sequence[str], marks: Sequence[str] | Non
     if not wanted:
         raise StoreError(f"{store.path}: cells {' and '.join(cells)} have no tracks")
     return wanted
+
+
+def pairs_with_marks(
+    store: Store, marks: Sequence[str], against: str | None = None
+) -> tuple[tuple[tuple[str, str], ...], dict[str, list[str]]]:
+    """Pairs of the store's cells that have all `marks`.
+
+    Parameters
+    ----------
+    against : the cell A of every pair; None makes every pair once, the cell that was added first being A.
+
+    Returns
+    -------
+    pairs, and cell to the marks that it lacks, for cells that are left out.
+
+    Raises
+    ------
+    StoreError
+        When there is no such pair, or `against` is no cell or lacks a mark.
+    """
+    cells = store.cells()
+    if against is not None and against not in cells:
+        raise StoreError(
+            f"{store.path}: no cell named {against}; it has {', '.join(cells)}{did_you_mean(against, cells)}"
+        )
+    held = {cell: store.marks(cell) for cell in cells}
+    lacking = {cell: [mark for mark in marks if mark not in held[cell]] for cell in cells}
+    if against is not None and lacking[against]:
+        raise StoreError(
+            f"{store.path}: cell {against} lacks {', '.join(lacking[against])}; it can't be compared with"
+        )
+    usable = [cell for cell in cells if not lacking[cell]]
+    every = combinations(usable, 2) if against is None else product((against,), usable)
+    pairs = tuple((first, second) for first, second in every if first != second)
+    if not pairs:
+        raise StoreError(f"{store.path}: fewer than two cells have {', '.join(marks)}")
+    return pairs, {cell: missing for cell, missing in lacking.items() if missing}
 
 
 def resolve_regions(

@@ -1,7 +1,8 @@
 """Covariates: numbers of a gene that are no signal, the same whichever of the two cells is A.
 
 A recipe names those that it reads (`making.Recipe.covariates`), the run keeps their names, and whoever reads
-them scales them on the training genes.
+them scales them on the training genes. The *gene prior*, asked for by ``--gene-prior``, is what a gene does
+in cells other than A and B: mean and standard deviation of its log2(expression + 1) over them.
 """
 
 from __future__ import annotations
@@ -11,21 +12,121 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Genes
+from diffchrom.store.elsewhere import cells_elsewhere, expression_elsewhere, units_elsewhere
+from diffchrom.store.store import Store
+
+#: Fewest cells beyond the pair that make a gene prior.
+MIN_PRIOR_CELLS = 2
+PRIOR_MEAN, PRIOR_SD = "prior_mean", "prior_sd"
+
+Levels = npt.NDArray[np.float64]
 
 
-def log_length(genes: Genes) -> npt.NDArray[np.float64]:
+def log_length(genes: Genes) -> Levels:
     """Logarithm of the bases from the first to the last that is transcribed; NaN without coordinates."""
     return np.where(genes.located, np.log(np.abs(genes.tes - genes.tss) + 1.0), np.nan)
 
 
-#: Covariates that follow from the genes alone, by name.
-OF_GENES: dict[str, Callable[[Genes], npt.NDArray[np.float64]]] = {"log_length": log_length}
-
-
-def covariates_of(genes: Genes, names: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Covariates [n_genes, len(names)] as they are, not scaled; NaN where unknown."""
-    values = np.empty((len(genes), len(names)), dtype=np.float32)
-    for column, name in enumerate(names):
-        values[:, column] = OF_GENES[name](genes)
+def _of_known(statistic: Callable[..., Levels], levels: Levels) -> Levels:
+    """A statistic over cells [n_cells, n_genes] of what is known; NaN for a gene that no cell knows."""
+    values = np.full(levels.shape[1], np.nan)
+    known = np.isfinite(levels).any(axis=0)
+    values[known] = statistic(levels[:, known], axis=0)
     return values
+
+
+#: Covariates that follow from the genes alone, by name.
+OF_GENES: dict[str, Callable[[Genes], Levels]] = {"log_length": log_length}
+#: Those of the gene prior, by the first part of their name (the second is the unit), of other cells' levels.
+OF_OTHER_CELLS: dict[str, Callable[[Levels], Levels]] = {
+    PRIOR_MEAN: lambda levels: _of_known(np.nanmean, levels),
+    PRIOR_SD: lambda levels: _of_known(np.nanstd, levels),
+}
+
+
+def prior_names(store: Store, pair: Sequence[str], unit: str | None) -> tuple[str, ...]:
+    """Names of the gene prior's covariates for a pair of cells, as ``prior_mean:UNIT``.
+
+    Parameters
+    ----------
+    unit : of the pair's expression; None is the preferred one of cells without tracks.
+
+    Raises
+    ------
+    StoreError
+        When too few other cells have expression.
+    """
+    unit = unit or next(iter(units_elsewhere(store)), "")
+    _require_cells(store, pair, unit)
+    return tuple(f"{name}:{unit}" for name in OF_OTHER_CELLS)
+
+
+def has_prior(names: Sequence[str]) -> bool:
+    """Whether the gene prior is among covariates."""
+    return any(name.partition(":")[0] in OF_OTHER_CELLS for name in names)
+
+
+def prior_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, ...]:
+    """Cells whose expression the gene prior of a pair is made of: all that know `unit`, but A and B."""
+    with_tracks = [cell for cell in store.cells() if unit in store.expression_units(cell)]
+    cells = dict.fromkeys((*with_tracks, *cells_elsewhere(store, unit)))
+    return tuple(cell for cell in cells if cell not in pair)
+
+
+def _require_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, ...]:
+    cells = prior_cells(store, pair, unit) if unit else ()
+    if len(cells) < MIN_PRIOR_CELLS:
+        raise StoreError(
+            f"{store.path}: a gene prior needs expression of {MIN_PRIOR_CELLS} or more cells other than "
+            f"{', '.join(pair)}{f' in {unit}' if unit else ''}, it has {len(cells)}; add a table of many "
+            "cells with `diffchrom prepare --expression`"
+        )
+    return cells
+
+
+def covariates_of(
+    genes: Genes, names: Sequence[str], store: Store | None = None, pair: Sequence[str] = ()
+) -> npt.NDArray[np.float32]:
+    """Covariates [n_genes, len(names)] as they are, not scaled; NaN where unknown.
+
+    Parameters
+    ----------
+    store, pair : where a gene prior is made, and the cells that are no part of it: A, B, those held out.
+
+    Raises
+    ------
+    StoreError
+        When a gene prior is among them and too few other cells have expression in its unit.
+    """
+    values = np.empty((len(genes), len(names)), dtype=np.float32)
+    elsewhere: dict[str, Levels] = {}
+    for column, name in enumerate(names):
+        kind, _, unit = name.partition(":")
+        if kind in OF_GENES:
+            values[:, column] = OF_GENES[kind](genes)
+        else:
+            assert store is not None
+            if unit not in elsewhere:
+                elsewhere[unit] = _levels(store, _require_cells(store, pair, unit), unit)
+            values[:, column] = OF_OTHER_CELLS[kind](elsewhere[unit])
+    return values
+
+
+def _levels(store: Store, cells: Sequence[str], unit: str) -> Levels:
+    """log2(expression + 1) of cells [n_cells, n_genes]."""
+    without_tracks = cells_elsewhere(store, unit)
+    return np.stack(
+        [
+            np.log2(
+                (
+                    expression_elsewhere(store, unit, cell)
+                    if cell in without_tracks
+                    else store.expression(cell, unit)
+                )
+                + 1
+            )
+            for cell in cells
+        ]
+    )

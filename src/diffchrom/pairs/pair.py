@@ -83,6 +83,7 @@ class Pair:
     unit : of the expression; None where the cells have none in common.
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
     covariate_names : numbers of the genes that are read beside the signal.
+    prior_without : cells that are no part of a gene prior, beside A and B.
     reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
@@ -93,6 +94,7 @@ class Pair:
     unit: str | None
     regions: tuple[Region, ...]
     covariate_names: tuple[str, ...] = ()
+    prior_without: tuple[str, ...] = ()
     reference: Reference | None = None
 
     @classmethod
@@ -199,7 +201,8 @@ class Pair:
     @cached_property
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
-        return covariates_of(self.genes, self.covariate_names)
+        without = (*self.cells, *self.prior_without)
+        return covariates_of(self.genes, self.covariate_names, self.store, without)
 
     @property
     def signal_digest(self) -> str:

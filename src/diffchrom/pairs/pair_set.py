@@ -149,7 +149,10 @@ class PairSet:
         """The pairs to learn from in which `cell` is not, those with it unseen; None where none is left."""
         learnt = tuple(pair for pair in self.pairs if cell not in pair.cells)
         unseen = tuple(pair for pair in self.pairs if cell in pair.cells)
-        return replace(self, pairs=learnt, held_out=(cell,), unseen=unseen) if learnt else None
+        if not learnt:
+            return None
+        apart = replace(self, pairs=learnt, held_out=(cell,), unseen=unseen)
+        return apart.each(lambda pair: replace(pair, prior_without=(*pair.prior_without, cell)))
 
     def load(self, spill: Path | None = None) -> tuple[PairData, ...]:
         """Read everything of the pairs to learn from, a cell that is in several of them once."""

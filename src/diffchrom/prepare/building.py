@@ -26,7 +26,13 @@ from diffchrom.prepare import tracks as prepare_tracks
 from diffchrom.prepare.deepdiff_format import MARKS, SPLIT_NAME, UNIT, read_deepdiff
 from diffchrom.prepare.deepdiff_format import WINDOW as DEEPDIFF_WINDOW
 from diffchrom.prepare.direction import check_directions, expression_levels, mark_levels, stored_labels
-from diffchrom.prepare.expression import add_expression, new_expression, read_joined
+from diffchrom.prepare.expression import (
+    add_elsewhere,
+    add_expression,
+    new_elsewhere,
+    new_expression,
+    read_joined,
+)
 from diffchrom.prepare.finding import find_tracks
 from diffchrom.prepare.genes import assayed_genes, tell_thin_regions, tell_unassayed
 from diffchrom.prepare.labels import add_labels, new_labels, read_all_labels
@@ -125,7 +131,9 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     plans = prepare_tracks.plan_tracks(tracks, genome, window, regions, options, summary)
     # Read before the tracks, which may take long: what is wrong should show at once.
     cells = tuple(dict.fromkeys(plan.cell for plan in plans))
-    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    joined, elsewhere = read_joined(
+        request.expression, genes, cells, request.expression_options, request.gtf, summary
+    )
     known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
     changes = read_all_labels(request.labels, genes, known, summary)
     unchecked = check_directions(changes, expression_levels(joined), force=request.force, summary=summary)
@@ -138,14 +146,14 @@ def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
         parts = prepare_tracks.take_rows(folder, parts, kept, pool, summary)
     prepare_tracks.tell_found(parts, summary)
     tell_thin_regions(parts, request.min_coverage, summary)
-    joined = tuple(one.take(kept) for one in joined)
+    joined, elsewhere = (tuple(one.take(kept) for one in some) for some in (joined, elsewhere))
     changes = [one.take(kept) for one in changes]
     unchecked = [one.take(kept) for one in unchecked]
     _check_by_marks(request, unchecked, parts, window, summary)
     splits = new_splits(request.splits, genes, request.seed, summary)
     attrs = {**row_attrs(request), "assembly": genome.assembly}
     with creating(request.store, genes, window, chrom_sizes=genome.sizes, attrs=attrs) as editor:
-        _fill(editor, request, parts, joined, changes, splits, summary.lines)
+        _fill(editor, request, parts, joined, elsewhere, changes, splits, summary.lines)
     prepare_tracks.remove_parts(folder)
     return _result(request, [(part.plan.cell, part.plan.mark) for part in parts], [], summary)
 
@@ -173,6 +181,7 @@ def _fill(
     request: PrepareRequest,
     parts: Sequence[prepare_tracks.Part],
     joined: Sequence[JoinedExpression],
+    elsewhere: Sequence[JoinedExpression],
     changes: Sequence[JoinedLabels],
     splits: Sequence[NamedSplit],
     notes: Sequence[str],
@@ -184,6 +193,7 @@ def _fill(
                 part.plan.cell, part.plan.mark, part.path, region=region.name, replace=request.replace
             )
     add_expression(editor, joined)
+    add_elsewhere(editor, elsewhere)
     add_labels(editor, changes)
     for split in splits:
         editor.add_split(split.name, split.values, split.attrs, replace=request.replace)
@@ -245,6 +255,22 @@ def _plan_more_tracks(
     return plans, genome.sizes | store.chrom_sizes
 
 
+def _more_expression(
+    request: PrepareRequest, store: Store, cells: Sequence[str], summary: Summary
+) -> tuple[tuple[JoinedExpression, ...], list[JoinedExpression]]:
+    """Read expression for a store: of cells with tracks, and of other cells what the store does not have."""
+    joined, elsewhere = read_joined(
+        request.expression,
+        store.genes,
+        cells,
+        request.expression_options,
+        request.gtf,
+        summary,
+        labelled=any(store.expression_units(cell) for cell in store.cells()),
+    )
+    return joined, new_elsewhere(store, elsewhere, replace=request.replace)
+
+
 def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareResult:
     check_same_rows(request, store)
     genes = store.genes
@@ -256,7 +282,7 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
             f"{len(unchanged)} tracks are in {store.path} already, from the same files: not read again"
         )
     cells = tuple(dict.fromkeys([*store.cells(), *(plan.cell for plan in plans)]))
-    joined = read_joined(request.expression, genes, cells, request.expression_options, request.gtf, summary)
+    joined, elsewhere = _more_expression(request, store, cells, summary)
     known = tuple(dict.fromkeys([*cells, *(one.cell for one in joined)]))
     expression = new_expression(store, joined, replace=request.replace)
     changes = new_labels(
@@ -277,12 +303,12 @@ def _extend(request: PrepareRequest, store: Store, summary: Summary) -> PrepareR
     tell_thin_regions(parts, request.min_coverage, summary)
     tell_unassayed(parts, request.min_coverage, summary)
     _check_by_marks(request, unchecked, parts, store.window, summary, store)
-    if parts or expression or changes or splits or sizes != store.chrom_sizes:
+    if parts or expression or elsewhere or changes or splits or sizes != store.chrom_sizes:
         notes = [*_earlier_notes(store, summary), *summary.lines]
         with store.edit() as editor:
             if sizes != store.chrom_sizes:
                 editor.set_chrom_sizes(sizes)
-            _fill(editor, request, parts, expression, changes, splits, notes)
+            _fill(editor, request, parts, expression, elsewhere, changes, splits, notes)
     prepare_tracks.remove_parts(folder)
     added = [(part.plan.cell, part.plan.mark) for part in parts]
     return _result(request, added, [(plan.cell, plan.mark) for plan in unchanged], summary)

@@ -16,6 +16,7 @@ from diffchrom.expression.reading import ExpressionTable, merged_tables, read_ex
 from diffchrom.expression.transcripts import read_tx2gene
 from diffchrom.genome.genes import Genes
 from diffchrom.prepare.summary import Summary
+from diffchrom.store.elsewhere import cells_elsewhere, expression_elsewhere
 from diffchrom.store.format import digest
 from diffchrom.store.store import Store
 from diffchrom.store.writer import StoreEditor
@@ -44,17 +45,24 @@ def read_joined(
     options: ExpressionOptions,
     annotation: Path | None,
     summary: Summary,
-) -> tuple[JoinedExpression, ...]:
-    """Read every table, join it to the genes, and keep the cells that have tracks.
+    *,
+    labelled: bool = False,
+) -> tuple[tuple[JoinedExpression, ...], tuple[JoinedExpression, ...]]:
+    """Read every table and join it to the genes.
 
     Parameters
     ----------
     specs : ``FILE`` or ``CELL=FILE``.
     cells : cells that have tracks; where there are none, all cells of the tables are kept.
     annotation : where transcripts' genes are looked up without a tx2gene table.
+    labelled : whether those have expression already, so that tables may be of other cells alone.
+
+    Returns
+    -------
+    Of cells that have tracks, and of all others.
     """
     if not specs:
-        return ()
+        return (), ()
 
     def read(spec: str) -> tuple[ExpressionTable, ...]:
         return read_expression(
@@ -71,20 +79,25 @@ def read_joined(
     for note in dict.fromkeys(note for one in joined for note in one.notes):
         summary.note(note)
     if not cells:
-        return joined
+        return joined, ()
     kept = tuple(one for one in joined if one.cell in cells)
-    others = list(dict.fromkeys(one.cell for one in joined if one.cell not in cells))
-    if not kept:
+    elsewhere = tuple(one for one in joined if one.cell not in cells)
+    others = list(dict.fromkeys(one.cell for one in elsewhere))
+    if not (kept or labelled):
         raise InputError(
             f"{specs[0].rpartition('=')[2]}: its cells ({', '.join(others[:5])}) are not those of the tracks "
             f"({', '.join(cells[:5])}); name one with --expression CELL=FILE"
         )
     if others:
-        summary.note(f"expression of cells without tracks is left out: {', '.join(others[:10])}")
+        more = ", ..." if len(others) > 10 else ""
+        summary.note(
+            f"expression of {len(others)} cells without tracks is kept for --gene-prior: "
+            f"{', '.join(others[:10])}{more}"
+        )
     for cell in cells:
-        if not any(one.cell == cell for one in kept):
+        if kept and not any(one.cell == cell for one in kept):
             summary.note(f"no expression for cell {cell}")
-    return kept
+    return kept, elsewhere
 
 
 def _transcripts(
@@ -96,6 +109,37 @@ def _transcripts(
     if annotation is not None:
         return lambda: read_transcripts(annotation)
     return None
+
+
+def add_elsewhere(editor: StoreEditor, joined: Sequence[JoinedExpression]) -> None:
+    """Add expression of cells without tracks (what `new_elsewhere` left), its replicates averaged."""
+    for one in joined:
+        attrs = {"source": "\n".join(one.sources), "known": int(np.isfinite(one.values).sum())}
+        editor.add_expression_elsewhere(one.cell, one.unit, one.values, attrs, replace=True)
+
+
+def new_elsewhere(
+    store: Store, joined: Sequence[JoinedExpression], *, replace: bool
+) -> list[JoinedExpression]:
+    """Return the part of `joined`, of cells without tracks, that the store does not hold already.
+
+    Raises
+    ------
+    StoreError
+        When the store holds other values of a cell, and `replace` is False.
+    """
+    new = []
+    for one in joined:
+        if one.cell in cells_elsewhere(store, one.unit):
+            if np.array_equal(expression_elsewhere(store, one.unit, one.cell), one.values, equal_nan=True):
+                continue
+            if not replace:
+                raise StoreError(
+                    f"{store.path}: has other expression of {one.cell} in {one.unit} already; use --replace "
+                    "to renew it"
+                )
+        new.append(one)
+    return new
 
 
 def add_expression(editor: StoreEditor, joined: Sequence[JoinedExpression]) -> None:

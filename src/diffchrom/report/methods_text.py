@@ -13,6 +13,7 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.config import Hyperparameters
 from diffchrom.errors import RunError
 from diffchrom.genome.regions import TSS
+from diffchrom.pairs.covariates import has_prior
 from diffchrom.report.charts import count
 from diffchrom.report.results import epochs_of, read_history
 from diffchrom.runs.cross_validation import fold_folder
@@ -56,6 +57,11 @@ def methods_text(results: Sequence[Result]) -> list[str]:
     if baselines:
         described = "; ".join(map(_described, baselines))
         paragraphs.append(f"They were compared with {described}." if models else f"Methods: {described}.")
+    if prior := sorted({config.method for config in configs if has_prior(config.covariates)}):
+        paragraphs.append(
+            f"{', '.join(prior)}: beside the marks they read the mean and standard deviation of each gene's "
+            "expression, log2(x + 1), over cells other than the pair's."
+        )
     paragraphs.append(_accuracy(results))
     versions = sorted(
         {f"{name} {version}" for config in configs for name, version in config.versions.items()}

@@ -24,7 +24,7 @@ def facts(config: RunConfig) -> dict[str, Any]:
     own = {name: getattr(config, name) for name in ("kind", "variant", "preset", "pair", "marks")}
     data = {name: getattr(config, name) for name in ("window", "split", "unit", "seed", "folds")}
     values = own | {"regions": tuple(config.regions) or (TSS,), "covariates": config.covariates} | data
-    values |= {"pairs": config.learnt, "held_out": config.held_out, "normalise": config.normalise}
+    values |= {"pairs": config.pairs, "held_out": config.held_out, "normalise": config.normalise}
     values["store"] = config.store.get("fingerprint", "")
     return {name: _plain(value) for name, value in (values | _hyperparameters(config)).items()}
 

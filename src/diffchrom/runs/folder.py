@@ -27,6 +27,8 @@ from diffchrom.files.whole import output_text, write_text
 from diffchrom.genome.genes import Window
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import REGION_NAMES, TSS, region_of
+from diffchrom.pairs.covariates import has_prior
+from diffchrom.runs.handed_on import read_config
 
 RUN_FORMAT = "diffchrom-run"
 RUN_FORMAT_VERSION = 1
@@ -116,6 +118,11 @@ class RunConfig:
             raise RunError("its regions have other windows in this diffchrom; fit the run again")
         return Layout(rules, self.window.orient)
 
+    @property
+    def method(self) -> str:
+        """Variant or baseline, as tables call it: with what it reads beside the pair's own data."""
+        return f"{self.variant} + gene prior" if has_prior(self.covariates) else self.variant
+
     def to_json(self) -> str:
         """Text of ``config.json``; NaN becomes null."""
         values = {"format": RUN_FORMAT, "format_version": RUN_FORMAT_VERSION} | asdict(self)
@@ -174,14 +181,14 @@ def library_versions(*modules: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder; `Run.open` reads an existing one."""
+    """A run folder, or a model in one file (`handed_on`); `Run.open` reads an existing one."""
 
     path: Path
     config: RunConfig
 
     @classmethod
     def open(cls, path: str | Path, *, unfinished: bool = False) -> Run:
-        """Read a run's configuration.
+        """Read a run's configuration, from its folder or from a model's file.
 
         Raises
         ------
@@ -191,13 +198,14 @@ class Run:
         """
         path = Path(path)
         file = path / CONFIG
-        if not file.is_file():
+        handed_on = path.is_file()
+        if not (handed_on or file.is_file()):
             what = "has no config.json" if path.is_dir() else "no such run folder"
             raise RunError(f"{path}: {what}; give the folder that `diffchrom train` made")
         try:
-            if file.stat().st_size > MAX_CONFIG_BYTES:
+            if not handed_on and file.stat().st_size > MAX_CONFIG_BYTES:
                 raise ValueError("impossibly large")
-            text = file.read_text(encoding="utf-8")
+            text = read_config(path) if handed_on else file.read_text(encoding="utf-8")
             version = int(json.loads(text)["format_version"])
             if version > RUN_FORMAT_VERSION:
                 raise RunError(
@@ -207,14 +215,20 @@ class Run:
             config = RunConfig.from_json(text)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())
-            raise RunError(
-                f"{file}: not a diffchrom run's configuration ({reason}); train it again"
-            ) from error
+            what = f"{path}: not a diffchrom model ({reason}); export it again"
+            if not handed_on:
+                what = f"{file}: not a diffchrom run's configuration ({reason}); train it again"
+            raise RunError(what) from error
         if config.status != FINISHED and not unfinished:
             raise RunError(
                 f"{path}: has not ended; go on with the command that made it, --resume and --out {path}"
             )
         return cls(path, config)
+
+    @property
+    def weights(self) -> Path:
+        """File with the model's weights."""
+        return self.path if self.path.is_file() else self.path / MODEL
 
     def save_config(self) -> None:
         """Write ``config.json``."""
@@ -231,7 +245,7 @@ class Run:
         n = metrics.get("n")
         return (
             str(self.path),
-            self.config.variant,
+            self.config.method,
             ",".join(self.config.pair),
             part,
             None if n is None else int(n),

@@ -18,6 +18,7 @@ from diffchrom.errors import RunError
 from diffchrom.files.records import write_record
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
+from diffchrom.pairs.covariates import prior_names
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
@@ -113,6 +114,10 @@ class Recipe(Protocol):
         """Names of the numbers of genes that it reads beside the signal (`pairs.covariates`)."""
 
     @property
+    def gene_prior(self) -> bool:
+        """Whether it reads what the genes do in other cells, too."""
+
+    @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that compute, whose versions are recorded."""
 
@@ -155,8 +160,8 @@ def make(
         See `open_run_folder`.
     """
     pairs = pair if isinstance(pair, PairSet) else PairSet((pair,))
-    seen_by(recipe, pairs.first, reporter)
-    as_stored = pairs.each(lambda pair: seen_by(recipe, pair))
+    seen_by(recipe, pairs.first, reporter, without=pairs.held_out)
+    as_stored = pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out))
     pairs = as_stored.normalised()
     pair = pairs.first
     leakage = find_leakage(pair.genes, pair.parts, pair.window, pair.split, pair.layout.beyond)
@@ -203,9 +208,12 @@ def make(
     return finished
 
 
-def seen_by(recipe: Recipe, pair: Pair, reporter: Reporter = SILENT) -> Pair:
-    """What a recipe reads of a pair; whoever could read more than the store has is told."""
-    pair = replace(pair, covariate_names=recipe.covariates)
+def seen_by(
+    recipe: Recipe, pair: Pair, reporter: Reporter = SILENT, *, without: tuple[str, ...] = ()
+) -> Pair:
+    """What a recipe reads of a pair, and not of cells `without`; who could read more is told."""
+    prior = prior_names(pair.store, (*pair.cells, *without), pair.unit) if recipe.gene_prior else ()
+    pair = replace(pair, covariate_names=(*recipe.covariates, *prior), prior_without=without)
     if not recipe.whole_gene:
         return pair.around_tss()
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
@@ -243,7 +251,7 @@ def describe_store(pairs: PairSet) -> dict[str, Any]:
     return {
         "path": str(store.path.resolve()),
         "fingerprint": store.fingerprint(pairs.cells),
-        "signals": store.signal_digest(pairs.cells, pairs.first.marks),
+        "signals": store.signal_digest(pairs.cells, pairs.first.marks, pairs.first.layout.names),
         "n_genes": store.n_genes,
     }
 

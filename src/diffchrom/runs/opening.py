@@ -40,7 +40,7 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
     except StoreError as error:
         needs = f"run {run.path} needs marks {', '.join(config.marks)}{_retrained(run, store, cells)}"
         raise StoreError(f"{error} ({needs})") from error
-    pair = replace(pair, covariate_names=config.covariates)
+    pair = replace(pair, covariate_names=config.covariates, prior_without=config.held_out)
     if config.normalise != NORMALISE[0]:
         pair = replace(pair, reference=signal_seen(run).reference)
     for region in pair.regions:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.genome.genes import Rows
 from diffchrom.pairs.pair import Pair
+from diffchrom.progress import SILENT, Reporter
+from diffchrom.runs.tables import gene_columns
 
 Columns = dict[str, npt.NDArray[Any]]
 #: Signs of log2fc that are asked for.
@@ -64,6 +66,38 @@ class PredictedTable:
         if not self.n_intervals or self.n_certain:
             return ""
         return f"no interval of {self.n_intervals} genes excludes 0: no direction is certain"
+
+
+class Opened(Protocol):
+    """A run opened on a pair of cells."""
+
+    @property
+    def pair(self) -> Pair:
+        """Which."""
+
+    def predict_batches(self, rows: Rows, reporter: Reporter) -> Iterator[Any]:
+        """Yield predictions of the genes `rows`, in that order."""
+
+
+def changes_table(opened: Iterable[Opened], rows: Rows, reporter: Reporter = SILENT) -> Columns:
+    """Predicted log2fc of several pairs of cells, side by side.
+
+    Parameters
+    ----------
+    opened : a run on each of the pairs; one at a time is in memory where an iterator gives them.
+    rows : the genes.
+
+    Returns
+    -------
+    Columns of the genes, and one a pair, named ``A,B``: log2fc, positive where it is higher in B.
+    """
+    columns: Columns = {}
+    for one in opened:
+        if not columns:
+            columns = gene_columns(one.pair.genes.take(rows))
+        pieces = [piece.log2fc for piece in one.predict_batches(rows, reporter)]
+        columns[",".join(one.pair.cells)] = np.concatenate([np.empty(0, np.float32), *pieces])
+    return columns
 
 
 def largest(tables: Iterable[Mapping[str, npt.NDArray[Any]]], n: int, sign: int = 0) -> Columns:

@@ -23,12 +23,15 @@ SIGNAL_GROUPS = {"tss": "signal", "tes_bins": "signal_tes"}
 REGION_GROUP = "regions"
 #: Group of a cell with the expression of its replicates, and group of changes that were given by pair.
 REPLICATES, LABELS = "replicates", "labels"
+#: Group of the expression of cells without tracks: a group a unit, a column a cell.
+ELSEWHERE = "expression_elsewhere"
 #: What the groups hold, as dimensions and kinds of values; a reader ignores whatever else stands there.
 MEMBERS = {
     "signal": (2, "iuf"),
     "signal_tes": (2, "iuf"),
     REGION_GROUP: (2, "iuf"),
     "expression": (1, "iuf"),
+    ELSEWHERE: (1, "iuf"),
     REPLICATES: (2, "iuf"),
     "splits": (1, "iu"),
 }

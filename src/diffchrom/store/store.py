@@ -27,6 +27,7 @@ from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
 from diffchrom.genome.windows import Windows
 from diffchrom.store import fingerprints
 from diffchrom.store.format import (
+    ELSEWHERE,
     EXPRESSION_UNITS,
     FORMAT,
     FORMAT_VERSION,
@@ -349,6 +350,8 @@ class Store:
             for pair in groups_in(file, LABELS):
                 held = file[LABELS][pair]
                 columns[f"{LABELS}/{pair}"] = tuple(name for name in LABEL_COLUMNS if name in held)
+            for unit in groups_in(file, ELSEWHERE):
+                columns[f"{ELSEWHERE}/{unit}"] = datasets_in(file, f"{ELSEWHERE}/{unit}")
             for cell in groups_in(file, "cells"):
                 columns[f"cells/{cell}/{REPLICATES}"] = datasets_in(file["cells"][cell], REPLICATES)
             found = {}

@@ -19,6 +19,7 @@ from diffchrom.genome.genes import Genes, Signal, Window
 from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
 from diffchrom.store.format import (
     COMPRESSION,
+    ELSEWHERE,
     FORMAT,
     FORMAT_VERSION,
     LABELS,
@@ -145,6 +146,7 @@ class StoreEditor:
         if region not in SIGNAL_GROUPS and int(self._file.attrs["format_version"]) < FORMAT_VERSION:
             write_attrs(self._file, {"format_version": FORMAT_VERSION})
         path = signal_group(_check_name("region", region)).split("/")
+        self._bring_expression(_check_name("cell", cell))
         return self._group("cells", _check_name("cell", cell), *path)
 
     def add_signal(
@@ -206,6 +208,34 @@ class StoreEditor:
         self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
         if unit in self._file["cells"][cell].get(REPLICATES, {}):
             del self._file["cells"][cell][REPLICATES][unit]
+
+    def add_expression_elsewhere(
+        self,
+        cell: str,
+        unit: str,
+        values: npt.NDArray[np.float64],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add expression of a cell without tracks, as `add_expression`; its first track makes it its own."""
+        if values.shape != (self.n_genes,):
+            raise ValueError(f"expression of {cell} is {values.shape}")
+        if np.isinf(values).any() or (values < 0).any():
+            raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
+        group = self._group(ELSEWHERE, _check_name("unit", unit))
+        chunks = (self.n_genes,)
+        self._put(group, _check_name("cell", cell), np.asarray(values, np.float64), chunks, attrs, replace)
+
+    def _bring_expression(self, cell: str) -> None:
+        """Give a cell that gets its first track the expression that was kept of it."""
+        for unit, group in self._file.get(ELSEWHERE, {}).items():
+            if cell in group:
+                own = self._group("cells", cell, "expression")
+                if unit in own:
+                    del group[cell]
+                else:
+                    self._file.move(f"{ELSEWHERE}/{unit}/{cell}", f"{own.name}/{unit}")
 
     def add_replicates(
         self, cell: str, unit: str, values: npt.NDArray[np.float64], *, replace: bool = False

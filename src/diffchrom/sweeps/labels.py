@@ -95,8 +95,9 @@ def label_runs(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     known = [facts(run.config) for run in runs]
     labels, notes = [""] * len(runs), []
     unsaid: dict[str, list[str]] = {}
-    for variant in dict.fromkeys(one["variant"] for one in known):
-        members = [i for i, one in enumerate(known) if one["variant"] == variant]
+    methods = [run.config.method for run in runs]
+    for variant in dict.fromkeys(methods):
+        members = [i for i, method in enumerate(methods) if method == variant]
         its = [known[i] for i in members]
         names = dict.fromkeys((*_ORDER, *(name for one in its for name in one)))
         order = [name for name in names if name not in _NOT_OF_METHOD]

@@ -92,7 +92,7 @@ class Result:
             "run": str(self.run.path),
             "kind": config.kind,
             "pair": ",".join(config.pair),
-            "method": config.variant,
+            "method": config.method,
             "preset": config.preset,
             "seed": config.seed,
             "split": config.split,

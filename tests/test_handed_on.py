@@ -1,0 +1,139 @@
+"""A model in one file: it predicts as its run does, wherever it is, and a hostile one ends in an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conftest import called, fitting, make_store, training
+from diffchrom.config import hyperparameters
+from diffchrom.deepdiff.opened import open_model
+from diffchrom.errors import DiffchromError, RunError
+from diffchrom.runs.folder import Run
+from diffchrom.runs.handed_on import KEY
+from diffchrom.store.store import Store
+
+QUICK = hyperparameters("default", "additive", hidden=8, epochs=1, ensemble=2, min_steps=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("handed")
+    store = make_store(folder / "store.h5", cells=("A1", "B2", "C3"))
+    return training(store.path, "additive", settings=QUICK, device="cpu", pair="A1,B2").make(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.diffchrom"
+    assert called(["export", str(run.path), "-o", str(path), "--card", str(path.parent / "card.md")]) == 0
+    return path
+
+
+def header(path: Path) -> tuple[dict, bytes]:
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def test_a_model_predicts_as_its_run_does_and_knows_its_own_pair(run: Run, model: Path) -> None:
+    store = Store(run.config.store["path"])
+    for cells in (None, ("B2", "C3")):
+        here, there = (open_model(Run.open(path), store, cells, device="cpu") for path in (run.path, model))
+        assert here.model.order == there.model.order
+        first, second = (one.predict(np.arange(60)) for one in (here, there))
+        np.testing.assert_array_equal(first.log2fc, second.log2fc)
+        np.testing.assert_array_equal(first.low, second.low)
+
+
+def test_predict_and_attend_take_the_file_anywhere(
+    run: Run, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = shutil.copy(model, tmp_path / "m.diffchrom")
+    options = ["--store", run.config.store["path"], "--pair", "B2,C3"]
+    for command in (["predict"], ["attend", "--level", "mark"]):
+        capsys.readouterr()
+        printed = []
+        for path in (str(run.path), str(alone)):
+            assert called([command[0], path, *command[1:], *options]) == 0
+            printed.append(capsys.readouterr().out)
+        assert printed[0] == printed[1]
+
+
+def test_the_file_tells_nothing_of_the_machine_and_the_same_run_gives_the_same_bytes(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    assert str(run.path.parent).encode() not in model.read_bytes()
+    assert called(["export", str(run.path), "-o", str(tmp_path / "again"), "-q"]) == 0
+    assert (tmp_path / "again").read_bytes() == model.read_bytes()
+
+
+def test_the_card_says_what_the_model_needs_and_how_good_it_is(run: Run, model: Path) -> None:
+    card = (model.parent / "card.md").read_text()
+    values = json.loads(header(model)[0]["__metadata__"][KEY])
+    assert values["card"] == card
+    r = run.config.metrics["test"]["pearson"]
+    for said in ("H3K4me3, H3K27me3", "log_length", "counts", f"{r:.3f}", "Without the shift", "bins of"):
+        assert said in card
+
+
+def test_info_describes_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(["info", str(model)]) == 0
+    assert "variant: additive" in capsys.readouterr().out
+
+
+def test_a_missing_mark_is_said_and_not_guessed(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "s.h5", cells=("X", "Y"), marks=("H3K4me3",))
+    assert called(["predict", str(model), "--store", str(store.path), "--pair", "X,Y"]) != 0
+    printed = capsys.readouterr()
+    assert "lacks H3K27me3" in printed.err
+    assert not printed.out
+
+
+def test_baselines_and_cross_validations_are_refused(run: Run, tmp_path: Path) -> None:
+    store = run.config.store["path"]
+    fitting(store, "ridge", pair="A1,B2").make(tmp_path / "ridge")
+    assert called(["export", str(tmp_path / "ridge"), "-o", str(tmp_path / "m")]) != 0
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("claim", [{"hidden": 10**9}, {"ensemble": 10**9}])
+def test_a_file_that_claims_more_weights_than_it_has_is_refused_before_they_are_made(
+    model: Path, tmp_path: Path, claim: dict[str, int]
+) -> None:
+    values, rest = header(model)
+    told = json.loads(values["__metadata__"][KEY])
+    told["config"]["hyperparameters"] |= claim
+    values["__metadata__"][KEY] = json.dumps(told)
+    text = json.dumps(values).encode()
+    (tmp_path / "m").write_bytes(struct.pack("<Q", len(text)) + text + rest)
+    with pytest.raises(RunError, match="claims more weights than the file holds"):
+        Run.open(tmp_path / "m")
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_ends_in_one_error_or_in_finite_numbers(
+    model: Path, run: Run, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(model.read_bytes())
+    cut = data.draw(st.integers(0, len(content)))
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(content if data.draw(st.booleans()) else content[:cut])
+    try:
+        opened = open_model(Run.open(damaged), Store(run.config.store["path"]), ("A1", "B2"), device="cpu")
+    except DiffchromError:
+        return  # anything else than one of our errors fails the test
+    assert replace(opened, calibration=None).predict(np.arange(3)).log2fc.shape == (3,)
