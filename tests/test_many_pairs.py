@@ -147,9 +147,13 @@ def test_pairs_of_two_held_out_cells_are_a_kind_of_their_own_with_ridge_beside(
     assert "cells held out: C, D" in said
     row = next(line for line in said.splitlines() if "one_unseen" in line)
     assert row.split()[:2] == ["A,C", "one_unseen"]
-    # One pair is learnt, as it is alone: its shift and all.
-    assert command(store, tmp_path / "alone", "--pair", "A,B") == 0
-    assert fitted_file(tmp_path / "run") == fitted_file(tmp_path / "alone")
+    # One pair is left, for a model of other cells: it learns both orders, and not which cell is A.
+    forward, backward = (
+        predict(tmp_path / "ridge", store, pair, tmp_path / "p.tsv")["log2fc_pred"] for pair in ("A,D", "D,A")
+    )
+    np.testing.assert_allclose(forward, -backward, atol=1e-5)
+    assert command(store, tmp_path / "alone", "--pair", "A,B", learn=LEARNERS["ridge"]) == 0
+    assert fitted_file(tmp_path / "ridge") != fitted_file(tmp_path / "alone")
 
 
 def test_a_model_of_several_pairs_has_no_shift_and_is_odd_in_every_pair(store: Store, tmp_path: Path) -> None:

@@ -41,14 +41,12 @@ class PairSet:
     pairs : to learn from; the first one is what a run's own table of predictions is of.
     held_out : cells of which nothing is learnt.
     unseen : pairs with a cell that is held out, to be judged on.
-    part : whether these are what is left of several pairs.
     normalise : one of `config.NORMALISE`, done to each cell's signal before anything reads it.
     """
 
     pairs: tuple[Pair, ...]
     held_out: tuple[str, ...] = ()
     unseen: tuple[Pair, ...] = ()
-    part: bool = False
     normalise: str = NORMALISE[0]
 
     @classmethod
@@ -112,8 +110,8 @@ class PairSet:
 
     @property
     def single(self) -> bool:
-        """Whether there is one pair to learn from, whose own shift may be learnt."""
-        return len(self.pairs) == 1 and not self.part
+        """Whether a model is for one pair alone, whose order and shift it may learn."""
+        return len(self.pairs) == 1 and not self.held_out
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -123,7 +121,7 @@ class PairSet:
     @property
     def judged(self) -> tuple[Pair, ...]:
         """Pairs whose accuracy is told, pair by pair; none where there is only the run's own."""
-        return () if self.single and not self.unseen else self.pairs + self.unseen
+        return () if self.single else self.pairs + self.unseen
 
     def kind(self, pair: Pair) -> str:
         """One of `KINDS`."""
@@ -153,7 +151,7 @@ class PairSet:
         unseen = tuple(pair for pair in self.pairs if cell in pair.cells)
         if not learnt:
             return None
-        apart = replace(self, pairs=learnt, held_out=(cell,), unseen=unseen, part=True)
+        apart = replace(self, pairs=learnt, held_out=(cell,), unseen=unseen)
         return apart.each(lambda pair: replace(pair, prior_without=(*pair.prior_without, cell)))
 
     def load(self, spill: Path | None = None) -> tuple[PairData, ...]:
@@ -162,9 +160,9 @@ class PairSet:
         return tuple(pair.load(spill, signals) for pair in self.pairs)
 
     def examples(self, data: Sequence[PairData], *, antisymmetric: bool) -> tuple[PairData, ...]:
-        """What is learnt from: of several pairs both orders, unless one tells a model all about the other.
+        """What is learnt from: both orders of a pair, unless one tells a model all about the other.
 
-        A single pair is learnt in the order in which it was asked for.
+        A `single` pair is learnt in the order in which it was asked for.
         """
         if self.single or antisymmetric:
             return tuple(data)

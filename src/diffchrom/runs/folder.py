@@ -76,7 +76,7 @@ class RunConfig:
     versions : of diffchrom, Python and the libraries that compute.
     covariates : names of the numbers of genes that it reads beside the signal.
     folds : number of runs ``fold-1``, ``fold-2``, ... inside a cross-validation; 0 for any other run.
-    pairs : all that it learnt from, `pair` first, where these are several; else empty.
+    pairs : all that it learnt from, `pair` first; empty where that is all it is for (`PairSet.single`).
     held_out : cells that it was kept from, to be judged on them.
     normalise : of `config.NORMALISE`.
     """
