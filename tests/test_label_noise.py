@@ -237,6 +237,7 @@ def test_other_replicates_of_the_same_mean_need_replace(
         return called(["prepare", *said, *more])
 
     assert prepare("A1_rep1\tA1_rep2", 3, "--replace") == 0
+    assert prepare("A1\tB3", 0) == 0  # B3 has no tracks, and is kept for the gene prior
     held = store.path.read_bytes()
     assert prepare("A1_rep2\tA1_rep1", -3) == 0  # the same columns in another order
     assert prepare("A1\tB3", 0) == 0  # the means alone

@@ -93,9 +93,8 @@ def test_the_wheel_from_the_source_distribution_runs_where_nothing_else_is(
 ) -> None:
     wheel = build("wheel", source, tmp_path)
     files = contents(wheel)
-    package = {
-        path.relative_to(PROJECT / "src/diffchrom").as_posix() for path in PROJECT.rglob("src/**/*.py")
-    }
+    sources = PROJECT / "src/diffchrom"
+    package = {path.relative_to(sources).as_posix() for path in sources.rglob("*.py")}
     assert package <= files
     assert {name for name in files if name.endswith((".html", ".css", ".js"))}
     assert all(any(name.startswith(kernel) for name in files) for kernel in KERNELS)
