@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diffchrom.commands import completion, options
+from diffchrom.commands import completion, options, pair_options
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
@@ -44,12 +44,12 @@ def baseline(
         str,
         typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
     ] = DEFAULT_PRESET,
-    pair: options.PairOption = None,
+    pair: pair_options.PairOption = None,
     gene_prior: options.GenePriorOption = False,
-    cells: options.CellsOption = None,
-    pairs: options.PairsOption = None,
-    hold_out: options.HoldOutOption = None,
-    normalise: options.NormaliseOption = "none",
+    cells: pair_options.CellsOption = None,
+    pairs: pair_options.PairsOption = None,
+    hold_out: pair_options.HoldOutOption = None,
+    normalise: pair_options.NormaliseOption = "none",
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,
     split: options.SplitOption = None,
@@ -86,7 +86,7 @@ def baseline(
     options.check_device(device)
     methods = parse_methods(method, preset)
     check_seeds(methods, seeds)
-    named = options.named_pairs(context, pair, cells, pairs)
+    named = pair_options.named_pairs(context, pair, cells, pairs)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
@@ -97,7 +97,7 @@ def baseline(
     from diffchrom.errors import StoreError
     from diffchrom.inspection.multiqc import write_runs
 
-    chosen = options.open_pairs(
+    chosen = pair_options.open_pairs(
         store,
         named,
         hold_out=hold_out,

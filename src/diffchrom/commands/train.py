@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffchrom.commands import completion, options, preset_options
+from diffchrom.commands import completion, options, pair_options, preset_options
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_VARIANT, PRESETS, hyperparameters
 from diffchrom.variants import VARIANTS, get_variant
@@ -25,11 +25,11 @@ def train(
             autocompletion=completion.variants,
         ),
     ] = DEFAULT_VARIANT,
-    pair: options.PairOption = None,
-    cells: options.CellsOption = None,
-    pairs: options.PairsOption = None,
-    hold_out: options.HoldOutOption = None,
-    normalise: options.NormaliseOption = "none",
+    pair: pair_options.PairOption = None,
+    cells: pair_options.CellsOption = None,
+    pairs: pair_options.PairsOption = None,
+    hold_out: pair_options.HoldOutOption = None,
+    normalise: pair_options.NormaliseOption = "none",
     preset: Annotated[
         str,
         typer.Option(
@@ -90,7 +90,7 @@ def train(
 ) -> None:
     """Train one model on one pair of cells, or several; prints its accuracy on the test genes."""
     options.check_device(device)
-    named = options.named_pairs(context, pair, cells, pairs)
+    named = pair_options.named_pairs(context, pair, cells, pairs)
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
@@ -122,7 +122,7 @@ def train(
 
     limit = None if memory is None else int(memory * 1e9)
     recipe = Training(variant, preset, settings, seed, device, limit, gene_prior=gene_prior)
-    chosen = options.open_pairs(
+    chosen = pair_options.open_pairs(
         store,
         named,
         hold_out=hold_out,

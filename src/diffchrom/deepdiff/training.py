@@ -194,14 +194,9 @@ class TrainingLearner:
         recipe = self.recipe
         train_set, valid_set = (self._examples(part) for part in ("train", "valid"))
         order = 1.0 if self.pairs.single else 0.0  # the shift is one pair's
+        layout = self.pairs.first.layout
         members = members_of(
-            folder,
-            recipe.variant,
-            recipe.settings,
-            recipe.seed,
-            self.pairs.first.layout,
-            recipe.module,
-            order,
+            folder, recipe.variant, recipe.settings, recipe.seed, layout, recipe.module, order
         )
         if not self.pairs.single:
             reporter.note(self._described(members, len(train_set)))
