@@ -108,7 +108,8 @@ def _stretch(
         [_combined(of.ravel()[window], piece, depth, how) for of in pending.weights.swapaxes(0, 1)]
     )
     covered = depth > 0
-    yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
+    if covered.any():  # windows that lie wholly elsewhere leave cuts, too
+        yield Stretch(chrom, cuts[:-1][covered], cuts[1:][covered], values[:, covered])
 
 
 def _pieces_under(
