@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from diffchrom.deepdiff import _kernel
+
 #: As of `torch.optim.Adam`.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 #: As of `torch.amp.GradScaler`.
@@ -94,6 +96,27 @@ class Adam:
             amsgrad=False,
             maximize=False,
             found_inf=skipped,
+        )
+
+    def fused_step(self, clip_norm: float, threads: int) -> None:
+        """`step`, computed by the kernel: sums have another order, and gradients are left unscaled.
+
+        Only for parameters on the CPU in float32, without a scaled loss, whose gradients are in place.
+        """
+        vectors = {"values": self._values, "gradient": self._gradient, "mean": self._mean}
+        vectors |= {"square": self._square, "step": self._step}
+        addresses = {name: tensor.data_ptr() for name, tensor in vectors.items()}
+        _kernel.KERNEL.require().adam(
+            _kernel.AdamJob(
+                self._values.numel(),
+                threads,
+                rate=self.lr,
+                beta1=BETA1,
+                beta2=BETA2,
+                epsilon=EPSILON,
+                clip_norm=clip_norm,
+                **addresses,
+            )
         )
 
     def state(self) -> dict[int, dict[str, Tensor]]:
