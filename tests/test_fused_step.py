@@ -288,7 +288,7 @@ print(fused_step(model, optimiser, hyper), stepper(model, optimiser, hyper)(some
 def test_adam_in_the_kernel_is_adam(instruction_set: str, clip_norm: float) -> None:
     def trained(step: str) -> list[Tensor]:
         torch.manual_seed(0)
-        parameter = torch.nn.Parameter(torch.randn(40_001))  # several tasks and a rest
+        parameter = torch.nn.Parameter(torch.randn(140_001))  # several tasks and a rest
         optimiser = Adam([parameter], 1e-2)
         run: Callable[[], None] = {
             "torch": lambda: optimiser.step(clip_norm),
@@ -296,7 +296,7 @@ def test_adam_in_the_kernel_is_adam(instruction_set: str, clip_norm: float) -> N
         }[step]
         for _ in range(4):
             assert parameter.grad is not None
-            parameter.grad.copy_(torch.randn(40_001))
+            parameter.grad.copy_(torch.randn(140_001))
             run()
         return [parameter.detach(), *(value for name, value in sorted(optimiser.state()[0].items()))]
 

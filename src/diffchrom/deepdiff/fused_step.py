@@ -16,10 +16,10 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff import _kernel
 from diffchrom.deepdiff.examples import GeneTensors
 from diffchrom.deepdiff.fused_lstm import job_of, threads_of_kernel, workspaces
-from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import backend_name
 from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, SHARED, DeepDiff, Encoder, PairModel
 from diffchrom.deepdiff.optimiser import Adam
+from diffchrom.variants import SOURCES
 
 CELLS = (CELL_A, CELL_B)
 
@@ -73,12 +73,11 @@ class StepPlan:
     def __init__(self, model: DeepDiff, settings: Hyperparameters, shape: torch.Size) -> None:
         self.model, self.shape = model, shape
         self._arrays: list[object] = []  # what structures point at
-        self._inputs: list[tuple[str, Tensor]] = []  # a source of signal, and where it goes
         self._kept: list[Tensor] = []  # dropout's factors, in the order in which they are drawn
         self.expression: dict[str, Tensor] = {}
         self.loss = torch.zeros(())
         self._step = _kernel.StepJob(
-            shape[0],
+            *shape,
             classes=2 if settings.aux_task == "classification" else 1,
             siamese=model.variant.siamese,
             compare_dropped=model.drop_compared,
@@ -95,18 +94,12 @@ class StepPlan:
 
     def gradients(self, batch: GeneTensors) -> Tensor:
         """Loss of a batch; its gradients are in the parameters' ``grad`` afterwards."""
-        a, b = (signal.transpose(0, 1).unsqueeze(-1) for signal in (batch.a, batch.b))
-        for source, x in self._inputs:
-            if source == "A-B":
-                torch.sub(a, b, out=x)
-            else:
-                x.copy_(a if source == "A" else b)
         if self._kept:
             self._draw_dropout()
-        labels = self._point_at(batch.targets)
+        held = self._point_at(batch)
         self._step.threads = threads_of_kernel()
         _kernel.KERNEL.require().gradients(self._step)
-        del labels
+        del held
         return self.loss.clone()
 
     def _draw_dropout(self) -> None:
@@ -117,20 +110,22 @@ class StepPlan:
             else:
                 factors.fill_(1)
 
-    def _point_at(self, targets: Targets) -> list[Tensor]:
-        """Let the structure point at labels; gives those that must outlive the call."""
-        labels = [targets.log2fc.contiguous()]
-        self._step.target = labels[0].data_ptr()
-        self._step.weight = None
-        if targets.weight is not None:
-            labels.append(targets.weight.contiguous())
-            self._step.weight = labels[-1].data_ptr()
+    def _point_at(self, batch: GeneTensors) -> list[Tensor]:
+        """Let the structure point at signal and labels; gives what must outlive the call."""
+        held: list[Tensor] = []
+
+        def address(tensor: Tensor | None) -> int | None:
+            if tensor is None:
+                return None
+            held.append(tensor.contiguous())
+            return held[-1].data_ptr()
+
+        step, targets = self._step, batch.targets
+        step.a, step.b = address(batch.a), address(batch.b)
+        step.target, step.weight = address(targets.log2fc), address(targets.weight)
         for number, cell in enumerate(self.expression):
-            self._step.level[number] = None
-            if cell in targets.expression:
-                labels.append(targets.expression[cell].contiguous())
-                self._step.level[number] = labels[-1].data_ptr()
-        return labels
+            step.level[number] = address(targets.expression.get(cell))
+        return held
 
     def _array(self, *shape: int) -> Tensor:
         array = workspaces.empty(*shape)
@@ -171,28 +166,29 @@ class StepPlan:
         sources = self.model.sequences()
         n_sequences = sum(len(names) for names in sources.values()) * n_marks
         width = next(iter(encoders.values())).context.shape[1]
-        embedding, grad = self._array(n_sequences * n_genes, width), self._array(n_sequences * n_genes, width)
+        signal = self._array(n_sequences * n_genes, n_bins)
+        embedding, grad = (self._array(n_sequences * n_genes, width) for _ in range(2))
         jobs: list[_kernel.KernelJob] = []
         rows: list[int] = []
         for block, encoder in encoders.items():
-            names, times = (CELLS, 2) if block == SHARED else (sources[block], 1)
-            first = len(rows) * n_genes
-            x = self._array(len(names) * n_marks // times, times * n_genes, n_bins, 1)
-            of_bank = slice(first, first + x.shape[0] * x.shape[1])
-            jobs.append(self._encoder(encoder, x, embedding=embedding[of_bank], grad_embedding=grad[of_bank]))
-            # Sequences lie one after the other, or in the second half of another's genes.
-            by_name = x.chunk(2, dim=1) if block == SHARED else x.chunk(len(names))
-            starts = torch.arange(of_bank.start, of_bank.stop, n_genes).view(-1, times)
-            for name, own in zip(names, by_name, strict=True):
-                self._inputs.append((name, own))
-            rows += starts.T.flatten().tolist()
+            times = 2 if block == SHARED else 1
+            n_own = n_marks * (1 if block == SHARED else len(sources[block]))
+            own = slice(len(rows) * n_genes, (len(rows) + n_own * times) * n_genes)
+            x = signal[own].view(n_own, times * n_genes, n_bins, 1)
+            jobs.append(self._encoder(encoder, x, embedding=embedding[own], grad_embedding=grad[own]))
+            # One sequence after the other; but in a shared bank B's follow A's of the same mark.
+            rows += torch.arange(own.start, own.stop, n_genes).view(n_own, times).T.flatten().tolist()
         if self.model.dropout:
             kept = self._array(n_sequences, n_genes, width)
             self._kept += torch.split(kept, [len(names) * n_marks for names in sources.values()])
             self._step.kept_embedding = kept.data_ptr()
         step = self._step
         step.sequences, step.embedding_size, step.n_level1 = n_sequences, width, len(jobs)
-        step.embedding, step.grad_embedding = embedding.data_ptr(), grad.data_ptr()
+        step.x, step.embedding, step.grad_embedding = (
+            array.data_ptr() for array in (signal, embedding, grad)
+        )
+        names = [source for block in sources.values() for source in block]
+        step.sources = self._numbers([SOURCES.index(name) for name in names for _ in range(n_marks)])
         step.rows, step.level1 = self._numbers(rows), self._structures(jobs)
 
     def _lay_out_level2(self, n_genes: int, n_marks: int) -> None:

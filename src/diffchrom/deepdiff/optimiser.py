@@ -50,6 +50,7 @@ class Adam:
         self._step = torch.zeros((), device=self._values.device)
         self._scale = torch.full((), FIRST_SCALE, device=self._values.device) if scaled else None
         self._grown = torch.zeros((), dtype=torch.int32, device=self._values.device)
+        self._kernel_job: _kernel.AdamJob | None = None
 
     def zero_grad(self) -> None:
         """Set the gradients to zero; backward adds to them in place."""
@@ -103,21 +104,19 @@ class Adam:
 
         Only for parameters on the CPU in float32, without a scaled loss, whose gradients are in place.
         """
-        vectors = {"values": self._values, "gradient": self._gradient, "mean": self._mean}
-        vectors |= {"square": self._square, "step": self._step}
-        addresses = {name: tensor.data_ptr() for name, tensor in vectors.items()}
-        _kernel.KERNEL.require().adam(
-            _kernel.AdamJob(
+        if self._kernel_job is None:
+            vectors = {"values": self._values, "gradient": self._gradient, "mean": self._mean}
+            vectors |= {"square": self._square, "step": self._step}
+            self._kernel_job = _kernel.AdamJob(
                 self._values.numel(),
-                threads,
-                rate=self.lr,
                 beta1=BETA1,
                 beta2=BETA2,
                 epsilon=EPSILON,
-                clip_norm=clip_norm,
-                **addresses,
+                **{name: vector.data_ptr() for name, vector in vectors.items()},
             )
-        )
+        job = self._kernel_job
+        job.rate, job.clip_norm, job.threads = self.lr, clip_norm, threads
+        _kernel.KERNEL.require().adam(job)
 
     def state(self) -> dict[int, dict[str, Tensor]]:
         """Copy everything but the values, by number of the parameter and by `torch.optim.Adam`'s names."""

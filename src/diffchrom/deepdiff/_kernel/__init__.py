@@ -59,6 +59,8 @@ class Dense(ctypes.Structure):
 
 _STEP_SIZES = (
     "batch",
+    "marks",
+    "bins",
     "sequences",
     "embedding_size",
     "summary_size",
@@ -72,8 +74,12 @@ _STEP_SIZES = (
     "halved",
 )
 _STEP_ADDRESSES = (
+    "sources",
     "rows",
     "first",
+    "a",
+    "b",
+    "x",
     "embedding",
     "grad_embedding",
     "kept_embedding",

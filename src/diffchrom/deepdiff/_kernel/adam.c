@@ -5,7 +5,7 @@
 #include "step.h"
 #include "threads.h"
 
-enum { CHUNK = 16384, MOST_TASKS = 1024 };
+enum { CHUNK = 1 << 16, MOST_TASKS = 1024 }; /* values that take longer than waking a thread */
 
 struct update {
     const struct adam *adam;

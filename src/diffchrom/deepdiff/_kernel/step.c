@@ -15,6 +15,21 @@
 /* Class of a gene whose expression is unknown. */
 #define UNKNOWN_CLASS (-100)
 
+/* What Level I reads: the signal of both cells, or its difference, by sequence. */
+static void arrange(const struct step *s)
+{
+    const int64_t T = s->bins;
+    for (int64_t k = 0; k < s->sequences; k++)
+        for (int64_t b = 0; b < s->batch; b++) {
+            const int64_t at = (b * s->marks + k % s->marks) * T;
+            const float *first = (s->sources[k] == 1 ? s->b : s->a) + at, *second = s->b + at;
+            float *to = s->x + (s->rows[k] + b) * T;
+            if (s->sources[k] < 2) memcpy(to, first, sizeof(float) * T);
+            else
+                for (int64_t t = 0; t < T; t++) to[t] = first[t] - second[t];
+        }
+}
+
 /* What Level II's blocks read: the embeddings of their sequences, gene by gene. */
 static void gather(const struct step *s)
 {
@@ -198,6 +213,7 @@ static void losses(const struct step *s)
 EXPORT int step_gradients(const struct step *s)
 {
     const struct isa *isa = isa_in_use();
+    arrange(s);
     if (run_forward(s->level1, s->n_level1, s->threads)) return -1;
     gather(s);
     if (run_forward(s->level2, s->n_level2, s->threads)) return -1;
