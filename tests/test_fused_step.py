@@ -229,6 +229,23 @@ def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
     assert torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.parametrize("shape", [(6, 4, 20), (0, 3, 20), (6, 3, 0)])
+def test_signal_of_other_marks_or_none_is_refused(shape: tuple[int, ...]) -> None:
+    hyper = PRESETS["published"]
+    model, _ = some_model("raw:d", hyper)
+    with pytest.raises(ValueError, match="a model of 3 marks has no step on signal"):
+        StepPlan(model, hyper, torch.Size(shape))
+
+
+@pytest.mark.parametrize("changed", [{"b": torch.zeros(6, 3, 19)}, {"a": torch.zeros(6, 3, 20).double()}])
+def test_signal_of_another_shape_or_type_is_refused(changed: dict[str, Tensor]) -> None:
+    hyper = PRESETS["published"]
+    model, _ = some_model("raw:d", hyper)
+    plan = StepPlan(model, hyper, torch.Size((6, 3, 20)))
+    with pytest.raises(ValueError, match=r"expected torch.float32 \[6, 3, 20\], got"):
+        plan.gradients(replace(some_genes(hyper), **changed))  # type: ignore[arg-type]
+
+
 def test_steps_on_other_sizes_in_between_change_no_bit() -> None:
     hyper = PRESETS["published"]
     losses = []
@@ -263,6 +280,13 @@ def test_what_the_kernel_does_not_serve_is_left_to_autograd(changed: dict[str, s
     hyper = replace(PRESETS["published"], **changed)  # type: ignore[arg-type]
     model = build_model(VARIANTS[name], 3, hyper)
     assert fused_step(model, Adam(model.parameters(), 1e-3), hyper) is None
+
+
+def test_a_model_with_a_part_that_is_not_to_learn_is_left_to_autograd() -> None:
+    hyper = PRESETS["published"]
+    model, optimiser = some_model("aux", hyper)
+    model.level1.requires_grad_(False)
+    assert fused_step(model, optimiser, hyper) is None
 
 
 def test_another_back_end_is_left_to_autograd() -> None:

@@ -33,10 +33,11 @@ def fused_step(model: PairModel, optimiser: Adam, settings: Hyperparameters) -> 
     """
     if type(model) is not DeepDiff or settings.precision != "float32":
         return None
-    for parameter in model.parameters():
-        if backend_name(parameter.device, parameter.dtype) != "fused" or parameter.grad is None:
-            return None
-    return FusedStep(model, optimiser, settings)
+    served = all(
+        parameter.requires_grad and backend_name(parameter.device, parameter.dtype) == "fused"
+        for parameter in model.parameters()
+    )
+    return FusedStep(model, optimiser, settings) if served else None
 
 
 class FusedStep:
@@ -71,6 +72,8 @@ class StepPlan:
     """
 
     def __init__(self, model: DeepDiff, settings: Hyperparameters, shape: torch.Size) -> None:
+        if shape[1] != model.n_marks or 0 in shape:
+            raise ValueError(f"a model of {model.n_marks} marks has no step on signal {list(shape)}")
         self.model, self.shape = model, shape
         self._arrays: list[object] = []  # what structures point at
         self._kept: list[Tensor] = []  # dropout's factors, in the order in which they are drawn
@@ -114,17 +117,22 @@ class StepPlan:
         """Let the structure point at signal and labels; gives what must outlive the call."""
         held: list[Tensor] = []
 
-        def address(tensor: Tensor | None) -> int | None:
+        def address(tensor: Tensor | None, shape: torch.Size, dtype: torch.dtype) -> int | None:
             if tensor is None:
                 return None
+            if tensor.shape != shape or tensor.dtype != dtype:
+                raise ValueError(f"expected {dtype} {list(shape)}, got {tensor.dtype} {list(tensor.shape)}")
             held.append(tensor.contiguous())
             return held[-1].data_ptr()
 
-        step, targets = self._step, batch.targets
-        step.a, step.b = address(batch.a), address(batch.b)
-        step.target, step.weight = address(targets.log2fc), address(targets.weight)
+        step, targets, genes, real = self._step, batch.targets, self.shape[:1], torch.float32
+        step.a, step.b = (address(signal, self.shape, real) for signal in (batch.a, batch.b))
+        step.target, step.weight = (
+            address(values, genes, real) for values in (targets.log2fc, targets.weight)
+        )
         for number, cell in enumerate(self.expression):
-            step.level[number] = address(targets.expression.get(cell))
+            kind = torch.int64 if step.classes > 1 else real
+            step.level[number] = address(targets.expression.get(cell), genes, kind)
         return held
 
     def _array(self, *shape: int) -> Tensor:

@@ -12,8 +12,6 @@
 
 /* What `torch.nn.functional.pairwise_distance` adds to each difference. */
 #define DISTANCE_EPSILON 1e-6f
-/* Class of a gene whose expression is unknown. */
-#define UNKNOWN_CLASS (-100)
 
 /* What Level I reads: the signal of both cells, or its difference, by sequence. */
 static void arrange(const struct step *s)
@@ -138,18 +136,18 @@ static double level_loss(const struct step *s, int cell)
     return loss;
 }
 
-/* Cross entropy of a cell's classes over the genes for which they are known. */
+/* Cross entropy of a cell's classes, 0 .. C - 1, over the genes for which they are known. */
 static double class_loss(const struct step *s, int cell)
 {
     const int64_t *class = s->level[cell], C = s->classes;
     double loss = 0;
     int64_t known = 0;
-    for (int64_t b = 0; b < s->batch; b++) known += class[b] != UNKNOWN_CLASS;
+    for (int64_t b = 0; b < s->batch; b++) known += class[b] >= 0 && class[b] < C;
     const float weight = s->cell_weight / (float)(known ? known : 1);
     for (int64_t b = 0; b < s->batch; b++) {
         const float *logits = s->expression[cell] + b * C;
         float *grad = s->grad_expression[cell] + b * C, highest = -INFINITY, total = 0;
-        const float counts = class[b] == UNKNOWN_CLASS ? 0 : weight;
+        const float counts = class[b] >= 0 && class[b] < C ? weight : 0;
         for (int64_t c = 0; c < C; c++)
             if (!(logits[c] <= highest)) highest = logits[c]; /* NaN stays */
         for (int64_t c = 0; c < C; c++) total += grad[c] = expf(logits[c] - highest);
