@@ -125,6 +125,7 @@ VARIANTS = {
                 "batch_size": 256,
                 "lr": 1e-3,
                 "min_steps": 1000,
+                "trees": 150,
             },
             members=5,
         ),
