@@ -81,7 +81,7 @@ def by_the_kernel(model: DeepDiff, genes: GeneTensors, hyper: Hyperparameters) -
 def output_of(script: str) -> str:
     """What a script prints that imports from this file."""
     command, here = [sys.executable, "-c", script], Path(__file__).parent
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=here)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=here)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
