@@ -1,4 +1,4 @@
-/* A few sleeping threads that share out numbered tasks. Which thread runs a task never changes its result.
+/* A few threads that share out numbered tasks. Which thread runs a task never changes its result.
  *
  * One call at a time uses the pool; a second one, from another Python thread, does its tasks by itself. After
  * fork() the child starts with an empty pool, since threads don't survive it.
@@ -15,10 +15,10 @@ static struct {
     pthread_mutex_t busy; /* held by the call that uses the pool */
     pthread_mutex_t lock; /* guards what follows, down to running */
     pthread_cond_t wake, done;
-    uint64_t call;   /* counts the calls, so that a worker joins each at most once */
-    int64_t threads; /* started */
-    int64_t seats;   /* workers that may still join this call */
-    int64_t running; /* workers that joined and haven't left */
+    _Atomic uint64_t call;   /* counts the calls, so that a worker joins each at most once */
+    int64_t threads;         /* started */
+    int64_t seats;           /* workers that may still join this call */
+    _Atomic int64_t running; /* workers that joined and haven't left */
     task_body *body;
     void *argument;
     int64_t tasks;
@@ -27,6 +27,20 @@ static struct {
           .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
+
+/* Looks again and again for some ten microseconds, as long as the calls of one step lie apart, before anybody sleeps:
+ * to be woken takes as long. */
+#define SPIN_WHILE(condition) \
+    for (int spins = 0; spins < 1000 && (condition); spins++) pause_briefly()
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 static void take_tasks(void)
 {
@@ -37,8 +51,9 @@ static void *work(void *unused)
 {
     (void)unused;
     uint64_t joined = 0;
-    pthread_mutex_lock(&pool.lock);
     for (;;) {
+        SPIN_WHILE(pool.call == joined);
+        pthread_mutex_lock(&pool.lock);
         while (pool.call == joined || pool.seats == 0) pthread_cond_wait(&pool.wake, &pool.lock);
         joined = pool.call;
         pool.seats--;
@@ -47,6 +62,7 @@ static void *work(void *unused)
         take_tasks();
         pthread_mutex_lock(&pool.lock);
         if (--pool.running == 0) pthread_cond_signal(&pool.done);
+        pthread_mutex_unlock(&pool.lock);
     }
     return NULL;
 }
@@ -85,6 +101,9 @@ void run_tasks(task_body *body, void *argument, int64_t tasks, int64_t threads)
     take_tasks();
     pthread_mutex_lock(&pool.lock);
     pool.seats = 0; /* who wakes up now has come too late */
+    pthread_mutex_unlock(&pool.lock);
+    SPIN_WHILE(pool.running);
+    pthread_mutex_lock(&pool.lock);
     while (pool.running) pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
     pthread_mutex_unlock(&pool.busy);
@@ -96,7 +115,8 @@ static void forget_threads(void)
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pthread_cond_init(&pool.done, NULL);
-    pool.threads = pool.seats = pool.running = 0;
+    pool.threads = pool.seats = 0;
+    pool.running = 0;
 }
 
 __attribute__((constructor)) static void survive_fork(void) { pthread_atfork(NULL, NULL, forget_threads); }
