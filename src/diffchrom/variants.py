@@ -77,6 +77,11 @@ class Variant:
         if not self.main and not self.auxiliary:
             raise ValueError("a variant without inputs")
 
+    @property
+    def takes_prior(self) -> bool:
+        """Whether it reads a gene prior where one is asked for: what reads numbers of a gene reads more."""
+        return bool(self.covariates)
+
     def ensemble_size(self, asked: int | None) -> int:
         """Models that are trained and averaged when `asked` for so many; None is the variant's own number."""
         return asked or self.members

@@ -94,7 +94,7 @@ def train(
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
-    options.check_prior(gene_prior, {variant: bool(get_variant(variant).covariates)})
+    options.check_prior(gene_prior, {variant: get_variant(variant).takes_prior})
     settings = hyperparameters(
         preset,
         variant,

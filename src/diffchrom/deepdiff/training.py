@@ -34,7 +34,7 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.deepdiff.unseen import LEAST_CELLS, calibrate, judge, of_order, predict_part
+from diffchrom.deepdiff.unseen import calibrate, judge, of_order, predict_part
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
@@ -42,7 +42,7 @@ from diffchrom.genome.genes import Rows, Signal
 from diffchrom.metrics import pearson
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
-from diffchrom.pairs.pair_set import PairSet
+from diffchrom.pairs.pair_set import LEAST_CELLS, PairSet
 from diffchrom.pairs.transform import Transform, pieces
 from diffchrom.progress import Reporter
 from diffchrom.runs.folder import HISTORY, MODEL

@@ -30,6 +30,8 @@ from diffchrom.store.store import Store
 
 #: Kinds of pairs by the number of their cells that were held out.
 KINDS = ("seen", "one_unseen", "both_unseen")
+#: Fewest cells that are learnt from of which one can be left out, so that a pair remains.
+LEAST_CELLS = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class PairSet:
             What `Pair.of` refuses, of any of the cells.
         """
         cells = [resolve_cells(store, pair) for pair in pairs]
-        _check_distinct(cells)
+        check_distinct(cells)
         involved = tuple(dict.fromkeys(cell for pair in cells for cell in pair))
         for cell in held_out:
             if cell not in involved:
@@ -174,7 +176,8 @@ def signal_bytes_of(pairs: PairSet) -> int:
     return signal_bytes(pairs.first) // 2 * len(pairs.cells)
 
 
-def _check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
+def check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse a pair that is named twice, in whichever order."""
     for number, pair in enumerate(pairs):
         if pair in pairs[:number]:
             raise UsageError(f"--pair {','.join(pair)}: is given twice")
