@@ -411,14 +411,12 @@ def fit_baseline(
 def _made(
     recipe: Recipe, pair: Pair | PairSet, out: str | Path | None, folds: int, **options: Any
 ) -> MadeRun:
-    if folds and isinstance(pair, PairSet):
-        raise UsageError("folds: a cross-validation takes one pair; hold cells out of several instead")
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="diffchrom-run-")
         out = Path(temporary.name) / "run"
     try:
-        if folds and isinstance(pair, Pair):
+        if folds:
             options.pop("resume")  # finished folds are kept in any case
             return MadeRun(cross_validate(recipe, pair, folds, out, **options), temporary)
         return MadeRun(make(recipe, pair, out, **options), temporary)

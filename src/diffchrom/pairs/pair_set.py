@@ -70,6 +70,7 @@ class PairSet:
         ----------
         pairs : A and B of each. A pair and its reverse are one pair.
         held_out : cells to hold out; pairs with one of them are not learnt from.
+        split : name; None is the only one, or the default one; "" is none.
 
         Raises
         ------
@@ -94,7 +95,7 @@ class PairSet:
                 f"{unlabelled[0]} no labels; add expression with `diffchrom prepare --expression`, "
                 "or changes with --labels"
             )
-        chosen_split = resolve_split(store, split)
+        chosen_split = "" if split == "" else resolve_split(store, split)
         chosen_regions = resolve_regions(store, involved, chosen_marks, regions)
         found = [Pair(store, pair, chosen_marks, chosen_split, chosen_unit, chosen_regions) for pair in cells]
         learnt = tuple(pair for pair in found if not set(pair.cells) & set(held_out))
@@ -128,6 +129,10 @@ class PairSet:
     def kind(self, pair: Pair) -> str:
         """One of `KINDS`."""
         return KINDS[sum(cell in self.held_out for cell in pair.cells)]
+
+    def of_split(self, split: str) -> PairSet:
+        """The same with genes divided by another split."""
+        return self.each(lambda pair: replace(pair, split=split))
 
     def each(self, change: Callable[[Pair], Pair]) -> PairSet:
         """The same with every pair changed alike."""
