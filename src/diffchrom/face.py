@@ -36,9 +36,9 @@ from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.opening import describe_distances, signal_distances
 from diffchrom.runs.pair_results import PAIRS
 from diffchrom.runs.predicted import PredictedTable
+from diffchrom.runs.signal import describe_distances, signal_distances
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:

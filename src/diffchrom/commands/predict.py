@@ -64,8 +64,8 @@ def predict(
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
-    from diffchrom.runs.opening import describe_distances, signal_distances
     from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
+    from diffchrom.runs.signal import describe_distances, signal_distances
     from diffchrom.store.store import Store
 
     made = Run.open(run)
