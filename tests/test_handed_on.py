@@ -139,6 +139,35 @@ def test_the_card_says_what_the_model_needs_and_how_good_it_is(run: Run, model: 
         assert said in card
 
 
+def test_the_card_of_several_pairs_tables_each_with_the_cells_that_it_has_not_seen(
+    run: Run, tmp_path: Path
+) -> None:
+    words = ["--variant", "raw:d", "--hidden", "8", "--epochs", "1", "--device", "cpu", "-q"]
+    named = ["--store", run.config.store["path"], "--cells", "A1,B2,C3", "--hold-out", "C3"]
+    assert called(["train", *words, *named, "--out", str(tmp_path / "run")]) == 0
+    assert (
+        called(["export", str(tmp_path / "run"), "-o", str(tmp_path / "m"), "--card", str(tmp_path / "c.md")])
+        == 0
+    )
+    card = (tmp_path / "c.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("|")]
+    assert [row[:2] for row in rows[2:]] == [
+        ["A1,B2", "seen"],
+        ["A1,C3", "one unseen"],
+        ["B2,C3", "one unseen"],
+    ]
+    written = [line.split("\t") for line in (tmp_path / "run" / "pairs.tsv").read_text().splitlines()]
+    at = written[0].index("pearson")
+    assert [row[3] for row in rows[2:]] == [f"{float(line[at]):.3f}" for line in written[1:]]
+    for said in (
+        "Cells held out, to be judged on them: C3",
+        "Trained on A1,B2;",
+        "one unseen: r = ",
+        "or missing",
+    ):
+        assert said in card
+
+
 def test_info_describes_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(["info", str(model)]) == 0
     assert "variant: additive" in capsys.readouterr().out

@@ -225,7 +225,8 @@ class Baseline(OpenedBaseline):
         """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
+        pair = self.pair
+        return pd.DataFrame(coefficients(self.predictor, pair.marks, pair.layout, pair.covariate_names))
 
 
 def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:

@@ -84,7 +84,16 @@ def predict(
     pieces = opened.predict_batches(rows, console)
     tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
     with (
-        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift, distance)),
+        noting(
+            console,
+            lambda: (
+                note,
+                direction(opened.pair.cells),
+                opened.without_shift,
+                distance,
+                opened.pair.prior_note,
+            ),
+        ),
         output_text(output) as stream,
     ):
         chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]

@@ -26,7 +26,6 @@ from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import GeneTensors, examples_of, joined
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch
 from diffchrom.deepdiff.inference import Predictions
-from diffchrom.deepdiff.loading import UNSEEN
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
@@ -45,7 +44,7 @@ from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import LEAST_CELLS, PairSet
 from diffchrom.pairs.transform import Transform, pieces
 from diffchrom.progress import Reporter
-from diffchrom.runs.folder import HISTORY, MODEL
+from diffchrom.runs.folder import HISTORY, MODEL, UNSEEN
 from diffchrom.runs.making import Fitted
 from diffchrom.runs.tables import HISTORY_COLUMNS
 from diffchrom.variants import Variant, get_variant
