@@ -36,9 +36,9 @@ from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.opening import describe_distances, signal_distances
 from diffchrom.runs.pair_results import PAIRS
 from diffchrom.runs.predicted import PredictedTable
+from diffchrom.runs.signal import describe_distances, signal_distances
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ class Baseline(OpenedBaseline):
         """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
+        pair = self.pair
+        return pd.DataFrame(coefficients(self.predictor, pair.marks, pair.layout, pair.covariate_names))
 
 
 def _rows(pair: Pair, part: str, genes: str | Path | Sequence[str] | None) -> Rows:
@@ -411,14 +412,12 @@ def fit_baseline(
 def _made(
     recipe: Recipe, pair: Pair | PairSet, out: str | Path | None, folds: int, **options: Any
 ) -> MadeRun:
-    if folds and isinstance(pair, PairSet):
-        raise UsageError("folds: a cross-validation takes one pair; hold cells out of several instead")
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="diffchrom-run-")
         out = Path(temporary.name) / "run"
     try:
-        if folds and isinstance(pair, Pair):
+        if folds:
             options.pop("resume")  # finished folds are kept in any case
             return MadeRun(cross_validate(recipe, pair, folds, out, **options), temporary)
         return MadeRun(make(recipe, pair, out, **options), temporary)

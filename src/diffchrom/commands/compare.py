@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.commands.printing import JsonOption, Lines
+from diffchrom.commands.printing import JsonOption
 from diffchrom.config import RESAMPLES
+from diffchrom.errors import UsageError
+from diffchrom.files.figures import check_figure_path
 
 if TYPE_CHECKING:
     from diffchrom.sweeps.results import Result
@@ -31,6 +33,13 @@ def compare(
         typer.Option(
             "--summary",
             help="A row a method: the paper's Table 1, pairs won, differences with interval and p-value.",
+        ),
+    ] = False,
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen",
+            help="A row a method and kind of pair: r with cells held out, and of the pair's own model.",
         ),
     ] = False,
     against: Annotated[
@@ -69,9 +78,15 @@ def compare(
 ) -> None:
     """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=quiet, verbose=verbose)
-    from diffchrom.commands.compare_view import show_methods
-    from diffchrom.errors import UsageError
-    from diffchrom.files.figures import check_figure_path
+    if plot is not None:
+        check_figure_path(plot)
+    _check_table(unseen, summary, against, other=bool(pairs or anndata))
+    if unseen:
+        from diffchrom.commands.compare_unseen import print_unseen
+
+        print_unseen(runs, plot, output, json, console)
+        return
+    from diffchrom.commands.compare_view import for_people, show_methods, write_rows
     from diffchrom.inspection.anndata import write_anndata
     from diffchrom.pairs.choices import direction
     from diffchrom.pairs.naming import read_pairs
@@ -81,10 +96,6 @@ def compare(
     from diffchrom.sweeps.results import load_results, of_pairs
     from diffchrom.sweeps.summary import one_table, summary_tables
 
-    if against is not None and not summary:
-        raise UsageError("--against is for the differences of --summary; give both")
-    if plot is not None:
-        check_figure_path(plot)
     results = of_pairs(load_results(runs, force=force, reporter=console), read_pairs(pairs or ("all",)))
     console.note(direction(*(result.pair for result in results)))
     if alone := sum(result.resampled["genes"] > 0 for result in results):
@@ -96,32 +107,30 @@ def compare(
         plot_methods(comparisons, plot, name_best=name_best)
     if anndata is not None:
         write_anndata(anndata, [result.run for result in results])
-    for_people = not json and output == options.STDOUT and sys.stdout.isatty()
     if not summary:
-        _print_runs(results, output, json, for_people=for_people)
+        _print_runs(results, output, json)
         return
     tables = summary_tables(comparisons, against)
-    if for_people:
+    if for_people(output, json):
         show_methods(comparisons, tables, sys.stdout)
-    else:
-        _write(*one_table(tables, percent=percent), output, json)
+        return
+    write_rows(*one_table(tables, percent=percent), output, json)
 
 
-def _print_runs(results: Sequence[Result], output: Path, json: bool, *, for_people: bool) -> None:
+def _check_table(unseen: bool, summary: bool, against: str | None, *, other: bool) -> None:
+    """Refuse options of one table beside those of another."""
+    if unseen and (summary or against or other):
+        raise UsageError("--unseen: --summary, --against, --pairs and --anndata do not go with it")
+    if against is not None and not summary:
+        raise UsageError("--against is for the differences of --summary; give both")
+
+
+def _print_runs(results: Sequence[Result], output: Path, json: bool) -> None:
     """Print a row a run, short where a person reads along."""
-    from diffchrom.commands.compare_view import show_runs
+    from diffchrom.commands.compare_view import for_people, show_runs, write_rows
     from diffchrom.sweeps.results import COLUMNS
 
-    if for_people:
+    if for_people(output, json):
         show_runs(results, sys.stdout)
     else:
-        _write(COLUMNS, [result.row() for result in results], output, json)
-
-
-def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], output: Path, json: bool) -> None:
-    from diffchrom.files.whole import output_text
-
-    with output_text(output) as stream:
-        lines = Lines(json, stream)
-        for row in rows:
-            lines.print(header, [row[name] for name in header])
+        write_rows(COLUMNS, [result.row() for result in results], output, json)

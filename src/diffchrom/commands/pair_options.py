@@ -116,8 +116,7 @@ def open_pairs(
         options.split_names(regions),
     )
     options.check_choice("--normalise", normalise, NORMALISE)
-    if folds and (len(pairs) > 1 or hold_out or normalise != NORMALISE[0]):
-        raise UsageError("--folds takes one pair as it is; hold a cell out of several with --hold-out")
+    split = "" if folds else split
     if len(pairs) > 1 or hold_out:
         return PairSet.of(
             opened,
@@ -129,6 +128,5 @@ def open_pairs(
             regions=chosen_regions,
             normalise=normalise,
         )
-    split = "" if folds else split
     pair = Pair.of(opened, pairs[0], marks=chosen_marks, split=split, unit=unit, regions=chosen_regions)
     return PairSet((pair,), normalise=normalise)

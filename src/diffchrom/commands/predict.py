@@ -64,8 +64,8 @@ def predict(
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
-    from diffchrom.runs.opening import describe_distances, signal_distances
     from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
+    from diffchrom.runs.signal import describe_distances, signal_distances
     from diffchrom.store.store import Store
 
     made = Run.open(run)
@@ -84,7 +84,16 @@ def predict(
     pieces = opened.predict_batches(rows, console)
     tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
     with (
-        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift, distance)),
+        noting(
+            console,
+            lambda: (
+                note,
+                direction(opened.pair.cells),
+                opened.without_shift,
+                distance,
+                opened.pair.prior_note,
+            ),
+        ),
         output_text(output) as stream,
     ):
         chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]

@@ -11,7 +11,7 @@ import typer
 from diffchrom.commands import options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.commands.printing import JsonOption, Lines
-from diffchrom.config import PRESETS
+from diffchrom.config import NORMALISE, PRESETS
 from diffchrom.variants import VARIANTS
 
 SweepCommand = greedy_command("--pairs", "--variants", "--baselines", "--presets")
@@ -48,11 +48,25 @@ def sweep(
         int | None,
         typer.Option(min=0, metavar="K", help="Cross-validate over K folds of whole chromosomes (0: don't)."),
     ] = None,
+    leave_cells_out: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2,
+            metavar="1|2",
+            help="Leave every choice of so many cells out of one model of all pairs, and judge it on them.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs, for every preset.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the sweep; finished runs in it are kept.", show_default="sweep"),
     ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(NORMALISE), help="As of `train`.", show_default="as of `train`"),
+    ] = None,
+    gene_prior: options.GenePriorOption = False,
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,
     split: options.SplitOption = None,
@@ -78,6 +92,9 @@ def sweep(
         "baselines": options.listed(baselines),
         "presets": options.listed(presets),
         "folds": folds,
+        "leave_cells_out": leave_cells_out,
+        "normalise": normalise,
+        "gene_prior": gene_prior or None,
         "marks": options.split_names(marks),
         "regions": options.split_names(regions),
         "split": split,
@@ -92,7 +109,8 @@ def sweep(
     from diffchrom.processes.pool import LocalPool, Pool
     from diffchrom.sweeps.estimate import relative_cost
     from diffchrom.sweeps.folder import FAILED
-    from diffchrom.sweeps.plan import jobs_of, make_plan
+    from diffchrom.sweeps.jobs import jobs_of
+    from diffchrom.sweeps.plan import make_plan
     from diffchrom.sweeps.running import SWEEPING, run_sweep
 
     chosen = make_plan(plan, given, pairs=options.listed(pairs, commas=False), seeds=seeds, epochs=epochs)
