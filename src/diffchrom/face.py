@@ -21,7 +21,7 @@ from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.fitting import Fitting
 from diffchrom.baselines.opened import BaselinePredictions, OpenedBaseline, open_predictor
-from diffchrom.config import DEFAULT_VARIANT, NORMALISE, hyperparameters
+from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.deepdiff.training import Training
@@ -75,7 +75,7 @@ class OpenedStore(Store):
         split: str | None = None,
         unit: str | None = None,
         regions: Sequence[str] | None = None,
-        normalise: str = NORMALISE[0],
+        normalise: str | None = None,
     ) -> PairSet:
         """Several pairs of cells for one model, ``("A", "B"), ("A", "C")``; see `pairs.pair_set.PairSet.of`.
 

@@ -48,11 +48,12 @@ HoldOutOption = Annotated[
     ),
 ]
 NormaliseOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--normalise",
         metavar="|".join(NORMALISE),
         help="Against differences in depth: each mark of a cell to the mean distribution of all cells.",
+        show_default="quantile for several pairs, none for one",
     ),
 ]
 
@@ -97,7 +98,7 @@ def open_pairs(
     named: Named,
     *,
     hold_out: str | None,
-    normalise: str,
+    normalise: str | None,
     marks: str | None,
     split: str | None,
     unit: str | None,
@@ -115,7 +116,8 @@ def open_pairs(
         options.split_names(marks),
         options.split_names(regions),
     )
-    options.check_choice("--normalise", normalise, NORMALISE)
+    if normalise is not None:
+        options.check_choice("--normalise", normalise, NORMALISE)
     split = "" if folds else split
     if len(pairs) > 1 or hold_out:
         return PairSet.of(
@@ -129,4 +131,4 @@ def open_pairs(
             normalise=normalise,
         )
     pair = Pair.of(opened, pairs[0], marks=chosen_marks, split=split, unit=unit, regions=chosen_regions)
-    return PairSet((pair,), normalise=normalise)
+    return PairSet((pair,), normalise=normalise or NORMALISE[0])

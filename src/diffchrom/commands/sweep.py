@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import options, pair_options
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.commands.printing import JsonOption, Lines
-from diffchrom.config import NORMALISE, PRESETS
+from diffchrom.config import PRESETS
 from diffchrom.variants import VARIANTS
 
 SweepCommand = greedy_command("--pairs", "--variants", "--baselines", "--presets")
@@ -62,10 +62,7 @@ def sweep(
         Path | None,
         typer.Option(help="Folder of the sweep; finished runs in it are kept.", show_default="sweep"),
     ] = None,
-    normalise: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(NORMALISE), help="As of `train`.", show_default="as of `train`"),
-    ] = None,
+    normalise: pair_options.NormaliseOption = None,
     gene_prior: options.GenePriorOption = False,
     marks: options.MarksOption = None,
     regions: options.RegionsOption = None,

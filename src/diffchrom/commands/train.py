@@ -29,7 +29,7 @@ def train(
     cells: pair_options.CellsOption = None,
     pairs: pair_options.PairsOption = None,
     hold_out: pair_options.HoldOutOption = None,
-    normalise: pair_options.NormaliseOption = "none",
+    normalise: pair_options.NormaliseOption = None,
     preset: Annotated[
         str,
         typer.Option(
