@@ -27,6 +27,7 @@ from diffchrom.sweeps.labels import label_runs
 
 QUICK = hyperparameters("default", "additive", hidden=8, epochs=1, ensemble=1, min_steps=1)
 NAMES = ("prior_mean:counts", "prior_sd:counts")
+OF_GENE = ("log_length", "log_gene_density", "log_end_distance")
 FURTHER = ("X1", "X2", "X3")
 
 
@@ -135,7 +136,7 @@ def test_a_baseline_reads_the_prior_where_asked_and_is_what_it_was_without(
     fitted = (plain.path / "fitted.safetensors").read_bytes()
     assert (without.make(tmp_path / "without").path / "fitted.safetensors").read_bytes() == fitted
     run = fitting(store.path, name, pair="A1,B2", gene_prior=True).make(tmp_path / "prior")
-    assert run.config.covariates == NAMES
+    assert run.config.covariates == (*OF_GENE, *NAMES)
     assert (run.path / "fitted.safetensors").read_bytes() != fitted
     opened, _ = open_predictor(run, store)
     written = [line.split("\t") for line in (run.path / "predictions.tsv").read_text().splitlines()]
@@ -187,7 +188,7 @@ def test_a_cell_that_is_there_again_under_another_name_is_no_part_of_the_prior(
         assert pair.doubles == expected
         kept = [cell for cell in prior_cells(twice, cells, "counts") if cell not in expected]
         assert {"other", "X1"} <= set(kept)
-        without = covariates_of(twice.genes, NAMES, twice, (*cells, *expected))
+        without = covariates_of(twice.genes, (*OF_GENE, *NAMES), twice, (*cells, *expected))
         np.testing.assert_array_equal(pair.covariates, without)
     assert called(["predict", str(run.path), "--store", str(path), "--pair", "C3,B2"]) == 0
     assert "left out: liver (of C3)" in capsys.readouterr().err
@@ -216,14 +217,14 @@ def test_the_prior_is_a_row_of_its_own_among_what_a_baseline_weighs(
         run = fitting(store.path, name, pair="A1,B2", gene_prior=True).make(tmp_path / name)
         columns = diffchrom.open_run(run.path).open(diffchrom.open_store(store.path)).coefficients()
         genes = columns[columns["cell"] == "gene"]
-        assert genes["mark"].tolist() == list(NAMES)
+        assert genes["mark"].tolist() == [*OF_GENE, *NAMES]
         assert (genes["region"] == "").all()
         fit = load_fitted(run.path / "fitted.safetensors")
-        expected = fit.fit.coefficients[-2:] if name == "ridge" else fit.trees.importance[-2:]
+        expected = fit.fit.coefficients[-5:] if name == "ridge" else fit.trees.importance[-5:]
         np.testing.assert_array_equal(genes[weight], expected)
         signal = fitting(store.path, name, pair="A1,B2").make(tmp_path / f"{name}-alone")
         alone = coefficients(load_fitted(signal.path / "fitted.safetensors"), ("H3K4me3", "H3K27me3"),
-                             run.config.layout)  # fmt: skip
+                             run.config.layout, OF_GENE)  # fmt: skip
         assert list(alone) == list(columns)
         with pytest.raises(RunError):
             coefficients(fit, ("H3K4me3", "H3K27me3"), run.config.layout)

@@ -17,7 +17,7 @@ from diffchrom.baselines.seeds import fit_seeds
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
-from diffchrom.pairs.covariates import describe_same, same_expression
+from diffchrom.pairs.covariates import OF_GENES, describe_same, same_expression
 from diffchrom.pairs.pair import Pair, PairData, signal_bytes
 from diffchrom.pairs.pair_set import PairSet, signal_bytes_of
 from diffchrom.progress import SILENT, Reporter
@@ -73,8 +73,8 @@ class Fitting:
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """Numbers of the genes that the method reads beside the signal."""
+        return tuple(OF_GENES) if get_method(self.name).reads_covariates else ()
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -284,15 +284,19 @@ def examples_of(
         tes_b,
         elsewhere,
         to_others,
-        _imputed(data.covariates) if method.takes_prior else None,
+        _imputed(data.covariates) if method.reads_covariates else None,
     )
 
 
 def _imputed(covariates: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
-    """Covariates [n_genes, n_covariates], the median over genes where unknown; None where there are none."""
+    """Covariates [n_genes, n_covariates], the median over genes where unknown; None where there are none.
+
+    One that no gene has, as in a store without coordinates, is 0.
+    """
     if covariates is None or not covariates.shape[1]:
         return None
-    return np.where(np.isfinite(covariates), covariates, np.nanmedian(covariates, axis=0))
+    known = np.isfinite(covariates)
+    return np.where(known, covariates, np.nanmedian(np.where(known.any(axis=0), covariates, 0), axis=0))
 
 
 def _change_elsewhere(

@@ -90,7 +90,7 @@ def baseline(
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {row.name: row.whole_gene for row in methods})
-    options.check_prior(gene_prior, {row.name: row.takes_prior for row in methods})
+    options.check_prior(gene_prior, {row.name: row.reads_covariates for row in methods})
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
@@ -113,7 +113,7 @@ def baseline(
         folder = out / row.name if out is not None and len(methods) > 1 else out
         fitting = Fitting(
             row.name, seed, threads, preset,
-            seeds=seeds if row.seeded else 1, device=device, gene_prior=gene_prior and row.takes_prior,
+            seeds=seeds if row.seeded else 1, device=device, gene_prior=gene_prior and row.reads_covariates,
         )  # fmt: skip
         try:
             run = make_and_print(

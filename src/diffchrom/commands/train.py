@@ -94,7 +94,7 @@ def train(
     options.check_folds(folds, split)
     check_multiqc(multiqc)
     options.check_regions(regions, {variant: get_variant(variant).whole_gene})
-    options.check_prior(gene_prior, {variant: get_variant(variant).takes_prior})
+    options.check_prior(gene_prior, {variant: get_variant(variant).reads_covariates})
     settings = hyperparameters(
         preset,
         variant,

@@ -149,7 +149,7 @@ def jobs_of(plan: Plan) -> list[Job]:
     path = plan.store.resolve()
     jobs = []
     for kind, method, preset, changed in methods:
-        prior = plan.gene_prior and (METHODS if kind == BASELINE else VARIANTS)[method].takes_prior
+        prior = plan.gene_prior and (METHODS if kind == BASELINE else VARIANTS)[method].reads_covariates
         for task in tasks:
             normalise = plan.normalise or usual_normalise(several=bool(task.held_out))
             jobs += [
@@ -164,7 +164,9 @@ def jobs_of(plan: Plan) -> list[Job]:
                 for split in splits[seed][fold : fold + 1]
             ]  # fmt: skip
     if plan.gene_prior and not any(job.gene_prior for job in jobs):
-        readers = [name for names in (VARIANTS, METHODS) for name, row in names.items() if row.takes_prior]
+        readers = [
+            name for names in (VARIANTS, METHODS) for name, row in names.items() if row.reads_covariates
+        ]
         raise UsageError(f"--gene-prior: none of the methods reads it; {', '.join(readers)} do")
     return _named(jobs, folds=plan.folds)
 
