@@ -45,7 +45,7 @@ def write_pairs(
     def opened() -> Iterator[Opened]:
         for pair in pairs:
             one, _ = open_predictor(run, store, pair, device=device, threads=threads)
-            notes.append(one.without_shift)
+            notes.extend((one.without_shift, one.pair.prior_note))
             yield one
 
     with noting(console, lambda: (direction(*pairs), *notes)), output_text(output) as stream:
