@@ -51,8 +51,8 @@ def describe_distances(distances: Sequence[Distance]) -> str:
     outside = [distance for distance in distances if distance.outside]
     worst = max(distances, key=lambda distance: distance.distance / distance.limit)
     what = (
-        "Kolmogorov-Smirnov distance, as it is in the store, to the nearest cell of the training, and between "
-        "these"
+        "Kolmogorov-Smirnov distance, as it is in the store, to the nearest cell of the training, and "
+        "between these"
     )
     if not outside:
         return (
