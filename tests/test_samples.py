@@ -43,7 +43,7 @@ def test_a_path_that_can_mean_one_thing_is_understood(
     path: str, cell: str | None, mark: str, replicate: str, unit: str
 ) -> None:
     if cell is None:
-        with pytest.raises(InputError, match="--samples"):
+        with pytest.raises(InputError, match="`samples="):
             guess_track(path)
         return
     track = guess_track(path)
@@ -61,7 +61,7 @@ def test_a_path_that_can_mean_one_thing_is_understood(
     ],
 )
 def test_an_ambiguous_path_is_refused_with_the_way_out(path: str, why: str) -> None:
-    with pytest.raises(InputError, match=f"{why}.*--samples sheet.tsv"):
+    with pytest.raises(InputError, match=f"{why}.*`samples=sheet.tsv`"):
         guess_track(path)
 
 

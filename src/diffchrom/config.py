@@ -77,7 +77,7 @@ def is_device(name: str) -> bool:
 
 
 def default_store() -> str:
-    """Path of the store used when ``--store`` is not given."""
+    """Path of the store used when none is given."""
     return os.environ.get(STORE_VARIABLE) or folder_defaults().get("store", DEFAULT_STORE)
 
 
@@ -208,20 +208,19 @@ def hyperparameters(preset: str, variant: str = "", **changes: Any) -> Hyperpara
         For a preset that is none, and a word or size that a hyper-parameter cannot be.
     """
     if preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+        raise UsageError(f"`preset={preset}`: unknown; choose one of {', '.join(PRESETS)}")
     own = VARIANTS[variant].settings if preset == DEFAULT_PRESET and variant in VARIANTS else {}
     given = {name: value for name, value in changes.items() if value is not None}
     if "epochs" in given:  # whoever says how many epochs means it
         given.setdefault("min_steps", 0)
     for name, words in CHOICES.items():
         if given.get(name, words[0]) not in words:
-            option = f"--{name.replace('_', '-')}"
             near = did_you_mean(str(given[name]), words)
-            raise UsageError(f"{option} {given[name]}: unknown; choose one of {', '.join(words)}{near}")
+            raise UsageError(f"`{name}={given[name]}`: unknown; choose one of {', '.join(words)}{near}")
     if given.get("hidden", 2) < 2 or given.get("hidden", 2) % 2:
-        raise UsageError(f"--hidden {given['hidden']}: Level II has half of it; give an even number")
+        raise UsageError(f"`hidden={given['hidden']}`: Level II has half of it; give an even number")
     if not 0 <= given.get("dropout", 0) < 1:
-        raise UsageError(f"--dropout {given['dropout']}: a share from 0 to below 1")
+        raise UsageError(f"`dropout={given['dropout']}`: a share from 0 to below 1")
     return replace(PRESETS[preset], **{**own, **given})
 
 

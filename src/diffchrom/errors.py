@@ -1,6 +1,8 @@
 """What can go wrong, as exceptions that `cli.py` alone turns into messages and exit codes.
 
-Every message is one line that names the file (and the record), says what is wrong and what to do.
+Every message is one line that names the file (and the record), says what is wrong and what to do. It names
+fields as Python does, between backticks: `split`, `split=random`, `prepare_store(expression=...)`; notes and
+warnings to a `progress.Reporter` do, too. The command line alone spells them as options.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -136,5 +136,5 @@ def get_variant(name: str) -> Variant:
     """Return the variant called `name`; UsageError lists the known ones."""
     if name not in VARIANTS:
         known = f"choose one of {', '.join(VARIANTS)}"
-        raise UsageError(f"--variant {name}: unknown; {known}{did_you_mean(name, VARIANTS)}")
+        raise UsageError(f"`variant={name}`: unknown; {known}{did_you_mean(name, VARIANTS)}")
     return VARIANTS[name]

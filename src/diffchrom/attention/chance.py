@@ -32,12 +32,12 @@ def no_better_than_chance(opened: OpenedModel, seed: int = 0) -> str:
     if batch.contribution is not None or _beats_random(opened, rows, attention_map(opened, batch), seed):
         return ""
     by_gradients = of_bins(attribute(opened, rows, REFERENCE))
-    instead = "--by integrated-gradients is better"
+    instead = "`by=integrated-gradients` is better"
     if not _beats_random(opened, rows, by_gradients, seed):
-        instead = "--by integrated-gradients is none either"
+        instead = "`by=integrated-gradients` is none either"
     return (
         f"attention of {opened.model.variant.name} is no better than random at finding what moves the "
-        f"prediction of {len(rows)} validation genes; {instead} (--check says more)"
+        f"prediction of {len(rows)} validation genes; {instead} (`check` says more)"
     )
 
 

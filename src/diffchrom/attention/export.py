@@ -53,16 +53,16 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise UsageError(f"--level {self.level}: unknown; choose one of {', '.join(LEVELS)}")
+            raise UsageError(f"`level={self.level}`: unknown; choose one of {', '.join(LEVELS)}")
         known = FORMATS[self.level]
         if self.format not in known:
-            raise UsageError(f"--format {self.format}: --level {self.level} has {', '.join(known)}")
+            raise UsageError(f"`format={self.format}`: `level={self.level}` has {', '.join(known)}")
         if self.wide and (self.level, self.format) != ("bin", "tsv"):
-            raise UsageError("--wide: only for --level bin --format tsv")
+            raise UsageError("`wide`: only for `level=bin` `format=tsv`")
         if self.format != "bed" and (self.top is not None or self.min_weight is not None):
-            raise UsageError("--top and --min-weight: only for --format bed")
+            raise UsageError("`top` and `min_weight`: only for `format=bed`")
         if self.combine not in COMBINATIONS:
-            raise UsageError(f"--combine {self.combine}: unknown; choose one of {', '.join(COMBINATIONS)}")
+            raise UsageError(f"`combine={self.combine}`: unknown; choose one of {', '.join(COMBINATIONS)}")
 
     @property
     def choice(self) -> BinChoice:
@@ -75,14 +75,14 @@ def choose_sequences(
     weights: Weights, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
 ) -> npt.NDArray[np.intp]:
     """Indices of the sequences of some blocks and marks; UsageError lists those there are."""
-    for option, wanted, known in (
-        ("--block", blocks, dict.fromkeys(sequence.block for sequence in weights.sequences)),
-        ("--marks", marks, dict.fromkeys(weights.opened.marks)),
+    for field, wanted, known in (
+        ("block", blocks, dict.fromkeys(sequence.block for sequence in weights.sequences)),
+        ("marks", marks, dict.fromkeys(weights.opened.marks)),
     ):
         unknown = [name for name in wanted or () if name not in known]
         if unknown:
             raise UsageError(
-                f"{option} {', '.join(unknown)}: this run has {', '.join(known)}"
+                f"`{field}={', '.join(unknown)}`: this run has {', '.join(known)}"
                 + did_you_mean(unknown, known)
             )
     return np.array(
@@ -132,7 +132,7 @@ def _write_format(
         table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
         _write(output, table(weights, weights.batches(rows, reporter), keep))
         return
-    require_coordinates(opened.genes, rows, f"--format {options.format}")
+    require_coordinates(opened.genes, rows, f"`format={options.format}`")
     if options.format == "bigwig":
         require_sizes(opened, rows)
     batches = weights.batches(opened.windows.genome_order(rows), reporter)

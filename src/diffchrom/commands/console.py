@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.commands.spelling import as_options
 from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
@@ -143,6 +144,7 @@ class Console:
             self._print(line)
 
     def _print(self, message: str) -> None:
+        message = as_options(message)
         screen = self._progress.console if self._progress is not None else self._screen
         if screen is not None:
             screen.print(message, markup=False, highlight=False, soft_wrap=True)

@@ -48,7 +48,7 @@ def gene(
     console = options.start(quiet=quiet, verbose=verbose, threads=threads)
     from diffchrom.files.figures import check_figure_path
 
-    check_figure_path(output, "--output")
+    check_figure_path(output, "output")
     from diffchrom.attention.gene_picture import write_pictures
     from diffchrom.deepdiff.opened import open_model
     from diffchrom.pairs.choices import direction, parse_pair

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import options
+from diffchrom.commands.spelling import as_options
 from diffchrom.config import default_store
 from diffchrom.errors import UsageError
 
@@ -74,4 +75,4 @@ def info(
         if plot is not None:
             report.plot_profiles(summary, plot)
     with output_text(output) as stream:
-        stream.write(report.json_text(values) if json else text)
+        stream.write(as_options(report.json_text(values) if json else text))

@@ -10,7 +10,7 @@ from diffchrom.errors import InputError
 from diffchrom.prepare.track_names import MARK, NamedFile, numbered, understand, without_replicate
 
 WAY_OUT = (
-    "say it in a table with the columns cell, mark and path: --samples sheet.tsv (--write-samples drafts one)"
+    "say it in a table with the columns cell, mark and path: `samples=sheet.tsv` (`write_samples` drafts one)"
 )
 
 

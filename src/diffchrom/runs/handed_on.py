@@ -74,7 +74,7 @@ def write_model(run: Run, path: Path, card: str) -> None:
     config = run.config
     if config.kind != "deepdiff" or config.folds:
         what = "a cross-validation" if config.folds else f"a {config.kind} ({config.variant})"
-        raise RunError(f"{run.path}: is {what}; a model that `train` made can be handed on")
+        raise RunError(f"{run.path}: is {what}; a model that `diffchrom train` made can be handed on")
     if config.normalise != NORMALISE[0]:
         raise RunError(f"{run.path}: reads signal normalised to its own cells; its folder can be handed on")
     store = {name: value for name, value in config.store.items() if name != _PRIVATE}

@@ -219,8 +219,8 @@ def seen_by(
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
     if lacking and len(pair.regions) == 1 and pair.genes.located.all():
         reporter.note(
-            f"{recipe.name} reads the bins around the TSS alone; `diffchrom prepare --regions "
-            f"{','.join(lacking)}` adds what lies beyond, which predicts better"
+            f"{recipe.name} reads the bins around the TSS alone; `prepare_store(regions="
+            f"{','.join(lacking)})` adds what lies beyond, which predicts better"
         )
     return pair
 
@@ -283,7 +283,7 @@ def open_run_folder(
         if other := differing(run.config, config):
             raise RunError(
                 f"{path}: was made with other {', '.join(other)}; give the same options to go on, "
-                "or choose another --out"
+                "or choose another `out`"
             )
         return run
     if not (resume and path.is_dir()):

@@ -73,7 +73,7 @@ def reads_kind(path: str | Path) -> str:
     if first == b"CRAM":
         raise InputError(f"{path}: is CRAM; convert it with `samtools view -b -T genome.fa`")
     if first[:4] in (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26"):
-        raise InputError(f"{path}: is a bigWig, not reads; give it with --bigwigs")
+        raise InputError(f"{path}: is a bigWig, not reads; give it with `bigwigs`")
     if first[:2] == b"\x1f\x8b":
         import gzip
         import zlib
@@ -155,7 +155,7 @@ def _bad_bed_line(path: Path, stranded: bool) -> InputError:
             return InputError(f"{path}:{number}: {fields[1]!r} and {fields[2]!r} are no start and end")
         if stranded and (len(fields) < 6 or fields[5].strip() not in ("+", "-")):
             return InputError(
-                f"{path}:{number}: no strand in column 6, which --count start and --extend need"
+                f"{path}:{number}: no strand in column 6, which `count=start` and `extend` need"
             )
     return InputError(f"{path}: not a BED of reads")
 

@@ -127,7 +127,7 @@ def seeds_of(value: int | Sequence[int]) -> tuple[int, ...]:
     return seeds
 
 
-def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def chosen(field: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """Names out of the `known` ones, each once; ``all`` is all of them."""
     wanted, known = tuple(names), tuple(known)
     if ALL in wanted:
@@ -135,7 +135,7 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
     for name in wanted:
         if name not in known:
             choices = f"choose from {', '.join(known)}, or all"
-            raise UsageError(f"{what} {name}: unknown; {choices}{did_you_mean(name, known)}")
+            raise UsageError(f"`{field}={name}`: unknown; {choices}{did_you_mean(name, known)}")
     return tuple(dict.fromkeys(wanted))
 
 
@@ -198,7 +198,7 @@ def make_plan(
     ----------
     path : of a TOML plan, or None.
     given : attributes of `Plan`; those that are None were not given.
-    pairs : as after ``--pairs``.
+    pairs : as ``pairs`` takes them.
     seeds : how many.
     epochs : most epochs, for every preset.
     """
@@ -269,18 +269,18 @@ def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
 
 def jobs_of(plan: Plan) -> list[Job]:
     """Return the plan's jobs, baselines first."""
-    variants = chosen("--variants", plan.variants, VARIANTS)
-    baselines = chosen("--baselines", plan.baselines, METHODS)
-    presets = chosen("--presets", plan.presets, PRESETS)
-    regions = plan.regions and chosen("--regions", (TSS, *plan.regions), DEFAULT_REGIONS)
+    variants = chosen("variants", plan.variants, VARIANTS)
+    baselines = chosen("baselines", plan.baselines, METHODS)
+    presets = chosen("presets", plan.presets, PRESETS)
+    regions = plan.regions and chosen("regions", (TSS, *plan.regions), DEFAULT_REGIONS)
     if regions:
         regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
     if not variants and not baselines:
-        raise UsageError("nothing to run: give --variants, --baselines, or both")
+        raise UsageError("nothing to run: give `variants`, `baselines`, or both")
     if not is_device(plan.device):
-        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
+        raise UsageError(f"`device={plan.device}`: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
     if plan.folds and plan.split:
-        raise UsageError("--folds makes its own splits; leave out --split")
+        raise UsageError("`folds` makes its own splits; leave out `split`")
     store = Store(plan.store)
     if ALL in plan.baselines and len(expressed(store)) < 3:
         # Asked for by name, such a method fails and says why; all means all that can be fitted.
