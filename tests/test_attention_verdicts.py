@@ -216,7 +216,7 @@ def test_agreement_over_folds_is_told_from_that_over_seeds(store: Store) -> None
 def test_a_glance_names_what_is_better_where_attention_is_no_better_than_random(store: Store) -> None:
     text = no_better_than_chance(rule(store, at_random))
     assert "no better than random" in text
-    assert "--by integrated-gradients is better" in text
+    assert "`by=integrated-gradients` is better" in text
     assert no_better_than_chance(rule(store, what_passes)) == ""
     assert no_better_than_chance(rule(store, at_random, shown=True)) == ""
 

@@ -39,10 +39,8 @@ class _BarTask:
                 return
             self._shown = now
             pending, self._pending = self._pending, 0
-        if status:
-            self._progress.update(self._task, advance=pending, status=status)
-        else:
-            self._progress.update(self._task, advance=pending)
+        shown: dict[str, Any] = {"status": status} if status else {}
+        self._progress.update(self._task, advance=pending, **shown)
 
 
 def _rate_column() -> ProgressColumn:
@@ -144,9 +142,8 @@ class Console:
             self._print(line)
 
     def _print(self, message: str) -> None:
-        message = as_options(message)
         screen = self._progress.console if self._progress is not None else self._screen
         if screen is not None:
-            screen.print(message, markup=False, highlight=False, soft_wrap=True)
+            screen.print(as_options(message), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(message, file=sys.stderr)
+            print(as_options(message), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from diffchrom.config import (
     DEFAULT_PRESET,
     DEFAULT_VARIANT,
     PRECISIONS,
+    Hyperparameters,
     hyperparameters,
 )
 
@@ -56,3 +58,8 @@ MarginOption = Annotated[float | None, _preset("margin", "Distance of genes that
 ChangeThresholdOption = Annotated[
     float | None, _preset("change_threshold", "|log2fc| of genes that change.", min=0)
 ]
+
+
+def given_settings(asked: Any) -> dict[str, Any]:
+    """Hyper-parameters among the options, None where the preset decides."""
+    return {field.name: getattr(asked, field.name, None) for field in fields(Hyperparameters)}

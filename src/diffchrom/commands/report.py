@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
+from diffchrom.commands.checks import check_device
 
 
 def report(
@@ -35,7 +36,7 @@ def report(
     verbose: options.VerboseOption = False,
 ) -> None:
     """One self-contained HTML page: data, accuracy, predictions, training, attention, methods text."""
-    options.check_device(device)
+    check_device(device)
     console = options.start(quiet=quiet, verbose=verbose)
     from diffchrom.report.build import build_report
     from diffchrom.report.page import write_page
