@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,18 +108,29 @@ def test_baselines_and_cross_validations_are_refused(run: Run, tmp_path: Path) -
     assert not (tmp_path / "m").exists()
 
 
+def with_config(model: Path, path: Path, change: Callable[[dict], object]) -> Path:
+    values, rest = header(model)
+    told = json.loads(values["__metadata__"][KEY])
+    change(told["config"])
+    values["__metadata__"][KEY] = json.dumps(told)
+    text = json.dumps(values).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
+    return path
+
+
+def test_a_transform_that_lacks_something_is_named(run: Run, model: Path, tmp_path: Path) -> None:
+    damaged = with_config(model, tmp_path / "m", lambda config: config["transform"].pop("mean"))
+    with pytest.raises(RunError, match="broken transform"):
+        open_model(Run.open(damaged), Store(run.config.store["path"]), ("A1", "B2"), device="cpu")
+
+
 @pytest.mark.parametrize("claim", [{"hidden": 10**9}, {"ensemble": 10**9}])
 def test_a_file_that_claims_more_weights_than_it_has_is_refused_before_they_are_made(
     model: Path, tmp_path: Path, claim: dict[str, int]
 ) -> None:
-    values, rest = header(model)
-    told = json.loads(values["__metadata__"][KEY])
-    told["config"]["hyperparameters"] |= claim
-    values["__metadata__"][KEY] = json.dumps(told)
-    text = json.dumps(values).encode()
-    (tmp_path / "m").write_bytes(struct.pack("<Q", len(text)) + text + rest)
+    path = with_config(model, tmp_path / "m", lambda config: config["hyperparameters"].update(claim))
     with pytest.raises(RunError, match="claims more weights than the file holds"):
-        Run.open(tmp_path / "m")
+        Run.open(path)
 
 
 @given(st.data())

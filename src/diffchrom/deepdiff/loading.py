@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -13,6 +16,7 @@ from diffchrom.deepdiff.uncertainty import Calibration
 from diffchrom.errors import RunError
 from diffchrom.genome.layout import Layout
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.transform import Transform
 from diffchrom.runs.folder import Run
 from diffchrom.runs.opening import require_single
 
@@ -59,9 +63,20 @@ def load_model(
 def calibration_of(run: Run, name: str = "calibration") -> Calibration | None:
     """The run's calibration, or that for unseen cells (`UNSEEN`); None for a run that has none."""
     values = run.config.details.get(name)
-    try:
+    with _refusing(run, "calibration"):
         return None if values is None else Calibration.from_dict(values)
+
+
+def transform_of(run: Run) -> Transform:
+    """The transform of the run's input."""
+    with _refusing(run, "transform"):
+        return Transform.from_dict(dict(run.config.transform))
+
+
+@contextlib.contextmanager
+def _refusing(run: Run, part: str) -> Iterator[None]:
+    """Turn whatever a damaged part of the configuration leads to into a RunError."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path}: config.json has a broken calibration ({error}); train it again"
-        ) from error
+        raise RunError(f"{run.path}: config.json has a broken {part} ({error}); train it again") from error

@@ -23,7 +23,7 @@ from diffchrom.deepdiff.building import INFERENCE_BATCH, untrained_like
 from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of
+from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of, transform_of
 from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
@@ -353,7 +353,7 @@ def open_model(
     return OpenedModel(
         model,
         pair,
-        Transform.from_dict(dict(run.config.transform)),
+        transform_of(run),
         Hyperparameters(**run.config.hyperparameters),
         calibration_of(run),
         has_expression=bool(run.config.unit),
