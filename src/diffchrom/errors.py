@@ -51,6 +51,14 @@ class UsageError(DiffchromError):
     exit_code = 2
 
 
+def check_choice(field: str, value: object, choices: Iterable[str], *forms: str) -> None:
+    """Raise UsageError for a value of a field that is none of the choices, with these and further `forms`."""
+    known = tuple(choices)
+    if value not in known:
+        near = did_you_mean(str(value), known)
+        raise UsageError(f"`{field}={value}`: unknown; choose one of {', '.join(known + forms)}{near}")
+
+
 def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return what `function` makes of each item.
 

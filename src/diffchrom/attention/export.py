@@ -15,7 +15,7 @@ from diffchrom.attention.formats import bin_table, mark_table, require_coordinat
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
 from diffchrom.attention.weights import ATTENTION, Weights
 from diffchrom.deepdiff.opened import OpenedModel
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice, did_you_mean
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter, noting
@@ -52,8 +52,7 @@ class ExportOptions:
     by: str = ATTENTION
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise UsageError(f"`level={self.level}`: unknown; choose one of {', '.join(LEVELS)}")
+        check_choice("level", self.level, LEVELS)
         known = FORMATS[self.level]
         if self.format not in known:
             raise UsageError(f"`format={self.format}`: `level={self.level}` has {', '.join(known)}")
@@ -61,8 +60,7 @@ class ExportOptions:
             raise UsageError("`wide`: only for `level=bin` `format=tsv`")
         if self.format != "bed" and (self.top is not None or self.min_weight is not None):
             raise UsageError("`top` and `min_weight`: only for `format=bed`")
-        if self.combine not in COMBINATIONS:
-            raise UsageError(f"`combine={self.combine}`: unknown; choose one of {', '.join(COMBINATIONS)}")
+        check_choice("combine", self.combine, COMBINATIONS)
 
     @property
     def choice(self) -> BinChoice:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from diffchrom.attention.weights import Kind, Weights
 from diffchrom.deepdiff.opened import LevelOneSequence
-from diffchrom.errors import InputError, UsageError
+from diffchrom.errors import InputError, UsageError, check_choice
 from diffchrom.genome.genes import Rows, Window
 from diffchrom.genome.layout import Layout
 from diffchrom.progress import SILENT, Reporter
@@ -49,8 +49,7 @@ class GroupRule:
     by: str = MEASURES[0]
 
     def __post_init__(self) -> None:
-        if self.by not in MEASURES:
-            raise UsageError(f"`group_by={self.by}`: unknown; choose one of {', '.join(MEASURES)}")
+        check_choice("group_by", self.by, MEASURES)
         if self.quantile is not None and (self.up is not None or self.down is not None):
             raise UsageError("`up_quantile`: not together with `up` or `down`")
         if self.quantile is None and self.up is None and self.down is None:

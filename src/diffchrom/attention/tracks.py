@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
-from diffchrom.errors import OutputError, StoreError, UsageError
+from diffchrom.errors import OutputError, StoreError, UsageError, check_choice
 from diffchrom.files.bulk import ByteWriter, Names, bulk_lines, output_bytes
 from diffchrom.files.whole import STDOUT, remove_folder, staged
 from diffchrom.genome.layout import GeneWindows
@@ -61,8 +61,7 @@ def combine(
     ----------
     how : ``max`` (in size) or ``mean`` of the weights of the windows over a base.
     """
-    if how not in COMBINATIONS:
-        raise UsageError(f"`combine={how}`: unknown; choose one of {', '.join(COMBINATIONS)}")
+    check_choice("combine", how, COMBINATIONS)
     windows = opened.windows
     pending: _Pending | None = None
     chrom = ""

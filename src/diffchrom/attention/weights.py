@@ -14,7 +14,7 @@ import numpy as np
 from diffchrom.deepdiff.attribution import attribute_batches
 from diffchrom.deepdiff.model import MAIN
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 
@@ -95,10 +95,7 @@ class Weights:
     @classmethod
     def of(cls, opened: OpenedModel, by: str = ATTENTION) -> Weights:
         """Choose the kind of weight `by`; UsageError where there is none, or not of this model."""
-        if by not in KINDS:
-            raise UsageError(
-                f"`by={by}`: unknown; choose one of {', '.join(KINDS)}{did_you_mean(by, tuple(KINDS))}"
-            )
+        check_choice("by", by, KINDS)
         kind = KINDS[by]
         if not kind.signed:
             return cls(opened, kind, opened.sequences, opened.tasks)

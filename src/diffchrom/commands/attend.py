@@ -11,8 +11,10 @@ import typer
 from diffchrom.commands import completion, options
 from diffchrom.commands.attend_modes import choose_mode
 from diffchrom.commands.attend_work import Request
-from diffchrom.commands.checks import check_choice, check_device, was_given
 from diffchrom.commands.declared import takes
+from diffchrom.commands.options import was_given
+from diffchrom.config import check_device
+from diffchrom.errors import check_choice
 
 _option = typer.Option
 
@@ -118,7 +120,7 @@ class AttendOptions:
 def attend(asked: AttendOptions) -> None:
     """Show what a trained run attends to, and how far that can be trusted."""
     mode = choose_mode({name for name in vars(asked) if was_given(asked.context, name)})
-    check_choice("--split", asked.split, options.PARTS)
+    check_choice("split", asked.split, options.PARTS)
     check_device(asked.device)
     wanted = mode.understand(asked)
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from diffchrom.commands import options
-from diffchrom.commands.checks import split_names
 from diffchrom.commands.console import Console
+from diffchrom.commands.options import split_names
 from diffchrom.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from diffchrom.commands import completion, options, pair_options
-from diffchrom.commands.checks import check_choice
 from diffchrom.commands.declared import takes
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
-from diffchrom.errors import StoreError
+from diffchrom.errors import StoreError, check_choice
 
 #: That a baseline may have; `METHODS` knows which has which.
 _PRESETS = (DEFAULT_PRESET, PUBLISHED_PRESET)
@@ -92,7 +91,7 @@ def baseline(asked: BaselineOptions) -> None:
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
-    check_choice("--preset", asked.preset, _PRESETS)
+    check_choice("preset", asked.preset, _PRESETS)
     methods = parse_methods(asked.method, asked.preset)
     check_seeds(methods, asked.seeds)
     check_multiqc(asked.multiqc)

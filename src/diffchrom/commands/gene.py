@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.commands.checks import check_choice, split_names
 from diffchrom.commands.declared import takes
+from diffchrom.commands.options import split_names
 from diffchrom.config import DEVICES
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, check_choice
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class GeneOptions:
 @takes(GeneOptions)
 def gene(asked: GeneOptions) -> None:
     """Draw genes: both cells' tracks, what the model weighed, prediction and measurement, perturbation."""
-    check_choice("--device", asked.device, DEVICES)
+    check_choice("device", asked.device, DEVICES)
     names = split_names(asked.genes) or ()
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.files.figures import check_figure_path

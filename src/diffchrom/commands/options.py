@@ -11,6 +11,7 @@ import typer
 from diffchrom.commands import completion
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
+from diffchrom.errors import UsageError
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 StoreOption = Annotated[
@@ -105,6 +106,30 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
+
+
+def split_names(value: str | None) -> tuple[str, ...] | None:
+    """Turn ``a,b,c`` into a tuple; None stays None."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names or len(set(names)) != len(names):
+        raise UsageError(f"{value!r}: give names with commas between them, each once")
+    return names
+
+
+def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] | None:
+    """Names of an option that takes several: given again, or with spaces (or commas) between them."""
+    if not values:
+        return None
+    words = " ".join(values)
+    return tuple((words.replace(",", " ") if commas else words).split())
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the parameter was named on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:

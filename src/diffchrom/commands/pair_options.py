@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffchrom.commands import completion
-from diffchrom.commands.checks import check_choice, check_device, split_names, was_given
-from diffchrom.config import NORMALISE
-from diffchrom.errors import UsageError
+from diffchrom.commands.options import split_names, was_given
+from diffchrom.config import NORMALISE, check_device
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.regions import TSS
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class PairOptions:
 
         store = Store(self.store)
         pairs = self._cells_of_pairs(store)
-        check_choice("--normalise", self.normalise, NORMALISE)
+        check_choice("normalise", self.normalise, NORMALISE)
         if self.folds and (len(pairs) > 1 or self.hold_out or self.normalise != NORMALISE[0]):
             raise UsageError("--folds takes one pair as it is; hold a cell out of several with --hold-out")
         read: dict[str, Any] = {

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.commands.checks import check_choice, check_device
 from diffchrom.commands.declared import takes
-from diffchrom.errors import UsageError
+from diffchrom.config import check_device
+from diffchrom.errors import UsageError, check_choice
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PredictOptions:
 @takes(PredictOptions)
 def predict(asked: PredictOptions) -> None:
     """Predict log2 fold changes (positive: higher in B) with a trained run or a fitted baseline."""
-    check_choice("--split", asked.split, options.PARTS)
+    check_choice("split", asked.split, options.PARTS)
     check_device(asked.device)
     if asked.up and asked.down:
         raise UsageError("--up and --down: one at a time; --top alone takes both")

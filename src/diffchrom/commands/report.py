@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.commands.checks import check_device
+from diffchrom.config import check_device
 
 
 def report(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffchrom.commands import options
-from diffchrom.commands.checks import listed, split_names
 from diffchrom.commands.declared import takes
 from diffchrom.commands.greedy import greedy_command
+from diffchrom.commands.options import listed, split_names
 from diffchrom.commands.printing import JsonOption, Lines
 from diffchrom.config import PRESETS
 from diffchrom.errors import RunError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import unversioned
 from diffchrom.genome.windows import runs_of_neighbours
@@ -154,8 +154,7 @@ def make_split(name: str, genes: Genes, seed: int = 0) -> Split:
     UsageError
         When there is no such split, or the genes cannot be split so.
     """
-    if name not in SPLITS:
-        raise UsageError(f"`splits={name}`: unknown; choose one of {', '.join(SPLITS)}")
+    check_choice("splits", name, SPLITS)
     return SPLITS[name](genes, seed)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.config import PREPARE
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import ORIENTATIONS, Window
 from diffchrom.genome.regions import REGION_NAMES
 from diffchrom.pairs.splits import SPLITS
@@ -107,10 +107,7 @@ def check_request(request: PrepareRequest) -> None:
             f"`flank={window.flank}` `bin_size={window.bin_size}`: two flanks must be a whole number of bins"
         )
     for name in request.splits:
-        if name not in SPLITS:
-            raise UsageError(
-                f"`splits={name}`: unknown; choose one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
-            )
+        check_choice("splits", name, SPLITS)
     settings = request.track_options.settings
     for name, value, choices in (
         ("orient", window.orient, ORIENTATIONS),

@@ -13,12 +13,11 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
     CHOICES,
     DEFAULT_PRESET,
-    DEVICES,
     PRESETS,
     Hyperparameters,
+    check_device,
     default_store,
     hyperparameters,
-    is_device,
 )
 from diffchrom.errors import InputError, UsageError, did_you_mean
 from diffchrom.files.whole import open_text
@@ -277,8 +276,7 @@ def jobs_of(plan: Plan) -> list[Job]:
         regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
     if not variants and not baselines:
         raise UsageError("nothing to run: give `variants`, `baselines`, or both")
-    if not is_device(plan.device):
-        raise UsageError(f"`device={plan.device}`: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
+    check_device(plan.device)
     if plan.folds and plan.split:
         raise UsageError("`folds` makes its own splits; leave out `split`")
     store = Store(plan.store)
