@@ -168,7 +168,16 @@ def make(
     if warning := leakage.warning():
         reporter.note(warning)
     learner = recipe.meet(pairs, reporter)
-    config = RunConfig(
+    run = open_run_folder(_configuration(recipe, pairs, learner), out, resume=resume, force=force)
+    if run.config.status == FINISHED:
+        learner.clean(run.path)  # it may have been killed just before it did so itself
+        return run
+    return _fit(run, learner, as_stored, reporter)
+
+
+def _configuration(recipe: Recipe, pairs: PairSet, learner: Learner) -> RunConfig:
+    pair = pairs.first
+    return RunConfig(
         kind=recipe.kind,
         variant=recipe.name,
         preset=recipe.preset,
@@ -188,12 +197,12 @@ def make(
         versions=library_versions(*recipe.libraries),
         **learner.configuration,
     )
-    run = open_run_folder(config, out, resume=resume, force=force)
-    if run.config.status == FINISHED:
-        learner.clean(run.path)  # it may have been killed just before it did so itself
-        return run
+
+
+def _fit(run: Run, learner: Learner, as_stored: PairSet, reporter: Reporter) -> Run:
+    """Fit into the run's folder; of one that failed nothing stays that cannot be gone on with."""
     try:
-        if pairs.judged or config.normalise != NORMALISE[0]:
+        if as_stored.judged or as_stored.normalise != NORMALISE[0]:
             write_record(run.path / SIGNAL, as_stored.signal_seen)
         fitted = learner.fit(run.path, reporter)
     except BaseException:
