@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.commands.options import split_names
 from diffchrom.config import PREPARE
 from diffchrom.errors import UsageError
 from diffchrom.prepare.expression import ExpressionOptions
@@ -13,8 +14,7 @@ from diffchrom.prepare.track_reading import ReadSettings
 from diffchrom.prepare.tracks import TrackOptions
 
 if TYPE_CHECKING:
-    from diffchrom.commands.options import split_names
-from diffchrom.commands.prepare import PrepareOptions
+    from diffchrom.commands.prepare import PrepareOptions
 
 
 def request_of(asked: PrepareOptions) -> PrepareRequest:
