@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffchrom.attention.check import sample_genes
-from diffchrom.attention.deletion import DELETION, RANDOM, Curves, Map, attention_map, curves_of_bins
+from diffchrom.attention.deletion import DELETION, RANDOM, Curves, Map, attention_map, curves_of
 from diffchrom.attention.verdicts import REFERENCE, SIGNIFICANT
 from diffchrom.deepdiff.attribution import attribute, of_bins
 from diffchrom.deepdiff.opened import OpenedModel
@@ -44,7 +44,7 @@ def no_better_than_chance(opened: OpenedModel, seed: int = 0) -> str:
 def _beats_random(opened: OpenedModel, rows: Rows, importance: Map, seed: int) -> bool:
     genes = opened.genes.take(rows)
     with SILENT.task("deletion") as task:
-        curves: Curves = curves_of_bins(
+        curves: Curves = curves_of(
             opened, rows, *opened.pair.signal(rows), {"own": [importance]}, seed, task
         )[DELETION]
     blocks = genome_blocks(genes.id, genes.chrom, genes.tss)

@@ -34,26 +34,19 @@ class AttendOptions:
     threads: options.ThreadsOption
     level: Annotated[str, _option(metavar="bin|mark", help="Bins (alpha) or marks (beta).")] = "bin"
     format_: Annotated[
-        str,
-        _option("--format", metavar="tsv|bed|bedgraph|bigwig", help="--level mark has tsv only."),
+        str, _option("--format", metavar="tsv|bed|bedgraph|bigwig", help="--level mark has tsv only.")
     ] = "tsv"
     wide: Annotated[bool, _option("--wide", help="TSV with one column a bin.")] = False
     top: Annotated[
-        int | None,
-        _option(min=1, help="BED of so many bins a gene and mark.", show_default="10"),
+        int | None, _option(min=1, help="BED of so many bins a gene and mark.", show_default="10")
     ] = None
     min_weight: Annotated[
-        float | None,
-        _option(min=0, max=1, help="BED of the bins with at least this alpha."),
+        float | None, _option(min=0, max=1, help="BED of the bins with at least this alpha.")
     ] = None
     combine: Annotated[
-        str,
-        _option(metavar="max|mean", help="One value where windows overlap, in tracks."),
+        str, _option(metavar="max|mean", help="One value where windows overlap, in tracks.")
     ] = "max"
-    block: Annotated[
-        str | None,
-        _option(metavar="B1,B2,...", help="Only these: main:A-B, aux:A, ..."),
-    ] = None
+    block: Annotated[str | None, _option(metavar="B1,B2,...", help="Only these: main:A-B, aux:A, ...")] = None
     marks: Annotated[str | None, _option(metavar="M1,M2,...", help="Only these marks.")] = None
     hub: Annotated[
         Path | None, _option(metavar="DIR", help="Write a UCSC track hub and an IGV session there.")
@@ -61,14 +54,10 @@ class AttendOptions:
     genome: Annotated[
         str | None, _option(metavar="hg38|mm39|...", help="Of --hub.", show_default="the store's assembly")
     ] = None
-    up: Annotated[
-        float | None,
-        _option(help="Compare genes with log2fc from this on ..."),
-    ] = None
+    up: Annotated[float | None, _option(help="Compare genes with log2fc from this on ...")] = None
     down: Annotated[float | None, _option(help="... with those up to this.")] = None
     up_quantile: Annotated[
-        float | None,
-        _option(metavar="SHARE", help="Or this share of the genes at each end."),
+        float | None, _option(metavar="SHARE", help="Or this share of the genes at each end.")
     ] = None
     by: Annotated[
         str,
@@ -81,8 +70,7 @@ class AttendOptions:
         "log2fc"
     )
     check: Annotated[
-        bool,
-        _option("--check", help="Compare with random, untrained, gradients, deletion."),
+        bool, _option("--check", help="Compare with random, untrained, gradients, deletion.")
     ] = False
     other: Annotated[
         list[Path] | None,

@@ -47,8 +47,7 @@ class BaselineOptions(pair_options.PairOptions):
         ),
     ] = "ridge"
     preset: Annotated[
-        str,
-        typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
+        str, typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper.")
     ] = DEFAULT_PRESET
     pair: pair_options.PairOption = None
     gene_prior: options.GenePriorOption = False

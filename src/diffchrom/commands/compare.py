@@ -28,9 +28,7 @@ class CompareOptions:
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...|SWEEP",
-            help="Run folders, or folders of them.",
-            autocompletion=completion.runs,
+            metavar="RUN...|SWEEP", help="Run folders, or folders of them.", autocompletion=completion.runs
         ),
     ]
     summary: Annotated[

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields
-from inspect import Parameter, Signature
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 Asked = TypeVar("Asked")
 
@@ -19,19 +18,7 @@ def takes(options: type[Asked]) -> Callable[[Callable[[Asked], None]], Callable[
         def command(**values: Any) -> None:
             function(options(**values))
 
-        hints = get_type_hints(options, include_extras=True)
-        command.__annotations__ = hints
-        command.__dict__["__signature__"] = Signature(
-            [
-                Parameter(
-                    field.name,
-                    Parameter.KEYWORD_ONLY,
-                    default=Parameter.empty if field.default is MISSING else field.default,
-                    annotation=hints[field.name],
-                )
-                for field in fields(options)  # type: ignore[arg-type]
-            ]
-        )
+        command.__dict__["__signature__"] = inspect.signature(options, eval_str=True)
         return command
 
     return decorate

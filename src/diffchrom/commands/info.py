@@ -35,8 +35,7 @@ class InfoOptions:
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and compare checksums.")] = False
     leakage: Annotated[
-        bool,
-        typer.Option("--leakage", help="What test genes share with others: windows, symbols, signal."),
+        bool, typer.Option("--leakage", help="What test genes share with others: windows, symbols, signal.")
     ] = False
     plot: Annotated[
         Path | None, typer.Option(help="Draw the mean signal around the TSS: FILE.png, .svg or .pdf.")

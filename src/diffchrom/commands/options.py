@@ -58,8 +58,7 @@ FoldsOption = Annotated[
     ),
 ]
 GenePriorOption = Annotated[
-    bool,
-    typer.Option("--gene-prior", help="Read a gene's expression in cells other than A and B, too."),
+    bool, typer.Option("--gene-prior", help="Read a gene's expression in cells other than A and B, too.")
 ]
 UnitOption = Annotated[
     str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")

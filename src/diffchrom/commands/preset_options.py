@@ -31,8 +31,7 @@ PatienceOption = Annotated[
     int | None, _preset("patience", "Stop after so many epochs without a better validation r.", min=1)
 ]
 AuxTaskOption = Annotated[
-    str | None,
-    _preset("aux_task", "What the auxiliary heads predict.", metavar="|".join(AUX_TASKS)),
+    str | None, _preset("aux_task", "What the auxiliary heads predict.", metavar="|".join(AUX_TASKS))
 ]
 PrecisionOption = Annotated[
     str | None,
@@ -51,8 +50,7 @@ ContrastiveOption = Annotated[
 ]
 ContrastiveWeightOption = Annotated[float | None, _preset("contrastive_weight", "Of the contrast.", min=0)]
 ContrastiveDropoutOption = Annotated[
-    bool | None,
-    _preset("contrastive_dropout", "Whether the contrast's embeddings have dropout."),
+    bool | None, _preset("contrastive_dropout", "Whether the contrast's embeddings have dropout.")
 ]
 MarginOption = Annotated[float | None, _preset("margin", "Distance of genes that change.", min=0)]
 ChangeThresholdOption = Annotated[

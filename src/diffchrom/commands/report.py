@@ -15,9 +15,7 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|SWEEP...",
-            help="Run folders, or folders of them.",
-            autocompletion=completion.runs,
+            metavar="RUN|SWEEP...", help="Run folders, or folders of them.", autocompletion=completion.runs
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page; - is stdout.")] = Path(

@@ -38,8 +38,7 @@ class SweepOptions:
         Path | None, typer.Option(help="The store.", show_default="diffchrom.h5 or $DIFFCHROM_STORE")
     ] = None
     pairs: Annotated[
-        list[str] | None,
-        typer.Option(metavar="all|FILE|A,B...", help="Pairs of cells.", show_default="all"),
+        list[str] | None, typer.Option(metavar="all|FILE|A,B...", help="Pairs of cells.", show_default="all")
     ] = None
     variants: Annotated[
         list[str] | None, typer.Option(metavar=f"all|{'|'.join(VARIANTS)}", help=f"Models; {_LIST_HELP}")

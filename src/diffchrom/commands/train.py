@@ -48,9 +48,7 @@ class TrainOptions(pair_options.PairOptions):
     ensemble: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Models with different seeds to average.",
-            show_default="5 for ours, 1 for the others",
+            min=1, help="Models with different seeds to average.", show_default="5 for ours, 1 for the others"
         ),
     ] = None
     aux_task: preset_options.AuxTaskOption = None
