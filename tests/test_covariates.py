@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import called, make_genes, make_store, training
+from conftest import called, genes_of, make_genes, make_store, training
 from diffchrom.attention.deletion import DELETION, curves_of
 from diffchrom.attention.perturbation import parse_perturbations, perturb, perturbed
 from diffchrom.config import hyperparameters
@@ -60,6 +60,24 @@ def test_the_length_of_a_gene_counts_both_ends_on_either_strand(strand: str) -> 
     first, last = (genes.start, genes.end - 1) if strand == "+" else (genes.end - 1, genes.start)
     genes = replace(genes, tss=first, tes=last)
     np.testing.assert_allclose(covariates_of(genes, LENGTH)[:, 0], np.log(genes.end - genes.start), rtol=1e-6)
+
+
+def test_density_counts_genes_within_a_megabase_and_the_end_is_the_nearer_one() -> None:
+    tss = [99, 1_000_099, 1_000_100, 3_000_099, 49]
+    genes = genes_of(["chr1", "chr1", "chr1", "chr1", "chr2"], tss, 40, [False, True, False, True, False])
+    values = np.exp(covariates_of(genes, ("log_gene_density", "log_end_distance")).astype(np.float64))
+    # The first gene lies exactly 1 Mb before the second and a base more before the third.
+    np.testing.assert_allclose(values[:, 0], [2, 3, 2, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(values[:, 1] - 1, [99, 1_000_099, 1_000_100, 0, 0], rtol=1e-6, atol=1e-6)
+
+
+def test_density_is_of_positions_alone_whatever_the_order_and_strand_of_genes() -> None:
+    genes = make_genes(40)
+    order = np.random.default_rng(0).permutation(40)
+    names = ("log_gene_density", "log_end_distance")
+    flipped = replace(genes, strand=np.where(genes.minus, "+", "-").astype(object))
+    np.testing.assert_array_equal(covariates_of(flipped, names), covariates_of(genes, names))
+    np.testing.assert_array_equal(covariates_of(genes.take(order), names), covariates_of(genes, names)[order])
 
 
 def test_a_gene_without_coordinates_has_the_covariate_of_the_mean_gene() -> None:
@@ -123,12 +141,12 @@ def test_each_gene_keeps_its_own_covariates_in_every_use_of_a_model(opened: Open
 
 def test_a_run_names_its_covariates_and_keeps_their_scaling(store: Store, tmp_path: Path) -> None:
     run = training(store.path, "additive", settings=QUICK, device="cpu").make(tmp_path / "run")
-    assert Run.open(run.path).config.covariates == LENGTH
+    assert Run.open(run.path).config.covariates == ("log_length", "log_gene_density", "log_end_distance")
     opened = open_model(run, store, device="cpu")
     for member in opened.model.members:
         assert isinstance(member, Additive)
-        lengths = opened.pair.covariates[opened.pair.rows("train"), 0].astype(np.float64)
-        assert float(member.of_gene.mean) == pytest.approx(lengths.mean(), rel=1e-6)
+        values = opened.pair.covariates[opened.pair.rows("train")].astype(np.float64)
+        np.testing.assert_allclose(member.of_gene.mean, values.mean(axis=0), rtol=1e-6)
     written = [line.split("\t") for line in (run.path / "predictions.tsv").read_text().splitlines()]
     column = written[0].index("log2fc_pred")
     rows = np.arange(12)
@@ -152,5 +170,5 @@ def test_info_describes_a_run_that_merges_bins_unevenly(
     run = training(store.path, "additive", settings=QUICK, device="cpu").make(tmp_path / "run")
     assert called(["info", str(run.path)]) == 0
     out = capsys.readouterr().out
-    assert "covariates: log_length" in out
+    assert "covariates: log_length, log_gene_density, log_end_distance" in out
     assert "scaling (windows): log1p of the mean of " in out

@@ -124,7 +124,7 @@ def test_a_transform_that_lacks_something_is_named(run: Run, model: Path, tmp_pa
         open_model(Run.open(damaged), Store(run.config.store["path"]), ("A1", "B2"), device="cpu")
 
 
-@pytest.mark.parametrize("claim", [{"hidden": 10**9}, {"ensemble": 10**9}])
+@pytest.mark.parametrize("claim", [{"hidden": 10**9}, {"ensemble": 10**9}, {"trees": 10**9}])
 def test_a_file_that_claims_more_weights_than_it_has_is_refused_before_they_are_made(
     model: Path, tmp_path: Path, claim: dict[str, int]
 ) -> None:

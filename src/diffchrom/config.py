@@ -120,6 +120,8 @@ class Hyperparameters:
         Weigh training genes by 1 / (se^2 + tau^2) of their log2fc (`label_noise.inverse_variance_weights`).
     ensemble : int or None
         Models that differ in their seed and are averaged; None is the variant's own number.
+    trees : int
+        Boosted trees of each additive model; 0 is none.
     score_scale, sparsity, input_dropout, pattern_dropout : float
         Of the additive variant: c of the attention's scores, kappa of the penalty on contributions, and the
         shares of windows and of patterns that a gene goes without while training.
@@ -148,6 +150,7 @@ class Hyperparameters:
     cell_weight: float = 0.3
     weight_by_se: bool = False
     ensemble: int | None = None
+    trees: int = 0
     score_scale: float = 5.0
     sparsity: float = 2.6
     input_dropout: float = 0.2

@@ -47,8 +47,8 @@ class Variant:
         (`additive`).
     whole_gene : bool
         Reads every region that the store has, not the bins around the TSS alone.
-    covariates : tuple of str
-        Numbers of a gene that are read beside the signal (`pairs.covariates`).
+    reads_covariates : bool
+        Whether numbers of a gene are read beside the signal (`pairs.covariates.OF_GENES`).
     settings : mapping
         Where the default preset is another than `config.Hyperparameters` says.
     members : int
@@ -67,7 +67,7 @@ class Variant:
     pattern_width: int = 1
     additive: bool = False
     whole_gene: bool = False
-    covariates: tuple[str, ...] = ()
+    reads_covariates: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     members: int = 1
 
@@ -117,7 +117,7 @@ VARIANTS = {
             pattern_width=5,
             additive=True,
             whole_gene=True,
-            covariates=("log_length",),
+            reads_covariates=True,
             settings={
                 "hidden": 128,
                 "dropout": 0.5,
@@ -125,6 +125,7 @@ VARIANTS = {
                 "batch_size": 256,
                 "lr": 1e-3,
                 "min_steps": 1000,
+                "trees": 150,
             },
             members=5,
         ),

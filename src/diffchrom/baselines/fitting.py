@@ -72,7 +72,7 @@ class Fitting:
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """None."""
+        """None but a gene prior."""
         return ()
 
     @property
@@ -279,15 +279,19 @@ def examples_of(
         tes_b,
         elsewhere,
         to_others,
-        _imputed(data.covariates) if method.takes_prior else None,
+        _imputed(data.covariates) if method.reads_covariates else None,
     )
 
 
 def _imputed(covariates: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
-    """Covariates [n_genes, n_covariates], the median over genes where unknown; None where there are none."""
+    """Covariates [n_genes, n_covariates], the median over genes where unknown; None where there are none.
+
+    One that no gene has, as in a store without coordinates, is 0.
+    """
     if covariates is None or not covariates.shape[1]:
         return None
-    return np.where(np.isfinite(covariates), covariates, np.nanmedian(covariates, axis=0))
+    known = np.isfinite(covariates)
+    return np.where(known, covariates, np.nanmedian(np.where(known.any(axis=0), covariates, 0), axis=0))
 
 
 def _change_elsewhere(

@@ -159,7 +159,8 @@ class Method:
     uses_tes : whether it looks at the signal around the transcript's end, where the store has it.
     needs_other_cells : whether it needs expression of cells beyond the pair.
     whole_gene : whether it reads every region that the store has, or the bins around the TSS alone.
-    takes_prior : whether it reads a gene prior where one is asked for.
+    reads_covariates : whether it reads numbers of the genes (`pairs.covariates`), a gene prior among them
+        where one is asked for.
     seeded : whether the mean over several seeds is a better baseline that may be asked for (`fit_seeds`).
     """
 
@@ -172,7 +173,7 @@ class Method:
     uses_tes: bool = False
     needs_other_cells: bool = False
     whole_gene: bool = False
-    takes_prior: bool = False
+    reads_covariates: bool = False
     seeded: bool = False
 
     def grid(self, preset: str = DEFAULT_PRESET, epochs: int | None = None) -> Grid:

@@ -104,7 +104,7 @@ METHODS = {
             _only(merge=_MERGE, alpha=_PENALTIES),
             "training",
             whole_gene=True,
-            takes_prior=True,
+            reads_covariates=True,
         ),
         Method(
             "random-forest",
@@ -114,7 +114,7 @@ METHODS = {
             _FOREST,
             "training",
             whole_gene=True,
-            takes_prior=True,
+            reads_covariates=True,
             seeded=True,
         ),
         Method(
@@ -139,7 +139,7 @@ METHODS = {
             ),
             "validation",
             whole_gene=True,
-            takes_prior=True,
+            reads_covariates=True,
             seeded=True,
         ),
         Method(

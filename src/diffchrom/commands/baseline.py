@@ -94,7 +94,9 @@ def baseline(asked: BaselineOptions) -> None:
     methods = parse_methods(asked.method, asked.preset)
     check_seeds(methods, asked.seeds)
     check_multiqc(asked.multiqc)
-    asked.check({row.name: row.whole_gene for row in methods}, {row.name: row.takes_prior for row in methods})
+    asked.check(
+        {row.name: row.whole_gene for row in methods}, {row.name: row.reads_covariates for row in methods}
+    )
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
@@ -107,7 +109,7 @@ def baseline(asked: BaselineOptions) -> None:
         fitting = Fitting(
             row.name, asked.seed, asked.threads, asked.preset,
             seeds=asked.seeds if row.seeded else 1, device=asked.device,
-            gene_prior=asked.gene_prior and row.takes_prior,
+            gene_prior=asked.gene_prior and row.reads_covariates,
         )  # fmt: skip
         try:
             runs.append(make_and_print(fitting, pairs, asked, out, console, lines))

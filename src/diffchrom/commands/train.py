@@ -97,7 +97,7 @@ def train(asked: TrainOptions) -> None:
     """Train one model on one pair of cells, or several; prints its accuracy on the test genes."""
     check_multiqc(asked.multiqc)
     variant = get_variant(asked.variant)
-    asked.check({variant.name: variant.whole_gene}, {variant.name: bool(variant.covariates)})
+    asked.check({variant.name: variant.whole_gene}, {variant.name: variant.reads_covariates})
     settings = hyperparameters(asked.preset, variant.name, **preset_options.given_settings(asked))
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.commands.summary import make_and_print

@@ -14,7 +14,9 @@ Level II's beta_j and Level I's alpha_jt are what passes: |g_jt| = beta_j alpha_
 The weights that are shown and the signs are the whole prediction. A window in which the cells do not differ
 contributes nothing; contributions are odd when the cells are exchanged, since s is even, and so is f, with
 `order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n) of n training genes, as the lasso is, which
-empties marks and windows that only carry noise. s reads all marks: a contribution says what a difference
+empties marks and windows that only carry noise. What is predicted is the mean of that and of boosted trees of
+one window each (`window_trees`), whose sum is of the same kind: contributions of marks and windows and a shift.
+Each learns from the labels alone, and what either errs in the other halves. s reads all marks: a contribution says what a difference
 between the cells is worth in this gene, given the rest.
 """
 
@@ -32,6 +34,7 @@ from torch.nn import functional as F
 from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.model import CELL_A, CELL_B, MAIN, Output, PairModel, shares
 from diffchrom.deepdiff.segments import Patterns, Scaling, mean_of_segments
+from diffchrom.deepdiff.window_trees import WindowTrees
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS, Region
 from diffchrom.variants import Variant
@@ -125,6 +128,7 @@ class Additive(PairModel):
         self.value = _from_zero(nn.Linear(hidden, 2 * size))
         self.gain = _from_zero(nn.Linear(hidden, 1))
         self.shift = _from_zero(nn.Linear(hidden, 1))
+        self.trees = WindowTrees(settings.trees, size, n_covariates) if settings.trees else None
         self.expression = nn.Linear(hidden, 2 if settings.aux_task == "classification" else 1)
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
@@ -137,10 +141,24 @@ class Additive(PairModel):
             self.coarse.fit(lambda: (self._windows(x) for pair in batches() for x in pair))
             self.fine.fit(lambda: (self._steps(x) for pair in batches() for x in pair))
 
-    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
-        """Begin as the linear model with the least loss, on which a few hundred genes hardly improve."""
-        differences = [b - a for a, b in (map(self._scaled, pair) for pair in batches())]
-        features = (UNIT * torch.cat(differences)).double()
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]], log2fc: Tensor) -> None:
+        """Begin as the linear model with the least loss, and grow the trees.
+
+        On the linear model a few hundred genes hardly improve.
+        """
+        parts = [
+            (self._scaled(a), self._scaled(b), self._covariates(a, *covariates))
+            for a, b, *covariates in batches()
+        ]
+        a, b, c = (torch.cat(part) for part in zip(*parts, strict=True))
+        if self.trees is not None:
+            seed = int(torch.randint(2**31 - 1, ()))
+            if self.order:
+                self.trees.fit(a, b, c, log2fc, seed)
+            else:  # of several pairs, to any of which the trees' answer must be odd
+                both = torch.cat((log2fc, -log2fc))
+                self.trees.fit(torch.cat((a, b)), torch.cat((b, a)), torch.cat((c, c)), both, seed)
+        features = (UNIT * (b - a)).double()
         weights, mean = lasso(features, log2fc.double(), self._penalty(log2fc))
         with torch.no_grad():
             self.value.bias[: len(weights)] = weights.float()
@@ -175,16 +193,21 @@ class Additive(PairModel):
         """
         n = len(a)
         both = torch.cat((a, b))
+        c = self._covariates(a, covariates)
         z = self._scaled(both)
         z = z * self._kept(z[:n], self.settings.input_dropout).repeat(2, 1)
         z_a, z_b = z.chunk(2)
         features = torch.cat((z, self._amounts(both)), dim=1)
         f_a, f_b = features.chunk(2)
-        c = a.new_empty(n, 0) if covariates is None else self.of_gene(covariates)
         h = self.trunk(torch.cat((torch.cat((f_a, f_b, c), 1), torch.cat((f_b, f_a, c), 1))))
         gene = (h[:n] + h[n:]) / 2
         contribution = self._contributions(gene, z_b - z_a)
-        log2fc = contribution.sum(dim=(1, 2)) + self.order * self.shift(gene).squeeze(1)
+        shift = self.order * self.shift(gene).squeeze(1)
+        if self.trees is not None and not self.training:  # neither is to learn what the other leaves
+            of_trees, of_pair = self.trees(z_a, z_b, c, self.order)
+            contribution = (contribution + of_trees.unflatten(1, (self.n_marks, -1))) / 2
+            shift = (shift + of_pair) / 2
+        log2fc = contribution.sum(dim=(1, 2)) + shift
         expression_a, expression_b = self.expression(h).chunk(2)
         of_bins = self._spread(contribution)
         alpha, beta = shares(of_bins)
@@ -197,6 +220,10 @@ class Additive(PairModel):
             contribution=of_bins,
             penalty=self.penalty * contribution.abs().sum(dim=(1, 2)).mean() if self.training else None,
         )
+
+    def _covariates(self, a: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Scaled covariates [batch, n_covariates] of the genes whose signal is `a`."""
+        return a.new_empty(len(a), 0) if covariates is None else self.of_gene(covariates)
 
     def _gates(self, gene: Tensor) -> Tensor:
         """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]."""

@@ -85,7 +85,7 @@ def untrained_like(
 ) -> PairModel:
     """As many members of the same variant with random weights, drawn as training draws its first ones.
 
-    What is fitted to the signal and not trained, such as the scaling, is that of `trained`.
+    What is fitted to the signal alone, such as the scaling, is that of `trained`.
     """
     models = []
     with seeded(seed):
@@ -93,7 +93,10 @@ def untrained_like(
             model = build_model(trained.variant, trained.n_marks, settings, layout, n_covariates)
             if settings.init_range is not None:
                 initialise(model, settings.init_range)
-            model.load_state_dict(dict(member.named_buffers()), strict=False)
+            fitted = {
+                name: values for name, values in member.named_buffers() if not name.startswith("trees.")
+            }
+            model.load_state_dict(fitted, strict=False)
             models.append(model)
     drawn = models[0] if len(models) == 1 else Ensemble(models)
     drawn.set_order(trained.order)

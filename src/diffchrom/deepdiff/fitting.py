@@ -147,9 +147,9 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
         if settings.init_range is not None and member.module is None:
             initialise(model, settings.init_range)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+    def batches() -> Iterator[tuple[Tensor, ...]]:
         for batch in examples.batches(torch.arange(len(examples)), INFERENCE_BATCH):
-            yield batch.a.cpu(), batch.b.cpu()
+            yield tuple(values.cpu() for values in batch.inputs)
 
     def cells() -> Iterator[tuple[Tensor, ...]]:
         for where, block in examples.pairs:
@@ -162,7 +162,8 @@ def _new_model(member: Member, examples: GeneTensors) -> PairModel:
     model.fit_scaling(cells)
     if examples.covariates is not None:
         model.fit_covariates(examples.covariates.cpu())
-    model.fit_start(batches, log2fc)
+    with seeded(member.first_seed):
+        model.fit_start(batches, log2fc)
     model.fit_labels(log2fc, _level(examples, settings))
     return model.to(examples.device)
 

@@ -125,8 +125,8 @@ class PairModel(nn.Module):
     def fit_scaling(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]]) -> None:
         """Learn a scaling of its own from the training genes' input of each cell, where it has any."""
 
-    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], log2fc: Tensor) -> None:
-        """Begin from what can be computed of the training genes' input and labels [n_genes], if anything."""
+    def fit_start(self, batches: Callable[[], Iterable[tuple[Tensor, ...]]], log2fc: Tensor) -> None:
+        """Begin from what can be computed of the training genes' inputs and labels [n_genes], if anything."""
 
     def fit_covariates(self, covariates: Tensor) -> None:
         """Learn their scaling from the training genes' [n_genes, n_covariates], NaN where unknown."""

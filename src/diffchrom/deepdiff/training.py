@@ -40,6 +40,7 @@ from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.genome.genes import Rows, Signal
 from diffchrom.metrics import pearson
+from diffchrom.pairs.covariates import OF_GENES
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
@@ -103,7 +104,7 @@ class Training:
     @property
     def covariates(self) -> tuple[str, ...]:
         """Numbers of the genes that the variant reads beside the signal."""
-        return self.variant.covariates
+        return tuple(OF_GENES) if self.variant.reads_covariates else ()
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:

@@ -17,16 +17,48 @@ from diffchrom.genome.genes import Genes
 from diffchrom.store.elsewhere import cells_elsewhere, expression_elsewhere, units_elsewhere
 from diffchrom.store.store import Store
 
+#: Bases on either side of a TSS in which the TSS of other genes are counted.
+NEIGHBOURHOOD = 1_000_000
 #: Fewest cells beyond the pair that make a gene prior.
 MIN_PRIOR_CELLS = 2
 PRIOR_MEAN, PRIOR_SD = "prior_mean", "prior_sd"
 
 Levels = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
 
 
 def log_length(genes: Genes) -> Levels:
     """Logarithm of the bases from the first to the last that is transcribed; NaN without coordinates."""
     return np.where(genes.located, np.log(np.abs(genes.tes - genes.tss) + 1.0), np.nan)
+
+
+def log_gene_density(genes: Genes) -> Levels:
+    """Logarithm of the genes with a TSS within `NEIGHBOURHOOD`, itself included; NaN without coordinates."""
+
+    def within(tss: Positions) -> Levels:
+        ordered = np.sort(tss)
+        first = np.searchsorted(ordered, tss - NEIGHBOURHOOD, "left")
+        count = np.searchsorted(ordered, tss + NEIGHBOURHOOD, "right") - first
+        return np.log(count.astype(np.float64))
+
+    return _by_chromosome(genes, within)
+
+
+def log_end_distance(genes: Genes) -> Levels:
+    """Logarithm of the bases to the nearer of a chromosome's first base and its last gene's TSS.
+
+    NaN without coordinates.
+    """
+    return _by_chromosome(genes, lambda tss: np.log(np.minimum(tss, tss.max() - tss) + 1.0))
+
+
+def _by_chromosome(genes: Genes, of: Callable[[Positions], Levels]) -> Levels:
+    """A number of every gene, by the TSS of all genes of its chromosome; NaN without coordinates."""
+    values = np.full(len(genes), np.nan)
+    for chromosome in np.unique(genes.chrom[genes.located]):
+        rows = np.flatnonzero(genes.chrom == chromosome)
+        values[rows] = of(genes.tss[rows])
+    return values
 
 
 def _of_known(statistic: Callable[..., Levels], levels: Levels) -> Levels:
@@ -37,8 +69,13 @@ def _of_known(statistic: Callable[..., Levels], levels: Levels) -> Levels:
     return values
 
 
-#: Covariates that follow from the genes alone, by name.
-OF_GENES: dict[str, Callable[[Genes], Levels]] = {"log_length": log_length}
+#: Covariates that follow from the genes alone, by name. Where genes are dense, as towards most chromosomes'
+#: ends, DNA is rich in G and C: what that does to libraries differs between cells (Bernardi, Gene 2000).
+OF_GENES: dict[str, Callable[[Genes], Levels]] = {
+    "log_length": log_length,
+    "log_gene_density": log_gene_density,
+    "log_end_distance": log_end_distance,
+}
 #: Those of the gene prior, by the first part of their name (the second is the unit), of other cells' levels.
 OF_OTHER_CELLS: dict[str, Callable[[Levels], Levels]] = {
     PRIOR_MEAN: lambda levels: _of_known(np.nanmean, levels),

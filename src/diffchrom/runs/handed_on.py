@@ -52,8 +52,10 @@ def read_config(path: Path) -> str:
         raise ValueError(f"{values['format']} {values['version']}; this diffchrom reads {FORMAT} {VERSION}")
     config = values["config"]
     settings = config["hyperparameters"]
-    # Every variant has hidden x hidden weights in each member: more than the file holds is no honest claim.
-    if 4 * int(settings["hidden"]) ** 2 * int(settings.get("ensemble") or 1) > size:
+    # Every member has hidden x hidden weights and its trees have nodes: more than the file holds is no honest
+    # claim.
+    least = int(settings["hidden"]) ** 2 + abs(int(settings.get("trees", 0)))
+    if 4 * least * int(settings.get("ensemble") or 1) > size:
         raise ValueError("its configuration claims more weights than the file holds")
     return json.dumps(config)
 

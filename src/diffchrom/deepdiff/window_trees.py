@@ -1,0 +1,181 @@
+"""Boosted trees that look at one window of one mark each, so that each adds to what that window contributes.
+
+Every path of a tree asks for the signal of A, of B and B - A of one (mark, window), and for covariates of the
+gene (a generalised additive model, as in Lou, Caruana and Gehrke, KDD 2012). With T_jt the sum of the leaves
+that belong to window jt, and m the mean of both cells' signal,
+
+    c(A, B)_jt = T_jt(A, B) - T_jt(m, m)      is what the difference between the cells adds there, and
+    s          = sum_jt T_jt(m, m)            belongs to the pair, whatever differs.
+
+For other data than the pair of the training (`PairModel.order`), only (c(A, B) - c(B, A)) / 2 is left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+#: Leaves of a tree at most, and questions on the way to one.
+LEAVES, DEPTH = 16, 6
+#: Genes in a leaf at least.
+LEAF_GENES = 20
+#: Share of a tree's correction that is taken over, and of the features that a question is chosen among.
+RATE, FEATURES = 0.1, 0.3
+#: Half of the width over which derivatives average, in standard deviations of the signal: trees are steps.
+SMOOTHING = 0.25
+#: Numbers that trees are grown on at most; beyond it on fewer genes, drawn at random.
+MOST_NUMBERS = 200_000_000
+
+
+class WindowTrees(nn.Module):
+    """Trees over windows; none grow before `fit`.
+
+    Parameters
+    ----------
+    n_trees : at most.
+    n_windows : of all marks together.
+    n_covariates : numbers of a gene beside its signal.
+
+    Attributes
+    ----------
+    feature, right : int32 [n_trees, n_nodes]
+        What an inner node asks for (A's windows, B's, B - A's, then the covariates), and its child for values
+        above `number`; the other child is the node that follows. `right` is 0 in leaves.
+    number : float32 [n_trees, n_nodes]
+        Threshold of an inner node, value of a leaf.
+    window : int32 [n_trees, n_nodes]
+        The window that a leaf belongs to; `n_windows` where covariates alone lead to it.
+    start : float32 []
+        What trees add to.
+    """
+
+    feature: Tensor
+    right: Tensor
+    number: Tensor
+    window: Tensor
+    start: Tensor
+
+    def __init__(self, n_trees: int, n_windows: int, n_covariates: int) -> None:
+        super().__init__()
+        shape = (n_trees, 2 * LEAVES - 1)
+        self.n_windows, self.n_covariates = n_windows, n_covariates
+        for name in ("feature", "right"):
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.int32))
+        self.register_buffer("number", torch.zeros(shape))
+        self.register_buffer("window", torch.full(shape, n_windows, dtype=torch.int32))
+        self.register_buffer("start", torch.zeros(()))
+
+    def fit(self, a: Tensor, b: Tensor, covariates: Tensor, log2fc: Tensor, seed: int) -> None:
+        """Grow the trees on scaled signal [n_genes, n_windows] of A and of B, and covariates of the genes."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        most = max(2, MOST_NUMBERS // (3 * self.n_windows + self.n_covariates))
+        if len(a) > most:
+            chosen = torch.from_numpy(np.random.default_rng(seed).permutation(len(a))[:most])
+            a, b, covariates, log2fc = (values[chosen] for values in (a, b, covariates, log2fc))
+        sources, beside = (
+            3 * self.n_windows,
+            range(3 * self.n_windows, 3 * self.n_windows + self.n_covariates),
+        )
+        model = HistGradientBoostingRegressor(
+            max_iter=len(self.feature),
+            learning_rate=RATE,
+            max_leaf_nodes=LEAVES,
+            max_depth=DEPTH,
+            min_samples_leaf=LEAF_GENES,
+            max_features=FEATURES,
+            interaction_cst=[
+                {*range(window, sources, self.n_windows), *beside} for window in range(self.n_windows)
+            ],
+            early_stopping=False,
+            random_state=seed,
+        )
+        with threadpool_limits(limits=torch.get_num_threads()):
+            model.fit(_features(a, b, covariates).numpy(), log2fc.numpy())
+        self.start.fill_(float(np.ravel(model._baseline_prediction)[0]))
+        for number, (predictor,) in enumerate(model._predictors):
+            self._keep(number, predictor.nodes)
+
+    def _keep(self, number: int, nodes: npt.NDArray[Any]) -> None:
+        """Take a tree of scikit-learn's, to whose nodes no public way leads; they are in pre-order."""
+        inner = nodes["is_leaf"] == 0
+        window = np.full(len(nodes), self.n_windows, dtype=np.int32)
+        for node in np.flatnonzero(inner):
+            feature = int(nodes["feature_idx"][node])
+            asked = feature % self.n_windows if feature < 3 * self.n_windows else window[node]
+            window[nodes["left"][node]] = window[nodes["right"][node]] = asked
+        tree = slice(0, len(nodes))
+        self.window[number, tree] = torch.from_numpy(window)
+        self.feature[number, tree] = torch.from_numpy(
+            np.where(inner, nodes["feature_idx"], 0).astype(np.int32)
+        )
+        self.right[number, tree] = torch.from_numpy(np.where(inner, nodes["right"], 0).astype(np.int32))
+        values = np.where(inner, nodes["num_threshold"], nodes["value"])
+        self.number[number, tree] = torch.from_numpy(values.astype(np.float32))
+
+    def forward(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
+        """What windows contribute [n_genes, n_windows], and what is the pair's own [n_genes].
+
+        Derivatives are those of the trees averaged over `SMOOTHING` to either side of a cell's signal.
+        """
+        differences, levels = _Smoothed.apply(a, b, covariates, self, order)  # type: ignore[no-untyped-call]
+        return differences, levels.sum(dim=1)
+
+    def of_windows(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
+        """What differences contribute [n_genes, n_windows], and levels [n_genes, n_windows + 1]."""
+        middle = (a + b) / 2
+        at_level = self._sums(middle, middle, covariates)
+        forward = self._sums(a, b, covariates) if order != -1 else 0
+        backward = self._sums(b, a, covariates) if order != 1 else 0
+        differences = ((1 + order) * forward - (1 - order) * backward) / 2 - order * at_level
+        at_level[:, -1] += self.start
+        return differences[:, :-1], order * at_level
+
+    def _sums(self, a: Tensor, b: Tensor, covariates: Tensor) -> Tensor:
+        """Sum of the leaves of every window [n_genes, n_windows + 1], in the last of leaves without one."""
+        features = _features(a, b, covariates)
+        feature, right, number = (values.flatten() for values in (self.feature, self.right, self.number))
+        first = torch.arange(0, len(feature), self.feature.shape[1], device=a.device)
+        node = first.expand(len(a), -1)
+        for _ in range(DEPTH):
+            above = features.gather(1, feature[node].long()) > number[node]
+            child = right[node]
+            node = torch.where(child == 0, node, torch.where(above, first + child, node + 1))
+        sums = a.new_zeros(len(a), self.n_windows + 1)
+        return sums.scatter_add_(1, self.window.flatten()[node].long(), number[node])
+
+
+class _Smoothed(torch.autograd.Function):
+    """`WindowTrees.of_windows` with derivatives: a window's trees see no other, so one step moves all."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, covariates: Tensor, trees: WindowTrees, order: float
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(a, b, covariates)
+        ctx.trees, ctx.order = trees, order
+        return trees.of_windows(a, b, covariates, order)
+
+    @staticmethod
+    def backward(ctx: Any, of_differences: Tensor, of_levels: Tensor) -> tuple[Tensor | None, ...]:
+        a, b, covariates = ctx.saved_tensors
+
+        def derivative(towards_a: float, towards_b: float) -> Tensor:
+            above, below = (
+                ctx.trees.of_windows(a + sign * towards_a, b + sign * towards_b, covariates, ctx.order)
+                for sign in (1, -1)
+            )
+            differences, levels = above[0] - below[0], (above[1] - below[1])[:, :-1]
+            slope: Tensor = (of_differences * differences + of_levels[:, :-1] * levels) / (2 * SMOOTHING)
+            return slope
+
+        return derivative(SMOOTHING, 0), derivative(0, SMOOTHING), None, None, None
+
+
+def _features(a: Tensor, b: Tensor, covariates: Tensor) -> Tensor:
+    return torch.cat((a, b, b - a, covariates), dim=1)
