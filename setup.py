@@ -5,12 +5,16 @@ For work in the source tree: ``python setup.py build_ext --inplace`` (or ``pip i
 
 from setuptools import Extension, setup
 
+KERNEL = "src/diffchrom/deepdiff/_kernel"
+
 setup(
     ext_modules=[
         Extension(
             "diffchrom.deepdiff._kernel._lstm",
-            sources=["src/diffchrom/deepdiff/_kernel/lstm.c"],
-            depends=[f"src/diffchrom/deepdiff/_kernel/{name}.h" for name in ("job", "lstm_isa", "threads")],
+            sources=[f"{KERNEL}/{name}.c" for name in ("adam", "lstm", "step", "threads")],
+            depends=[
+                f"{KERNEL}/{name}.h" for name in ("adam_isa", "job", "kernel", "lstm_isa", "step", "threads")
+            ],
             # No -march=native: lstm.c holds code for each instruction set and chooses at run time.
             extra_compile_args=[
                 "-std=gnu11",

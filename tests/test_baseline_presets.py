@@ -20,7 +20,8 @@ from diffchrom.config import PRESETS
 from diffchrom.errors import RunError, UsageError
 from diffchrom.pairs.pair import Pair
 from diffchrom.store.store import Store
-from diffchrom.sweeps.plan import Plan, jobs_of
+from diffchrom.sweeps.jobs import jobs_of
+from diffchrom.sweeps.plan import Plan
 from diffchrom.sweeps.running import run_job
 
 PUBLISHED = [name for name, method in METHODS.items() if "published" in method.grids]

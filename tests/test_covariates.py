@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import called, genes_of, make_genes, make_store, training
+from conftest import called, fitting, genes_of, make_genes, make_store, training
 from diffchrom.attention.deletion import DELETION, curves_of
 from diffchrom.attention.perturbation import parse_perturbations, perturb, perturbed
 from diffchrom.config import hyperparameters
@@ -78,6 +78,14 @@ def test_density_is_of_positions_alone_whatever_the_order_and_strand_of_genes() 
     flipped = replace(genes, strand=np.where(genes.minus, "+", "-").astype(object))
     np.testing.assert_array_equal(covariates_of(flipped, names), covariates_of(genes, names))
     np.testing.assert_array_equal(covariates_of(genes.take(order), names), covariates_of(genes, names)[order])
+
+
+@pytest.mark.parametrize("method", ["ridge", "random-forest", "gradient-boosting"])
+def test_baselines_that_read_the_whole_gene_read_what_the_default_reads(
+    store: Store, tmp_path: Path, method: str
+) -> None:
+    run = fitting(store.path, method, threads=1).make(tmp_path / "run")
+    assert run.config.covariates == ("log_length", "log_gene_density", "log_end_distance")
 
 
 def test_a_gene_without_coordinates_has_the_covariate_of_the_mean_gene() -> None:

@@ -37,7 +37,8 @@ from diffchrom.pairs.pair_set import PairSet
 from diffchrom.processes.machine import set_worker_number
 from diffchrom.processes.pool import Call, Pool, Reply
 from diffchrom.store.store import Store
-from diffchrom.sweeps.plan import Plan, jobs_of
+from diffchrom.sweeps.jobs import jobs_of
+from diffchrom.sweeps.plan import Plan
 from diffchrom.sweeps.running import run_sweep
 from diffchrom.variants import VARIANTS
 

@@ -29,6 +29,8 @@ SPELLERS = {
     "pairs/leakage.py": (1, "a command that has no function"),
     "processes/cluster.py": (1, "an option of `dask worker`"),
     "runs/card.py": (1, "a file for people who have the shell alone"),
+    "sweeps/results.py": (1, "a command that has no function"),
+    "sweeps/unseen.py": (1, "a command that has no function"),
     "runs/opening.py": (4, "the whole command that makes such a run"),
 }
 

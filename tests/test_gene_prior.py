@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import diffchrom
 from conftest import called, fitting, make_store, training
+from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.opened import open_predictor
+from diffchrom.baselines.saved import load_fitted
 from diffchrom.config import hyperparameters
-from diffchrom.errors import StoreError
+from diffchrom.errors import RunError, StoreError
 from diffchrom.pairs.covariates import covariates_of, prior_cells, prior_names
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.pair_set import PairSet
@@ -23,6 +27,7 @@ from diffchrom.sweeps.labels import label_runs
 
 QUICK = hyperparameters("default", "additive", hidden=8, epochs=1, ensemble=1, min_steps=1)
 NAMES = ("prior_mean:counts", "prior_sd:counts")
+OF_GENE = ("log_length", "log_gene_density", "log_end_distance")
 FURTHER = ("X1", "X2", "X3")
 
 
@@ -131,7 +136,7 @@ def test_a_baseline_reads_the_prior_where_asked_and_is_what_it_was_without(
     fitted = (plain.path / "fitted.safetensors").read_bytes()
     assert (without.make(tmp_path / "without").path / "fitted.safetensors").read_bytes() == fitted
     run = fitting(store.path, name, pair="A1,B2", gene_prior=True).make(tmp_path / "prior")
-    assert run.config.covariates == NAMES
+    assert run.config.covariates == (*OF_GENE, *NAMES)
     assert (run.path / "fitted.safetensors").read_bytes() != fitted
     opened, _ = open_predictor(run, store)
     written = [line.split("\t") for line in (run.path / "predictions.tsv").read_text().splitlines()]
@@ -149,6 +154,82 @@ def test_the_prior_is_declared_in_the_run_and_in_labels(store: Store, tmp_path: 
     assert prior.summary()[1] == "ridge + gene prior"
     assert label_runs([plain, prior]) == (["ridge", "ridge + gene prior"], [])
     assert label_runs([Run.open(prior.path)])[0] == ["ridge + gene prior"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda counts: counts, lambda counts: np.round(1.3 * counts, 2)],
+    ids=["the same values", "other depth"],
+)
+def test_a_cell_that_is_there_again_under_another_name_is_no_part_of_the_prior(
+    store: Store,
+    tmp_path: Path,
+    again: Callable[[np.ndarray], np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "s.h5"
+    path.write_bytes(store.path.read_bytes())
+    random = np.random.default_rng(3)
+    with Store(path).edit() as editor:
+        # C3 again, A1 with tracks again, and a replicate of A1, which is another measurement.
+        editor.add_expression_elsewhere("liver", "counts", again(store.expression("C3", "counts")))
+        editor.add_signal("A1.rep", "H3K4me3", np.ones((60, 20), np.float32))
+        editor.add_expression("A1.rep", "counts", again(store.expression("A1", "counts")))
+        noise = random.normal(1, 0.2, 60).clip(0.1)
+        editor.add_expression_elsewhere("other", "counts", store.expression("A1", "counts") * noise)
+    twice = Store(path)
+    assert Pair.of(twice, ("A1", "B2")).doubles == {}
+    words = ["--store", str(path), "--pair", "A1,B2", "--gene-prior", "--method", "ridge"]
+    assert called(["baseline", *words, "--out", str(tmp_path / "run")]) == 0
+    assert "left out: A1.rep (of A1)" in capsys.readouterr().err
+    run = Run.open(tmp_path / "run")
+    for cells, expected in ((("A1", "B2"), {"A1.rep": "A1"}), (("C3", "B2"), {"liver": "C3"})):
+        pair = open_predictor(run, twice, cells)[0].pair
+        assert pair.doubles == expected
+        kept = [cell for cell in prior_cells(twice, cells, "counts") if cell not in expected]
+        assert {"other", "X1"} <= set(kept)
+        without = covariates_of(twice.genes, (*OF_GENE, *NAMES), twice, (*cells, *expected))
+        np.testing.assert_array_equal(pair.covariates, without)
+    assert called(["predict", str(run.path), "--store", str(path), "--pair", "C3,B2"]) == 0
+    assert "left out: liver (of C3)" in capsys.readouterr().err
+
+
+def test_cell_mean_does_not_look_at_the_pairs_own_cells_under_other_names(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.h5"
+    path.write_bytes(make_store(tmp_path / "plain.h5", cells=("A1", "B2", "C3")).path.read_bytes())
+    plain = fitting(path, "cell-mean", pair="A1,B2").make(tmp_path / "plain")
+    with Store(path).edit() as editor:
+        editor.add_signal("again", "H3K4me3", np.ones((60, 20), np.float32))
+        editor.add_expression("again", "counts", Store(path).expression("B2", "counts"))
+    asked = ["baseline", "--method", "cell-mean", "--pair", "A1,B2", "--store", str(path)]
+    assert called([*asked, "--out", str(tmp_path / "twice")]) == 0
+    assert "cell-mean: cells with the expression" in capsys.readouterr().err
+    written = [(run / "predictions.tsv").read_bytes() for run in (plain.path, tmp_path / "twice")]
+    assert written[0] == written[1]
+
+
+def test_the_prior_is_a_row_of_its_own_among_what_a_baseline_weighs(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, weight in (("ridge", "per_sd"), ("random-forest", "importance")):
+        run = fitting(store.path, name, pair="A1,B2", gene_prior=True).make(tmp_path / name)
+        columns = diffchrom.open_run(run.path).open(diffchrom.open_store(store.path)).coefficients()
+        genes = columns[columns["cell"] == "gene"]
+        assert genes["mark"].tolist() == [*OF_GENE, *NAMES]
+        assert (genes["region"] == "").all()
+        fit = load_fitted(run.path / "fitted.safetensors")
+        expected = fit.fit.coefficients[-5:] if name == "ridge" else fit.trees.importance[-5:]
+        np.testing.assert_array_equal(genes[weight], expected)
+        signal = fitting(store.path, name, pair="A1,B2").make(tmp_path / f"{name}-alone")
+        alone = coefficients(load_fitted(signal.path / "fitted.safetensors"), ("H3K4me3", "H3K27me3"),
+                             run.config.layout, OF_GENE)  # fmt: skip
+        assert list(alone) == list(columns)
+        with pytest.raises(RunError):
+            coefficients(fit, ("H3K4me3", "H3K27me3"), run.config.layout)
+    assert called(["info", str(tmp_path / "ridge")]) == 0
+    assert "largest weights" in capsys.readouterr().out
 
 
 def test_too_few_other_cells_are_refused(tmp_path: Path) -> None:

@@ -39,6 +39,17 @@ def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def of_pairs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A run of several pairs of normalised signal, and its model's file."""
+    folder = tmp_path_factory.mktemp("pairs")
+    words = ["--variant", "raw:d", "--hidden", "8", "--epochs", "1", "--device", "cpu", "--no-ridge", "-q"]
+    named = ["--store", run.config.store["path"], "--cells", "A1,B2,C3", "--normalise", "quantile"]
+    assert called(["train", *words, *named, "--out", str(folder / "run")]) == 0
+    assert called(["export", str(folder / "run"), "-o", str(folder / "m.diffchrom"), "-q"]) == 0
+    return Run.open(folder / "run"), folder / "m.diffchrom"
+
+
 def header(path: Path) -> tuple[dict, bytes]:
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
@@ -69,6 +80,48 @@ def test_predict_and_attend_take_the_file_anywhere(
         assert printed[0] == printed[1]
 
 
+def test_normalised_signal_is_normalised_in_a_store_without_the_cells_that_were_learnt_from(
+    of_pairs: tuple[Run, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = of_pairs
+    store = make_store(tmp_path / "s.h5", cells=("X", "Y"), seed=5)
+    deep = {mark: 3 * store.signal("X", [mark])[:, 0] for mark in store.marks("X")}
+    with store.edit() as editor:
+        for mark, values in deep.items():
+            editor.add_signal("deep", mark, values, store.signal_attrs("X", mark))
+    predicted = {}
+    for path in (run.path, file):
+        for pair in ("X,Y", "deep,Y"):
+            assert called(["predict", str(path), "--store", str(store.path), "--pair", pair]) == 0
+            predicted[path, pair] = capsys.readouterr()
+    assert predicted[run.path, "X,Y"] == predicted[file, "X,Y"]
+    assert "Kolmogorov-Smirnov" in predicted[file, "X,Y"].err
+    as_it_is, thrice = (
+        open_model(Run.open(file), store, (cell, "Y"), device="cpu").pair.signal(np.arange(60))[0]
+        for cell in ("X", "deep")
+    )
+    # But for signal stronger than any of a training gene, which stays as far above it as it is.
+    assert np.mean(np.isclose(as_it_is, thrice, atol=1e-4)) > 0.99
+    assert header(file)[0]["__metadata__"][KEY].startswith('{"format": "diffchrom-model", "version": 2')
+
+
+def test_a_model_without_its_signal_is_refused(
+    of_pairs: tuple[Run, Path], model: Path, tmp_path: Path
+) -> None:
+    (values, rest), (alone, _) = header(of_pairs[1]), header(model)
+    store = Store(of_pairs[0].config.store["path"])
+    cut = {"__metadata__": {KEY: values["__metadata__"][KEY]}}
+    other = values["__metadata__"] | {"diffchrom-record": values["__metadata__"]["diffchrom-record"].replace(
+        "H3K4me3", "H3K4me1")}  # fmt: skip
+    assert set(alone["__metadata__"]) == {KEY}
+    for number, changed in enumerate((values | cut, values | {"__metadata__": other})):
+        text = json.dumps(changed).encode()
+        path = tmp_path / str(number)
+        path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
+        with pytest.raises(RunError, match=r"holds no signal that was learnt from .* export it again"):
+            open_model(Run.open(path), store, device="cpu")
+
+
 def test_the_file_tells_nothing_of_the_machine_and_the_same_run_gives_the_same_bytes(
     run: Run, model: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +136,35 @@ def test_the_card_says_what_the_model_needs_and_how_good_it_is(run: Run, model: 
     assert values["card"] == card
     r = run.config.metrics["test"]["pearson"]
     for said in ("H3K4me3, H3K27me3", "log_length", "counts", f"{r:.3f}", "Without the shift", "bins of"):
+        assert said in card
+
+
+def test_the_card_of_several_pairs_tables_each_with_the_cells_that_it_has_not_seen(
+    run: Run, tmp_path: Path
+) -> None:
+    words = ["--variant", "raw:d", "--hidden", "8", "--epochs", "1", "--device", "cpu", "-q"]
+    named = ["--store", run.config.store["path"], "--cells", "A1,B2,C3", "--hold-out", "C3"]
+    assert called(["train", *words, *named, "--out", str(tmp_path / "run")]) == 0
+    assert (
+        called(["export", str(tmp_path / "run"), "-o", str(tmp_path / "m"), "--card", str(tmp_path / "c.md")])
+        == 0
+    )
+    card = (tmp_path / "c.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("|")]
+    assert [row[:2] for row in rows[2:]] == [
+        ["A1,B2", "seen"],
+        ["A1,C3", "one unseen"],
+        ["B2,C3", "one unseen"],
+    ]
+    written = [line.split("\t") for line in (tmp_path / "run" / "pairs.tsv").read_text().splitlines()]
+    at = written[0].index("pearson")
+    assert [row[3] for row in rows[2:]] == [f"{float(line[at]):.3f}" for line in written[1:]]
+    for said in (
+        "Cells held out, to be judged on them: C3",
+        "Trained on A1,B2;",
+        "one unseen: r = ",
+        "or missing",
+    ):
         assert said in card
 
 
@@ -136,9 +218,9 @@ def test_a_file_that_claims_more_weights_than_it_has_is_refused_before_they_are_
 @given(st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_file_ends_in_one_error_or_in_finite_numbers(
-    model: Path, run: Run, tmp_path: Path, data: st.DataObject
+    model: Path, of_pairs: tuple[Run, Path], run: Run, tmp_path: Path, data: st.DataObject
 ) -> None:
-    content = bytearray(model.read_bytes())
+    content = bytearray(data.draw(st.sampled_from([model, of_pairs[1]])).read_bytes())
     cut = data.draw(st.integers(0, len(content)))
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))

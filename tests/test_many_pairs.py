@@ -13,7 +13,6 @@ import diffchrom
 from conftest import called, make_store
 from diffchrom.deepdiff.loading import load_model
 from diffchrom.deepdiff.opened import open_model
-from diffchrom.errors import UsageError
 from diffchrom.inspection.text import run_dict, run_text
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
@@ -211,7 +210,6 @@ def test_a_killed_training_of_several_pairs_goes_on_to_the_same_bytes(store: Sto
         (("--cells", "A,B", "--pair", "A,B"), "--pair and --cells: name the pairs in one way"),
         (("--pair", "A,B", "--hold-out", "C"), "--hold-out C: in none of the pairs"),
         (("--pair", "A,B", "--hold-out", "B"), "--hold-out B: leaves no pair to learn from"),
-        (("--cells", "A,B,C", "--folds", "2"), "--folds takes one pair"),
         (("--pairs", "nowhere.txt"), "nor a file of pairs"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -224,6 +222,55 @@ def test_pairs_that_do_not_go_together_are_refused_in_one_line(
     assert said in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("learn", [TRAIN, LEARNERS["ridge"]], ids=["raw:d", "ridge"])
+def test_a_fold_tests_its_genes_in_every_pair(
+    tmp_path: Path, learn: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=80, cells=CELLS)
+    words = ("--cells", "A,B,C", "--hold-out", "C", "--folds", "3")
+    assert command(store, tmp_path / "run", *words, learn=learn) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1 + 4 * 3
+    folds = [tmp_path / "run" / f"fold-{number}" for number in (1, 2, 3)]
+    tested = []
+    for fold in folds:
+        genes = pd.read_csv(fold / "predictions.tsv", sep="\t")
+        tested.append(genes[genes["split"] == "test"])
+        for row in table(fold).itertuples():
+            truth = Pair.of(store, row.pair.split(",")).labels.log2fc
+            assert row.n == np.isfinite(truth[tested[-1].index]).sum()
+    assert sorted(pd.concat(tested)["gene_id"]) == sorted(store.genes.id)
+    whole = table(tmp_path / "run")
+    assert whole["kind"].tolist() == ["seen", "one_unseen", "one_unseen"]
+    for column, means in (("n", sum), ("pearson", np.mean)):
+        expected = [means([table(fold)[column][row] for fold in folds]) for row in range(3)]
+        np.testing.assert_allclose(whole[column], expected, rtol=1e-5)
+    assert whole["pearson_low"].isna().all()
+    # Given again, finished folds are kept, and folds of other pairs are not taken for them.
+    assert command(store, tmp_path / "run", *words, learn=learn) == 0
+    assert capsys.readouterr().out.splitlines() == printed
+    assert command(store, tmp_path / "run", "--cells", "A,B,D", *words[2:], learn=learn) != 0
+
+
+def test_labels_of_a_folds_test_genes_reach_its_model_from_no_pair(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5", n_genes=80, cells=CELLS)
+    words = ("--cells", "A,B,C", "--folds", "3")
+    assert command(store, tmp_path / "first", *words, learn=LEARNERS["ridge"]) == 0
+    genes = pd.read_csv(tmp_path / "first" / "fold-1" / "predictions.tsv", sep="\t")
+    tested = (genes["split"] == "test").to_numpy()
+    expression = {cell: store.expression(cell, "counts") for cell in CELLS}
+    with store.edit() as editor:
+        for cell, counts in expression.items():
+            counts[tested] = (3000 - counts[tested]).clip(0)
+            editor.add_expression(cell, "counts", counts, replace=True)
+    assert command(store, tmp_path / "second", *words, learn=LEARNERS["ridge"]) == 0
+    same = [
+        fitted_file(tmp_path / "first" / fold) == fitted_file(tmp_path / "second" / fold)
+        for fold in ("fold-1", "fold-2")
+    ]
+    assert same == [True, False]  # fold 2 is trained on the genes of fold 1
 
 
 def test_cells_of_other_units_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,8 +293,8 @@ def test_python_trains_on_several_pairs_and_reads_their_accuracy(store: Store) -
     pairs = opened.pairs(("A", "B"), ("B", "C"), held_out=["C"])
     made = diffchrom.fit_baseline(pairs)
     assert list(made.pairs()["kind"]) == ["seen", "one_unseen"]
-    with pytest.raises(UsageError, match="takes one pair"):
-        diffchrom.fit_baseline(pairs, folds=2)
+    in_folds = diffchrom.fit_baseline(pairs, folds=3)
+    assert list(in_folds.pairs()["n"]) == [len(store.genes)] * 2
 
 
 @pytest.fixture(scope="module")

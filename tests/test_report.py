@@ -28,7 +28,8 @@ from diffchrom.report.page import shown
 from diffchrom.report.results import calibration_groups, read_history, shown_results, training_curves
 from diffchrom.runs.tables import HISTORY_COLUMNS
 from diffchrom.store.store import Store
-from diffchrom.sweeps.plan import Plan, jobs_of
+from diffchrom.sweeps.jobs import jobs_of
+from diffchrom.sweeps.plan import Plan
 from diffchrom.sweeps.results import Result, load_results
 from diffchrom.sweeps.running import run_job
 from test_compare import make_run

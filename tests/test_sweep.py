@@ -29,7 +29,8 @@ from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
 from diffchrom.sweeps.estimate import estimate_jobs, relative_cost, sequences
 from diffchrom.sweeps.folder import Outcome, read_jobs
-from diffchrom.sweeps.plan import Job, Plan, jobs_of, make_plan, read_plan
+from diffchrom.sweeps.jobs import Job, jobs_of
+from diffchrom.sweeps.plan import Plan, make_plan, read_plan
 from diffchrom.sweeps.running import SWEEPING, Progress, run_job, run_sweep
 from diffchrom.variants import VARIANTS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,13 +147,13 @@ def test_what_lies_beyond_the_tss_is_learnt_from(name, tmp_path):
 
 def test_weights_name_region_and_window_in_the_order_of_the_features(store, tmp_path):
     run = fitting(store.path, "random-forest", "A1,B2").make(tmp_path / "run")
-    pair = Pair.of(store, PAIR)
+    pair = replace(Pair.of(store, PAIR), covariate_names=run.config.covariates)
     genes = examples_of(pair, pair.load(), get_method("random-forest"), 0, SILENT)
     forest = load_fitted(run.path / FITTED)
-    columns = coefficients(forest, MARKS, run.config.layout)
+    columns = coefficients(forest, MARKS, run.config.layout, run.config.covariates)
     features = both_and_difference(genes, forest.merge)
     assert len(columns["mark"]) == features.shape[1]
-    for row in range(features.shape[1]):
+    for row in np.flatnonzero(columns["cell"] != "gene"):
         span = pair.layout.spans[columns["region"][row]]
         windows = slice(
             span.start + columns["first_window"][row] - 1, span.start + columns["last_window"][row]

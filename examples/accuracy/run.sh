@@ -12,8 +12,8 @@ mkdir -p "${2:?folder for the results}" && cd "$2"
 methods=${METHODS:-all}
 published=${PUBLISHED:-raw:d,raw:c,raw,aux,raw+aux,aux+siamese,raw+aux+siamese}
 genome_methods=${GENOME_METHODS:-mean,ridge,gradient-boosting,random-forest,deepchrome}
-genes="$data/gtf/roadmap_genes_hg19.gtf.gz"
-rpkm="$data/expression/roadmap_rpkm.tsv.gz"
+genes="$data/gtf/gencode_v10_genes_hg19.gtf.gz"
+rpkm="$data/expression/roadmap_rpkm_53cells.tsv.gz"
 
 [ -e sample.h5 ] || diffchrom prepare --deepdiff "$data/deepdiff_sample" --store sample.h5
 [ -e pilot.h5 ] || diffchrom prepare --gtf "$genes" --bigwigs "$data"/roadmap_pilot/*.bigwig \
@@ -23,16 +23,17 @@ rpkm="$data/expression/roadmap_rpkm.tsv.gz"
 
 # NAME BASELINES: a fold of the default and of every baseline is a job.
 folds() {
-    diffchrom sweep --store "$1.h5" --folds 5 --variants antisymmetric --presets default --baselines "$2" \
+    diffchrom sweep --store "$1.h5" --pairs "$3" --folds 5 --variants additive --presets default --baselines "$2" \
         --out "$1" > "$1.default.tsv"
 }
 
 for name in sample pilot; do
-    folds $name "$methods"
-    diffchrom sweep --store $name.h5 --folds 5 --variants "$published" --presets published --out $name \
+    [ $name = sample ] && pairs=Cell1,Cell2 || pairs=E003,E116
+    folds $name "$methods" $pairs
+    diffchrom sweep --store $name.h5 --pairs $pairs --folds 5 --variants "$published" --presets published --out $name \
         > $name.published.tsv
 done
-folds segmentation "$genome_methods"
+folds segmentation "$genome_methods" E116,E127
 for name in sample pilot segmentation; do
     diffchrom compare $name --output $name.runs.tsv
     diffchrom compare $name --summary --output $name.paired.tsv
@@ -42,9 +43,9 @@ done
 curve() {
     split=$1 name=$2
     shift 2
-    diffchrom train --store segmentation.h5 --split "$split" --out "curve/default.$name" --resume
-    diffchrom baseline --store segmentation.h5 --split "$split" --method ridge --out "curve/ridge.$name" --resume
-    diffchrom train --store segmentation.h5 --split "$split" --variant raw+aux+siamese --preset published \
+    diffchrom train --store segmentation.h5 --pair E116,E127 --split "$split" --out "curve/default.$name" --resume
+    diffchrom baseline --store segmentation.h5 --pair E116,E127 --split "$split" --method ridge --out "curve/ridge.$name" --resume
+    diffchrom train --store segmentation.h5 --pair E116,E127 --split "$split" --variant raw+aux+siamese --preset published \
         --out "curve/published.$name" --resume "$@"
 }
 

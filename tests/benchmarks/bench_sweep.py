@@ -61,7 +61,8 @@ def children_cpu() -> float:
 def sweep_seconds(store: Path, workers: int, jobs: int, epochs: int) -> tuple[float, float]:
     """Wall seconds of a sweep, and CPU seconds of its workers."""
     from diffchrom.processes.pool import LocalPool
-    from diffchrom.sweeps.plan import Plan, jobs_of
+    from diffchrom.sweeps.jobs import jobs_of
+    from diffchrom.sweeps.plan import Plan
     from diffchrom.sweeps.running import SWEEPING, run_sweep
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,13 @@
-"""Genes a second of every variant, in training and inference: the fused kernel and torch's LSTM in turns.
+"""Genes a second of every variant in training and inference, with and without autograd.
 
-One process, batches of 10 and 64 genes, 5 marks, 200 bins, hidden 32. Training is the step of
-`diffchrom train` (forward, losses, backward, clipping, Adam). ``outside`` is the share of the step that is
-not spent in the kernel; ``kernel/sgemm`` compares the kernel's rate of arithmetic (its matrix products
-alone) with that of torch's own product of two 512 x 512 matrices on one core, timed in between. Times are
-the process's CPU seconds at one thread, so that other work on the machine disturbs little, and wall seconds
-at more; medians of interleaved repeats, each after an untimed one, since steps follow one another.
+One process, batches of 10 and 64 genes, 5 marks, 200 bins, hidden 32. Training is the step of `diffchrom
+train` (forward, losses, backward, clipping, Adam): in one call of the kernel where it serves the variant,
+with autograd around the kernel's LSTMs, and with autograd around torch's. ``outside`` is the share of the
+first that is not LSTMs, whose time is the second's; ``kernel/sgemm`` compares the kernel's rate of
+arithmetic (its matrix products alone) with that of torch's own product of two 512 x 512 matrices on one
+core, timed in between. Times are the process's CPU seconds at one thread, so that other work on the machine
+disturbs little, and wall seconds at more; medians of interleaved repeats, each after an untimed one, since
+steps follow one another.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from diffchrom.config import PRESETS
 from diffchrom.deepdiff import _kernel
 from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.examples import GeneTensors
-from diffchrom.deepdiff.fitting import training_step
+from diffchrom.deepdiff.fitting import stepper, training_step
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason, threads_for_lstm, use_backend
 from diffchrom.deepdiff.model import CELL_A, CELL_B
@@ -32,7 +34,7 @@ from diffchrom.variants import VARIANTS
 
 N_MARKS, N_BINS, PRODUCT = 5, 200, 512
 COLUMNS = (
-    "variant", "batch", "threads", "pass", "fused_genes_per_s", "torch_genes_per_s", "fused/torch", "outside",
+    "variant", "batch", "threads", "pass", "step_genes_per_s", "step/autograd", "step/torch", "outside",
     "kernel_gflops", "sgemm_gflops", "kernel/sgemm",
 )  # fmt: skip
 
@@ -65,8 +67,8 @@ class Inside:
         self.seconds = self.operations = 0.0
 
 
-def passes_of(variant: str, batch: int) -> dict[str, Callable[[], object]]:
-    """A training step and a prediction of one batch of simulated read counts."""
+def passes_of(variant: str, batch: int) -> dict[str, dict[str, Callable[[], object]]]:
+    """A training step and a prediction of one batch of simulated read counts, each in every way there is."""
     settings = PRESETS["published"]
     signal = torch.poisson(torch.full((2, batch, N_MARKS, N_BINS), 3.0))
     a, b = signal[0], signal[1]
@@ -74,41 +76,54 @@ def passes_of(variant: str, batch: int) -> dict[str, Callable[[], object]]:
     genes = GeneTensors(a, b, Targets(torch.randn(batch), expression), torch.device("cpu"))
     model = build_model(VARIANTS[variant], N_MARKS, settings)
     optimiser = Adam(model.parameters(), settings.lr)
+    step = stepper(model, optimiser, settings)
+
+    def with_autograd() -> None:
+        training_step(model, optimiser, genes, settings)
 
     def infer() -> None:
         with torch.inference_mode():
             model(a, b)
 
-    return {"train": lambda: training_step(model, optimiser, genes, settings), "infer": infer}
+    train = {"step": lambda: step(genes), "autograd": with_autograd, "torch": with_autograd}
+    return {"train": train, "infer": {"step": infer, "autograd": infer, "torch": infer}}
 
 
 def measure(
-    variant: str, batch: int, what: str, job: Callable[[], object], inside: Inside, repeats: int, threads: int
+    names: tuple[object, ...],
+    batch: int,
+    passes: dict[str, Callable[[], object]],
+    inside: Inside,
+    repeats: int,
 ) -> None:
-    """Print one row."""
+    """Print one row, which `names` begin."""
     left, right = torch.randn(2, PRODUCT, PRODUCT)
-    jobs = {"fused": job, "torch": job, "sgemm": lambda: left @ right}
+    jobs = {**passes, "sgemm": lambda: left @ right}
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    outside, rates = [], []
+    kernel, rates = [], []
     for _ in range(repeats):
         for name, run in jobs.items():
             with use_backend("torch" if name == "torch" else None), threads_for_lstm():
-                run()  # type: ignore[no-untyped-call]
+                run()
                 inside.reset()
                 start = inside.clock()
-                run()  # type: ignore[no-untyped-call]
-                taken = inside.clock() - start
-            seconds[name].append(taken)
-            if name == "fused":
-                outside.append(1 - inside.seconds / taken)
+                run()
+                seconds[name].append(inside.clock() - start)
+            if name == "autograd":
+                kernel.append(inside.seconds)
                 rates.append(1e-9 * inside.operations / inside.seconds)
     # One thread's product is the limit of one core; the kernel's rate is of all threads together.
     products = [2e-9 * PRODUCT**3 / taken for taken in seconds["sgemm"]]
-    fused, torchs = (statistics.median(seconds[name]) for name in ("fused", "torch"))
+    step = statistics.median(seconds["step"])
     ratio = statistics.median(rate / product for rate, product in zip(rates, products, strict=True))
-    numbers = (f"{batch / fused:.0f}", f"{batch / torchs:.0f}", f"{torchs / fused:.2f}")
-    figures = (statistics.median(outside), statistics.median(rates), statistics.median(products), ratio)
-    print(variant, batch, threads, what, *numbers, *(f"{v:.2f}" for v in figures), sep="\t", flush=True)
+    figures = (
+        *(statistics.median(seconds[name]) / step for name in ("autograd", "torch")),
+        1 - statistics.median(kernel) / step,
+        statistics.median(rates),
+        statistics.median(products),
+        ratio,
+    )
+    print(*names, f"{batch / step:.0f}", *(f"{value:.2f}" for value in figures), sep="\t", flush=True)
 
 
 def main() -> None:
@@ -130,8 +145,8 @@ def main() -> None:
         for variant in options.variants:
             for batch in options.batches:
                 torch.manual_seed(0)
-                for what, job in passes_of(variant, batch).items():
-                    measure(variant, batch, what, job, inside, options.repeats, threads)
+                for what, passes in passes_of(variant, batch).items():
+                    measure((variant, batch, threads, what), batch, passes, inside, options.repeats)
         _kernel.Library.forward, _kernel.Library.backward = before  # type: ignore[method-assign]
     print(f"# load {os.getloadavg()[0]:.1f}")
 

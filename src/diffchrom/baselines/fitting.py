@@ -17,6 +17,7 @@ from diffchrom.baselines.seeds import fit_seeds
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import StoreError
 from diffchrom.files.whole import remove_folder
+from diffchrom.pairs.covariates import OF_GENES, describe_same, same_expression
 from diffchrom.pairs.pair import Pair, PairData, signal_bytes
 from diffchrom.pairs.pair_set import PairSet, signal_bytes_of
 from diffchrom.progress import SILENT, Reporter
@@ -72,8 +73,8 @@ class Fitting:
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """None but a gene prior."""
-        return ()
+        """Numbers of the genes that the method reads beside the signal."""
+        return tuple(OF_GENES) if get_method(self.name).reads_covariates else ()
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -264,6 +265,10 @@ def examples_of(
     elsewhere = to_others = None
     if method.needs_other_cells:
         genes = np.arange(store.n_genes)
+        doubles = same_expression(store, (*data.cells, *without), data.unit)
+        if said := describe_same(doubles):
+            reporter.note(f"{method.name}: {said}")
+        without = (*without, *doubles)
         elsewhere = _change_elsewhere(store, data, genes, without)
         shuffled = np.random.default_rng(seed).permutation(genes)
         to_others = _change_elsewhere(store, data, shuffled, without)

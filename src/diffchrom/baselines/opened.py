@@ -119,7 +119,9 @@ def largest_coefficients(run: Run, n: int) -> Columns:
     if run.config.folds or not (run.path / FITTED).is_file():
         return {}
     try:
-        columns = coefficients(load_fitted(run.path / FITTED), run.config.marks, run.config.layout)
+        config = run.config
+        predictor = load_fitted(run.path / FITTED)
+        columns = coefficients(predictor, config.marks, config.layout, config.covariates)
     except RunError:
         return {}
     size = np.abs(columns["per_sd" if "per_sd" in columns else "importance"])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffchrom.commands import completion, options
+from diffchrom.commands.console import Console
 from diffchrom.commands.declared import takes
-from diffchrom.commands.printing import JsonOption, Lines
+from diffchrom.commands.printing import JsonOption
 from diffchrom.config import RESAMPLES
 from diffchrom.errors import UsageError
+from diffchrom.files.figures import check_figure_path
 
 if TYPE_CHECKING:
     from diffchrom.sweeps.comparison import Comparison
@@ -36,6 +38,13 @@ class CompareOptions:
         typer.Option(
             "--summary",
             help="A row a method: the paper's Table 1, pairs won, differences with interval and p-value.",
+        ),
+    ] = False
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen",
+            help="A row a method and kind of pair: r with cells held out, and of the pair's own model.",
         ),
     ] = False
     against: Annotated[
@@ -77,7 +86,21 @@ class CompareOptions:
 def compare(asked: CompareOptions) -> None:
     """Metrics of runs with intervals: a row a run, or a row a method; short on a terminal, else TSV."""
     console = options.start(quiet=asked.quiet, verbose=asked.verbose)
-    from diffchrom.files.figures import check_figure_path
+    if asked.plot is not None:
+        check_figure_path(asked.plot)
+    if asked.unseen and (asked.summary or asked.against or asked.pairs or asked.anndata):
+        raise UsageError("--unseen: --summary, --against, --pairs and --anndata do not go with it")
+    if asked.against is not None and not asked.summary:
+        raise UsageError("--against is for the differences of --summary; give both")
+    if asked.unseen:
+        from diffchrom.commands.compare_unseen import print_unseen
+
+        print_unseen(asked.runs, asked.plot, asked.output, asked.json, console)
+    else:
+        _compare_runs(asked, console)
+
+
+def _compare_runs(asked: CompareOptions, console: Console) -> None:
     from diffchrom.inspection.anndata import write_anndata
     from diffchrom.pairs.choices import direction
     from diffchrom.pairs.naming import read_pairs
@@ -86,10 +109,6 @@ def compare(asked: CompareOptions) -> None:
     from diffchrom.sweeps.plots import plot_methods
     from diffchrom.sweeps.results import load_results, of_pairs
 
-    if asked.against is not None and not asked.summary:
-        raise UsageError("--against is for the differences of --summary; give both")
-    if asked.plot is not None:
-        check_figure_path(asked.plot)
     loaded = load_results(asked.runs, force=asked.force, reporter=console)
     results = of_pairs(loaded, read_pairs(asked.pairs or ("all",)))
     console.note(direction(*(result.pair for result in results)))
@@ -107,25 +126,16 @@ def compare(asked: CompareOptions) -> None:
 
 def _show(results: Sequence[Result], comparisons: Sequence[Comparison], asked: CompareOptions) -> None:
     """Print a row a method, or a row a run; short where a person reads along."""
-    from diffchrom.commands.compare_view import show_methods, show_runs
+    from diffchrom.commands.compare_view import for_people, show_methods, show_runs, write_rows
     from diffchrom.sweeps.results import COLUMNS
     from diffchrom.sweeps.summary import one_table, summary_tables
 
     tables = summary_tables(comparisons, asked.against) if asked.summary else []
-    if asked.json or asked.output != options.STDOUT or not sys.stdout.isatty():
+    if not for_people(asked.output, asked.json):
         by_run = (COLUMNS, [result.row() for result in results])
         header, rows = one_table(tables, percent=asked.percent) if asked.summary else by_run
-        _write(header, rows, asked)
+        write_rows(header, rows, asked.output, asked.json)
     elif asked.summary:
         show_methods(comparisons, tables, sys.stdout)
     else:
         show_runs(results, sys.stdout)
-
-
-def _write(header: Sequence[str], rows: Sequence[Mapping[str, Any]], asked: CompareOptions) -> None:
-    from diffchrom.files.whole import output_text
-
-    with output_text(asked.output) as stream:
-        lines = Lines(asked.json, stream)
-        for row in rows:
-            lines.print(header, [row[name] for name in header])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
+from diffchrom.commands import options
+from diffchrom.commands.printing import Lines
 from diffchrom.files.tables import aligned
+from diffchrom.files.whole import output_text
 from diffchrom.genome.blocks import BLOCK_SIZE
 from diffchrom.metrics import METRICS
 from diffchrom.pairs.splits import fold_number
@@ -31,6 +36,19 @@ _WITH_ENDS = ("pearson", "mean_pearson", "difference")
 _MORE = "More columns, with the interval of every metric, in the table of -o FILE."
 
 
+def for_people(output: Path, json: bool) -> bool:
+    """Whether a person reads along."""
+    return not json and output == options.STDOUT and sys.stdout.isatty()
+
+
+def write_rows(header: Sequence[str], rows: Sequence[Row], output: Path, json: bool) -> None:
+    """Write a table, as TSV or a JSON object a row."""
+    with output_text(output) as stream:
+        lines = Lines(json, stream)
+        for row in rows:
+            lines.print(header, [row[name] for name in header])
+
+
 def show_runs(results: Sequence[Result], stream: IO[str]) -> None:
     """Write a row a run, group by group."""
     metrics = {one.name: one.title for one in _SHOWN} | {"pearson": "r [95%]"}
@@ -41,7 +59,7 @@ def show_runs(results: Sequence[Result], stream: IO[str]) -> None:
         told = [group, *(f"{_RUN[name]} {value}" for name, value in same.items())]
         stream.write("; ".join(filter(None, told)) + "\n")
         titles = {name: title for name, title in _RUN.items() if name not in same} | metrics
-        stream.writelines(f"{line}\n" for line in _table(members, titles))
+        stream.writelines(f"{line}\n" for line in table_lines(members, titles))
         stream.write("\n")
     _legend(rows, "", "", stream)
 
@@ -56,7 +74,7 @@ def show_methods(comparisons: Sequence[Comparison], tables: Sequence[Sequence[Ro
             titles = {name: title for name, title in titles.items() if name not in ("n_pairs", "wins")}
         pairs = "; ".join(", ".join(pair) for pair in comparison.pairs)
         stream.write("; ".join(filter(None, [comparison.group, f"pair {pairs}"])) + "\n")
-        stream.writelines(f"{line}\n" for line in _table(rows, titles))
+        stream.writelines(f"{line}\n" for line in table_lines(rows, titles))
         stream.write("\n")
     said = "less M: mean difference in r to M on the same genes; p: two-sided, after Holm's correction\n"
     _legend([row for rows in tables for row in rows], "mean_", said, stream)
@@ -69,7 +87,7 @@ def _by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def _table(rows: Sequence[Row], titles: Mapping[str, str]) -> Iterator[str]:
+def table_lines(rows: Sequence[Row], titles: Mapping[str, str]) -> Iterator[str]:
     """Lines of the columns of `titles` in which anything is known."""
     kept = [name for name in titles if any(row[name] not in (None, "") for row in rows)]
     cells = [[_cell(row, name) for name in kept] for row in rows]

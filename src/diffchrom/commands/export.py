@@ -27,8 +27,8 @@ def export(
     console = options.start(quiet=quiet, verbose=verbose)
     from diffchrom.files.whole import write_text
     from diffchrom.runs.card import model_card
+    from diffchrom.runs.exporting import write_model
     from diffchrom.runs.folder import Run
-    from diffchrom.runs.handed_on import write_model
 
     opened = Run.open(run)
     text = model_card(opened.config)

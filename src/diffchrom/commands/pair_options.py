@@ -112,8 +112,6 @@ class PairOptions:
         store = Store(self.store)
         pairs = self._cells_of_pairs(store)
         check_choice("normalise", self.normalise, NORMALISE)
-        if self.folds and (len(pairs) > 1 or self.hold_out or self.normalise != NORMALISE[0]):
-            raise UsageError("--folds takes one pair as it is; hold a cell out of several with --hold-out")
         read: dict[str, Any] = {
             "marks": split_names(self.marks),
             "regions": split_names(self.regions),

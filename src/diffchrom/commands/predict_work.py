@@ -15,8 +15,9 @@ from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.selection import chosen_rows
 from diffchrom.progress import noting
 from diffchrom.runs.folder import Run
-from diffchrom.runs.opening import describe_distances, pair_of_run, signal_distances
+from diffchrom.runs.opening import pair_of_run
 from diffchrom.runs.predicted import DOWN, UP, Opened, PredictedTable, changes_table, largest
+from diffchrom.runs.signal import describe_distances, signal_distances
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
@@ -33,15 +34,14 @@ def write_pair(run: Run, store: Store, asked: PredictOptions, console: Console) 
     table = PredictedTable(opened.pair)
     pieces = opened.predict_batches(rows, console)
     tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
-    with (
-        noting(console, lambda: (note, direction(opened.pair.cells), opened.without_shift, distance)),
-        output_text(asked.output) as stream,
-    ):
+    pair = opened.pair
+    said = (note, direction(pair.cells), opened.without_shift, distance)
+    with noting(console, lambda: (*said, pair.prior_note)), output_text(asked.output) as stream:
         sign = UP * asked.up + DOWN * asked.down
         chosen = tables if asked.top is None else [largest(tables, asked.top, sign)]
         stream.writelines(joined_lines(chosen))
-    if said := table.note():
-        console.note(said)
+    if doubt := table.note():
+        console.note(doubt)
 
 
 def write_pairs(run: Run, store: Store, asked: PredictOptions, console: Console) -> None:

@@ -9,7 +9,7 @@ from diffchrom.commands.printing import Lines
 from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair_set import PairSet
 from diffchrom.progress import Reporter
-from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, table_rows
+from diffchrom.runs.cross_validation import COLUMNS, cross_validate, describe_folds, fold_folder, table_rows
 from diffchrom.runs.folder import SUMMARY_COLUMNS, Run
 from diffchrom.runs.making import Recipe, make
 from diffchrom.runs.pair_results import COLUMNS as PAIR_COLUMNS
@@ -33,18 +33,19 @@ def make_and_print(
     """
     first = not lines.started
     if asked.folds:
-        run = cross_validate(recipe, pairs.first, asked.folds, out, force=asked.force, reporter=console)
-        print_cross_validation(run, console, lines)
+        run = cross_validate(recipe, pairs, asked.folds, out, force=asked.force, reporter=console)
     else:
         run = make(recipe, pairs, out, resume=asked.resume, force=asked.force, reporter=console)
         if ridge and pairs.judged:
             from diffchrom.baselines.beside import with_ridge
 
             run = with_ridge(run, pairs, console)
-        if pairs.judged:
-            _print_pairs(run, console, lines)
-        else:
-            lines.print(SUMMARY_COLUMNS, run.summary())
+    if pairs.judged:
+        _print_pairs(run, console, lines)
+    elif asked.folds:
+        print_cross_validation(run, console, lines)
+    else:
+        lines.print(SUMMARY_COLUMNS, run.summary())
     if not pairs.judged:
         console.note(f"{run.path}: {describe_accuracy(run.config)}")
     if first:
@@ -53,11 +54,12 @@ def make_and_print(
 
 
 def _print_pairs(run: Run, console: Reporter, lines: Lines) -> None:
-    """Print a line a pair; what the kinds of pairs come to on average is a note."""
-    results = read_results(run.config.details["pairs"])
-    for result in results:
-        lines.print(("run", "variant", *PAIR_COLUMNS), (str(run.path), run.config.variant, *result.row()))
-    for said in describe_results(results):
+    """Print a line a pair, of each fold and of all; what kinds of pairs come to on average is a note."""
+    folds = [Run.open(fold_folder(run.path, number)) for number in range(1, run.config.folds + 1)]
+    for one in (*folds, run):
+        for result in read_results(one.config.details["pairs"]):
+            lines.print(("run", "variant", *PAIR_COLUMNS), (str(one.path), one.config.variant, *result.row()))
+    for said in describe_results(read_results(run.config.details["pairs"])):
         console.note(f"{run.path}: {said}")
 
 

@@ -14,7 +14,7 @@ from diffchrom.commands.declared import takes
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.commands.options import listed, split_names
 from diffchrom.commands.printing import JsonOption, Lines
-from diffchrom.config import PRESETS
+from diffchrom.config import NORMALISE, PRESETS
 from diffchrom.errors import RunError
 from diffchrom.variants import VARIANTS
 
@@ -57,11 +57,25 @@ class SweepOptions:
         int | None,
         typer.Option(min=0, metavar="K", help="Cross-validate over K folds of whole chromosomes (0: don't)."),
     ] = None
+    leave_cells_out: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2,
+            metavar="1|2",
+            help="Leave every choice of so many cells out of one model of all pairs, and judge it on them.",
+        ),
+    ] = None
     epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs, for every preset.")] = None
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the sweep; finished runs in it are kept.", show_default="sweep"),
     ] = None
+    normalise: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(NORMALISE), help="As of `train`.", show_default="as of `train`"),
+    ] = None
+    gene_prior: options.GenePriorOption = False
     marks: options.MarksOption = None
     regions: options.RegionsOption = None
     split: options.SplitOption = None
@@ -90,7 +104,7 @@ def sweep(asked: SweepOptions) -> None:
     from diffchrom.processes.pool import LocalPool, Pool
     from diffchrom.sweeps.estimate import relative_cost
     from diffchrom.sweeps.folder import FAILED
-    from diffchrom.sweeps.plan import jobs_of
+    from diffchrom.sweeps.jobs import jobs_of
     from diffchrom.sweeps.running import SWEEPING, run_sweep
 
     plan = _plan(asked)
@@ -119,8 +133,8 @@ def _plan(asked: SweepOptions) -> Plan:
     """What the plan file and the options come to."""
     from diffchrom.sweeps.plan import make_plan
 
-    as_given = ("store", "out", "folds", "split", "unit", "device")
-    given = {name: getattr(asked, name) for name in as_given}
+    as_given = ("store", "out", "folds", "leave_cells_out", "normalise", "split", "unit", "device")
+    given = {name: getattr(asked, name) for name in as_given} | {"gene_prior": asked.gene_prior or None}
     given |= {name: listed(getattr(asked, name)) for name in ("variants", "baselines", "presets")}
     given |= {name: split_names(getattr(asked, name)) for name in ("marks", "regions")}
     pairs = listed(asked.pairs, commas=False)

@@ -16,12 +16,15 @@ from diffchrom.pairs.choices import direction
 from diffchrom.runs.folder import FINISHED, SUMMARY_COLUMNS, Run
 from diffchrom.sweeps.estimate import estimate_jobs
 from diffchrom.sweeps.folder import read_jobs, status_of
-from diffchrom.sweeps.plan import Job
+from diffchrom.sweeps.jobs import Job
 from diffchrom.sweeps.running import Progress
+from diffchrom.sweeps.unseen import COLUMNS as UNSEEN_COLUMNS
+from diffchrom.sweeps.unseen import unseen_cells
 
 _SHOWN = 12
 DRY_RUN_COLUMNS = (
-    "job", "kind", "method", "preset", "pair", "split", "seed", "status", "seconds", "memory_mb", "basis",
+    "job", "kind", "method", "preset", "pair", "held_out", "split", "seed", "status", "seconds", "memory_mb",
+    "basis",
 )  # fmt: skip
 
 
@@ -88,7 +91,8 @@ def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console, l
             unknown += estimate.seconds != estimate.seconds
             memory = max(memory, estimate.memory_mb)
         values = (
-            job.name, job.kind, job.method, job.preset, ",".join(job.pair), job.split, job.seed, status,
+            job.name, job.kind, job.method, job.preset, ",".join(job.pair), ",".join(job.held_out) or None,
+            job.split, job.seed, status,
             round(estimate.seconds, 1), float(round(estimate.memory_mb)), estimate.basis,
         )  # fmt: skip
         lines.print(DRY_RUN_COLUMNS, values)
@@ -100,9 +104,21 @@ def print_jobs(jobs: Sequence[Job], out: Path, workers: int, console: Console, l
 
 
 def print_runs(jobs: Sequence[Job], out: Path, console: Console, lines: Lines) -> None:
-    """Print a line a finished run, as `train` does; what was not finished has been told already."""
+    """Print a line a finished run, as `train` does; what was not finished has been told already.
+
+    Where cells were left out, print instead a line a method and kind of pair, as `compare --unseen` does.
+    """
     console.note(direction(*(job.pair for job in jobs)))
+    runs = list(_finished(jobs, out))
+    if not any(job.held_out for job in jobs):
+        for run in runs:
+            lines.print(SUMMARY_COLUMNS, run.summary())
+    for row in unseen_cells(runs):
+        lines.print(UNSEEN_COLUMNS, row.row())
+
+
+def _finished(jobs: Sequence[Job], out: Path) -> Iterator[Run]:
     for job in jobs:
         with suppress(RunError):
             if status_of(job, out) == FINISHED:
-                lines.print(SUMMARY_COLUMNS, Run.open(out / job.name).summary())
+                yield Run.open(out / job.name)

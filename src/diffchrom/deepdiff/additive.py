@@ -14,10 +14,11 @@ Level II's beta_j and Level I's alpha_jt are what passes: |g_jt| = beta_j alpha_
 The weights that are shown and the signs are the whole prediction. A window in which the cells do not differ
 contributes nothing; contributions are odd when the cells are exchanged, since s is even, and so is f, with
 `order` o. The sum of |g| is penalised by kappa sd(y) / sqrt(n) of n training genes, as the lasso is, which
-empties marks and windows that only carry noise. What is predicted is the mean of that and of boosted trees of
-one window each (`window_trees`), whose sum is of the same kind: contributions of marks and windows and a shift.
-Each learns from the labels alone, and what either errs in the other halves. s reads all marks: a contribution says what a difference
+empties marks and windows that only carry noise. s reads all marks: a contribution says what a difference
 between the cells is worth in this gene, given the rest.
+
+What is predicted is the mean of f and of boosted trees of one window each (`window_trees`), a sum of the same
+kind: contributions of marks and windows, and a shift. Either learns from the labels without the other.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from diffchrom.deepdiff.optimiser import Adam
 from diffchrom.errors import RunError
 from diffchrom.files.whole import write_bytes
+from diffchrom.runs.handed_on import SIGNAL_AT
 from diffchrom.runs.tables import HISTORY_COLUMNS
 
 _STATE = "state"
@@ -59,17 +60,21 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Fill `model` from a safetensors file; RunError unless names and shapes are exactly the model's."""
+    """Fill `model` from a safetensors file; RunError unless names and shapes are exactly the model's.
+
+    What a model that was handed on has beside its weights (`runs.handed_on`) is no part of them.
+    """
     if not path.is_file():
         raise RunError(f"{path}: missing; the run is incomplete, train it again")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if name.partition(".")[0] not in SIGNAL_AT]  # noqa: SIM118
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         if found != expected:
             differing = sorted(set(found.items()) ^ set(expected.items()))[0][0]
             raise RunError(f"{path}: does not fit config.json ({differing}); train the run again")
-        weights = load_file(path)
+        weights = {name: tensor for name, tensor in load_file(path).items() if name in expected}
     except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
         raise RunError(f"{path}: damaged safetensors file ({error}); train the run again") from error
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from diffchrom.deepdiff.building import INFERENCE_BATCH, build_model, seeded
 from diffchrom.deepdiff.checkpoint import TrainingState, load_training, resume_path, save_training
 from diffchrom.deepdiff.custom import Custom
 from diffchrom.deepdiff.examples import GeneTensors
+from diffchrom.deepdiff.fused_step import fused_step
 from diffchrom.deepdiff.inference import predict_tensors
 from diffchrom.deepdiff.loss import total_loss
 from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel, initialise
@@ -120,11 +121,12 @@ def fit_member(member: Member, train_set: GeneTensors, valid_set: GeneTensors, t
     optimiser = Adam(model.parameters(), member.settings.lr, scaled=member.settings.precision == "float16")
     if saved:
         saved.restore(model, optimiser)
+    step = stepper(model, optimiser, member.settings)
     saved_at, cost = time.monotonic(), 0.0
     while not member.is_done(state, len(train_set)):
         # An epoch's random numbers depend on seed and epoch alone: going on needs no generator's state.
         with seeded(member.first_seed + _EPOCH_SEED * state.epoch, train_set.device):
-            loss = _epoch(member.settings, model, optimiser, train_set, state.epoch, task)
+            loss = _epoch(member.settings, model, optimiser, step, train_set, state.epoch, task)
         predicted = predict_tensors(model, *valid_set.inputs).log2fc
         _record(member, state, model, loss, predicted, valid_set)
         score = state.history["valid_pearson"][-1]
@@ -197,10 +199,17 @@ def training_step(model: PairModel, optimiser: Adam, batch: GeneTensors, setting
     return loss.detach()
 
 
+def stepper(model: PairModel, optimiser: Adam, settings: Hyperparameters) -> Callable[[GeneTensors], Tensor]:
+    """What takes the steps of a training on batches: `training_step`, or the kernel in its place."""
+    fused = fused_step(model, optimiser, settings)
+    return fused or (lambda batch: training_step(model, optimiser, batch, settings))
+
+
 def _epoch(
     settings: Hyperparameters,
     model: PairModel,
     optimiser: Adam,
+    step: Callable[[GeneTensors], Tensor],
     examples: GeneTensors,
     epoch: int,
     task: Task,
@@ -213,7 +222,7 @@ def _epoch(
     shown = max(1, n_batches // 20)
     for number, batch in enumerate(examples.batches(order, settings.batch_of(len(examples))), 1):
         optimiser.lr = learning_rate(settings, epoch / n_epochs + (number - 1) / n_batches / n_epochs)
-        losses.append(training_step(model, optimiser, batch, settings))
+        losses.append(step(batch))
         if number % shown == 0:
             task.advance(shown)
     task.advance(n_batches % shown)

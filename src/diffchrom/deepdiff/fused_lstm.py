@@ -61,7 +61,7 @@ class _Workspaces:
             del self._free[0]
 
 
-_workspaces = _Workspaces()
+workspaces = _Workspaces()
 
 
 _threads: int | None = None
@@ -78,11 +78,15 @@ def kernel_threads(threads: int) -> Iterator[None]:
         _threads = before
 
 
-def _job(x: Tensor, hidden: int, **tensors: Tensor | None) -> _kernel.KernelJob:
-    n_sequences, batch, steps, inputs = x.shape
+def threads_of_kernel() -> int:
+    """Threads that the kernel's work is shared out over."""
+    return _threads or torch.get_num_threads()
+
+
+def job_of(x: Tensor, hidden: int, **tensors: Tensor | None) -> _kernel.KernelJob:
+    """What the kernel is handed for x [n_sequences, batch, steps, input]; the caller keeps the tensors."""
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
-    threads = _threads or torch.get_num_threads()
-    return _kernel.KernelJob(n_sequences, batch, steps, inputs, hidden, threads, x.data_ptr(), **addresses)
+    return _kernel.KernelJob(*x.shape, hidden, threads_of_kernel(), x.data_ptr(), **addresses)
 
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -98,11 +102,11 @@ def _forward(
     kernel, hidden = _kernel.KERNEL.require(), weights[1].shape[3]
     states = saved = None
     if training := any(ctx.needs_input_grad):
-        saved = _workspaces.empty(kernel.saved_size(_job(x, hidden)))
+        saved = workspaces.empty(kernel.saved_size(job_of(x, hidden)))
     if training or not attention:
-        states = _workspaces.empty(*x.shape[:3], 2 * hidden)
+        states = workspaces.empty(*x.shape[:3], 2 * hidden)
     arrays = dict(zip(_WEIGHTS, weights, strict=True))
-    kernel.forward(_job(x, hidden, **arrays, **attention, hidden_states=states, saved=saved))
+    kernel.forward(job_of(x, hidden, **arrays, **attention, hidden_states=states, saved=saved))
     return states, saved
 
 
@@ -110,10 +114,11 @@ def _backward(
     ctx: Any, x: Tensor, weights: tuple[Tensor, ...], **arrays: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Gradients of x (only where asked for) and of the weights."""
-    weight_ih, weight_hh, _ = weights
+    weight_ih, weight_hh, bias = weights
     grad_x = x.new_empty(2, *x.shape) if ctx.needs_input_grad[0] else None
-    grad_ih, grad_hh, grad_bias = (torch.empty_like(weight) for weight in weights)
-    job = _job(
+    # Two tensors for the two biases: an optimiser may write into either.
+    grad_ih, grad_hh, grad_bias, grad_bias_hh = (torch.empty_like(weight) for weight in (*weights, bias))
+    job = job_of(
         x,
         weight_hh.shape[3],
         weight_ih=weight_ih,
@@ -122,17 +127,12 @@ def _backward(
         grad_weight_ih=grad_ih,
         grad_weight_hh=grad_hh,
         grad_bias=grad_bias,
+        grad_bias_hh=grad_bias_hh,
         **arrays,
     )
     _kernel.KERNEL.require().backward(job)
-    # Two tensors for the two biases: an optimiser may write into either.
-    return (
-        None if grad_x is None else grad_x[0].add_(grad_x[1]),
-        grad_ih,
-        grad_hh,
-        grad_bias,
-        grad_bias.clone(),
-    )
+    whole = None if grad_x is None else grad_x[0].add_(grad_x[1])
+    return whole, grad_ih, grad_hh, grad_bias, grad_bias_hh
 
 
 class FusedBank(torch.autograd.Function):

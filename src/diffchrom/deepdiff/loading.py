@@ -20,9 +20,6 @@ from diffchrom.pairs.transform import Transform
 from diffchrom.runs.folder import Run
 from diffchrom.runs.opening import require_single
 
-#: Where a run keeps the calibration of intervals for cells that it has not seen.
-UNSEEN = "calibration_unseen"
-
 
 def order_of(run: Run, pair: Pair) -> float:
     """`PairModel.order` for a pair: not 0 where its store still holds the signal that the run read."""

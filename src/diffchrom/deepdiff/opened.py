@@ -23,7 +23,7 @@ from diffchrom.deepdiff.building import INFERENCE_BATCH, untrained_like
 from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.inference import Predictions, predict_tensors
-from diffchrom.deepdiff.loading import UNSEEN, calibration_of, load_model, order_of, transform_of
+from diffchrom.deepdiff.loading import calibration_of, load_model, order_of, transform_of
 from diffchrom.deepdiff.model import MAIN, PairModel
 from diffchrom.deepdiff.uncertainty import COLUMNS as UNCERTAINTY_COLUMNS
 from diffchrom.deepdiff.uncertainty import Calibration, calibration_for
@@ -34,7 +34,7 @@ from diffchrom.pairs.coverage import larger_expression
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.transform import Transform
 from diffchrom.progress import SILENT, Reporter
-from diffchrom.runs.folder import Run
+from diffchrom.runs.folder import UNSEEN, Run
 from diffchrom.runs.opening import pair_of_run
 from diffchrom.runs.tables import prediction_columns
 from diffchrom.store.store import Store

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from diffchrom.deepdiff import _kernel
+
 #: As of `torch.optim.Adam`.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 #: As of `torch.amp.GradScaler`.
@@ -48,6 +50,7 @@ class Adam:
         self._step = torch.zeros((), device=self._values.device)
         self._scale = torch.full((), FIRST_SCALE, device=self._values.device) if scaled else None
         self._grown = torch.zeros((), dtype=torch.int32, device=self._values.device)
+        self._kernel_job: _kernel.AdamJob | None = None
 
     def zero_grad(self) -> None:
         """Set the gradients to zero; backward adds to them in place."""
@@ -95,6 +98,25 @@ class Adam:
             maximize=False,
             found_inf=skipped,
         )
+
+    def fused_step(self, clip_norm: float, threads: int) -> None:
+        """`step`, computed by the kernel: sums have another order, and gradients are left unscaled.
+
+        Only for parameters on the CPU in float32, without a scaled loss, whose gradients are in place.
+        """
+        if self._kernel_job is None:
+            vectors = {"values": self._values, "gradient": self._gradient, "mean": self._mean}
+            vectors |= {"square": self._square, "step": self._step}
+            self._kernel_job = _kernel.AdamJob(
+                self._values.numel(),
+                beta1=BETA1,
+                beta2=BETA2,
+                epsilon=EPSILON,
+                **{name: vector.data_ptr() for name, vector in vectors.items()},
+            )
+        job = self._kernel_job
+        job.rate, job.clip_norm, job.threads = self.lr, clip_norm, threads
+        _kernel.KERNEL.require().adam(job)
 
     def state(self) -> dict[int, dict[str, Tensor]]:
         """Copy everything but the values, by number of the parameter and by `torch.optim.Adam`'s names."""

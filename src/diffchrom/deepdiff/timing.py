@@ -11,7 +11,7 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.building import build_model, seeded
 from diffchrom.deepdiff.cuda import computing, resolve_device
 from diffchrom.deepdiff.examples import GeneTensors
-from diffchrom.deepdiff.fitting import training_step
+from diffchrom.deepdiff.fitting import stepper
 from diffchrom.deepdiff.loss import Targets
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.deepdiff.optimiser import Adam
@@ -44,9 +44,10 @@ def step_seconds(
     with seeded(0, where), computing(where):
         model = build_model(get_variant(variant), n_marks, settings, layout).to(where)
         optimiser = Adam(model.parameters(), settings.lr, scaled=settings.precision == "float16")
+        step = stepper(model, optimiser, settings)
         for _ in range(_CALIBRATION_STEPS):
             started = _clock(where)
-            training_step(model, optimiser, batch, settings)
+            step(batch)
             times.append(_clock(where) - started)
     return min(times[1:])
 

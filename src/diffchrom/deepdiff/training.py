@@ -26,7 +26,6 @@ from diffchrom.deepdiff.ensemble import Ensemble
 from diffchrom.deepdiff.examples import GeneTensors, examples_of, joined
 from diffchrom.deepdiff.fitting import Member, batches_per_epoch
 from diffchrom.deepdiff.inference import Predictions
-from diffchrom.deepdiff.loading import UNSEEN
 from diffchrom.deepdiff.lstm import kernel_unavailable_reason
 from diffchrom.deepdiff.members import fit_members, members_of
 from diffchrom.deepdiff.memory import MemoryPlan, plan_memory
@@ -34,7 +33,7 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.deepdiff.unseen import LEAST_CELLS, calibrate, judge, of_order, predict_part
+from diffchrom.deepdiff.unseen import calibrate, judge, of_order, predict_part
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
@@ -43,10 +42,10 @@ from diffchrom.metrics import pearson
 from diffchrom.pairs.covariates import OF_GENES
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
-from diffchrom.pairs.pair_set import PairSet
+from diffchrom.pairs.pair_set import LEAST_CELLS, PairSet
 from diffchrom.pairs.transform import Transform, pieces
 from diffchrom.progress import Reporter
-from diffchrom.runs.folder import HISTORY, MODEL
+from diffchrom.runs.folder import HISTORY, MODEL, UNSEEN
 from diffchrom.runs.making import Fitted
 from diffchrom.runs.tables import HISTORY_COLUMNS
 from diffchrom.variants import Variant, get_variant

@@ -23,9 +23,6 @@ from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.pair_set import PairSet
 from diffchrom.runs.pair_results import PairPrediction
 
-#: Fewest cells of which one can be left out, so that a pair remains.
-LEAST_CELLS = 3
-
 
 @contextlib.contextmanager
 def of_order(model: PairModel, order: float) -> Iterator[None]:

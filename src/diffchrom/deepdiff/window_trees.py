@@ -26,7 +26,7 @@ LEAF_GENES = 20
 #: Share of a tree's correction that is taken over, and of the features that a question is chosen among.
 RATE, FEATURES = 0.1, 0.3
 #: Half of the width over which derivatives average, in standard deviations of the signal: trees are steps.
-SMOOTHING = 0.25
+SMOOTHING = 0.1
 #: Numbers that trees are grown on at most; beyond it on fewer genes, drawn at random.
 MOST_NUMBERS = 200_000_000
 

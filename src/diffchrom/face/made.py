@@ -12,7 +12,6 @@ from diffchrom.baselines.fitting import Fitting
 from diffchrom.baselines.opened import OpenedBaseline, open_predictor
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.training import Training
-from diffchrom.errors import UsageError
 from diffchrom.face.opened import Baseline, Model, OpenedStore
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.pair_set import PairSet
@@ -21,8 +20,8 @@ from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.cross_validation import cross_validate
 from diffchrom.runs.folder import HISTORY, PREDICTIONS, Run, RunConfig
 from diffchrom.runs.making import Recipe, make
-from diffchrom.runs.opening import describe_distances, signal_distances
 from diffchrom.runs.pair_results import PAIRS
+from diffchrom.runs.signal import describe_distances, signal_distances
 from diffchrom.store.store import Store
 
 if TYPE_CHECKING:
@@ -199,14 +198,12 @@ def fit_baseline(
 def _made(
     recipe: Recipe, pair: Pair | PairSet, out: str | Path | None, folds: int, **options: Any
 ) -> MadeRun:
-    if folds and isinstance(pair, PairSet):
-        raise UsageError("folds: a cross-validation takes one pair; hold cells out of several instead")
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="diffchrom-run-")
         out = Path(temporary.name) / "run"
     try:
-        if folds and isinstance(pair, Pair):
+        if folds:
             options.pop("resume")  # finished folds are kept in any case
             return MadeRun(cross_validate(recipe, pair, folds, out, **options), temporary)
         return MadeRun(make(recipe, pair, out, **options), temporary)

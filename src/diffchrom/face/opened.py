@@ -225,4 +225,5 @@ class Baseline(_Genes, OpenedBaseline):
         """What it weighs, by cell, mark and window (`baselines.coefficients`); RunError where it does not."""
         import pandas as pd
 
-        return pd.DataFrame(coefficients(self.predictor, self.pair.marks, self.pair.layout))
+        pair = self.pair
+        return pd.DataFrame(coefficients(self.predictor, pair.marks, pair.layout, pair.covariate_names))

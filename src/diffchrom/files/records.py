@@ -38,10 +38,16 @@ def write_record(path: str | Path, value: Any) -> None:
     """Write a dataclass, whole or not at all; the same value gives the same bytes."""
     from safetensors.numpy import save_file
 
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    text = json.dumps({"version": RECORD_VERSION, "value": _plain(value, (), arrays)}, allow_nan=False)
+    arrays, metadata = as_record(value)
     with staged(path) as temporary:
-        save_file(arrays, temporary, {RECORD: text})
+        save_file(arrays, temporary, metadata)
+
+
+def as_record(value: Any, at: tuple[str, ...] = ()) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """Tensors and metadata of a dataclass; `at` a path, others have room beside it in a safetensors file."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    text = json.dumps({"version": RECORD_VERSION, "value": _plain(value, at, arrays)}, allow_nan=False)
+    return arrays, {RECORD: text}
 
 
 def _plain(value: Any, path: tuple[str, ...], arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
@@ -64,7 +70,18 @@ def no_kinds(name: str) -> type:
     raise ValueError(f"{name} is nothing that may stand here")
 
 
-def read_record(path: str | Path, kind: Any, kinds: Kinds = no_kinds) -> Any:
+def holds_record(path: str | Path) -> bool:
+    """Whether a file is there that says it holds a record."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return RECORD in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def read_record(path: str | Path, kind: Any, kinds: Kinds = no_kinds, at: tuple[str, ...] = ()) -> Any:
     """Read what `write_record` wrote.
 
     Parameters
@@ -72,6 +89,7 @@ def read_record(path: str | Path, kind: Any, kinds: Kinds = no_kinds) -> Any:
     path : the file, which may be hostile.
     kind : the dataclass that is expected, or a protocol of which `kinds` knows the implementations.
     kinds : gives the type of a name, wherever a hint is a protocol.
+    at : where its tensors are, in a file that holds others (`as_record`).
 
     Raises
     ------
@@ -94,7 +112,7 @@ def read_record(path: str | Path, kind: Any, kinds: Kinds = no_kinds) -> Any:
                 raise ValueError(
                     f"version {described['version']} is newer than this diffchrom reads ({RECORD_VERSION})"
                 )
-            return _Reader(file, kinds).read(described["value"], kind, ())
+            return _Reader(file, kinds).read(described["value"], kind, at)
     except _DAMAGE as error:
         raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())[:300]) from error
     except SafetensorError as error:

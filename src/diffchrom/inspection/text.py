@@ -224,14 +224,11 @@ def coefficients_text(columns: Mapping[str, npt.NDArray[Any]], config: RunConfig
     weights = {name: column.tolist() for name, column in columns.items()}
     of, first, last = (weights.pop(name) for name in ("region", "first_window", "last_window"))
     ends = {
-        "from": [
-            _edge(regions[name], regions[name].windows[number - 1][0])
-            for name, number in zip(of, first, strict=True)
-        ],
-        "to": [
-            _edge(regions[name], regions[name].windows[number - 1][1])
-            for name, number in zip(of, last, strict=True)
-        ],
+        name: [
+            _edge(regions[region], regions[region].windows[number - 1][end]) if region else ""
+            for region, number in zip(of, numbers, strict=True)
+        ]
+        for end, (name, numbers) in enumerate({"from": first, "to": last}.items())
     }
     shown = {"cell": weights.pop("cell"), "mark": weights.pop("mark"), "region": of, **ends, **weights}
     counted = "; ".join(

@@ -7,13 +7,14 @@ in cells other than A and B: mean and standard deviation of its log2(expression 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
 from diffchrom.genome.genes import Genes
+from diffchrom.metrics import pearson
 from diffchrom.store.elsewhere import cells_elsewhere, expression_elsewhere, units_elsewhere
 from diffchrom.store.store import Store
 
@@ -21,6 +22,8 @@ from diffchrom.store.store import Store
 NEIGHBOURHOOD = 1_000_000
 #: Fewest cells beyond the pair that make a gene prior.
 MIN_PRIOR_CELLS = 2
+#: Pearson's r of log2 expression above which two cells are one, and the fewest genes that can tell.
+SAME, _LEAST_EXPRESSED = 0.999, 10
 PRIOR_MEAN, PRIOR_SD = "prior_mean", "prior_sd"
 
 Levels = npt.NDArray[np.float64]
@@ -110,6 +113,40 @@ def prior_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, ...]
     with_tracks = [cell for cell in store.cells() if unit in store.expression_units(cell)]
     cells = dict.fromkeys((*with_tracks, *cells_elsewhere(store, unit)))
     return tuple(cell for cell in cells if cell not in pair)
+
+
+def same_expression(store: Store, pair: Sequence[str], unit: str) -> dict[str, str]:
+    """Cells that have the expression of one of `pair` under another name, and of which one.
+
+    Equal values, or r above `SAME` of log2(expression + 1) over genes that both express; replicates of a cell
+    are below it.
+    """
+    own = [cell for cell in pair if cell in store.cells() and unit in store.expression_units(cell)]
+    others = prior_cells(store, pair, unit)
+    if not own or not others:
+        return {}
+    mine, theirs = _levels(store, own, unit), _levels(store, others, unit)
+    return {
+        other: cell
+        for other, level in zip(others, theirs, strict=True)
+        for cell, of_pair in zip(own, mine, strict=True)
+        if _same(level, of_pair)
+    }
+
+
+def _same(first: Levels, second: Levels) -> bool:
+    both = (first > 0) & (second > 0)
+    if both.sum() < _LEAST_EXPRESSED:
+        return bool((first > 0).any()) and np.array_equal(first, second, equal_nan=True)
+    return pearson(first[both], second[both]) > SAME
+
+
+def describe_same(doubles: Mapping[str, str]) -> str:
+    """Say which cells are left out of what is read of other cells; empty where none is."""
+    if not doubles:
+        return ""
+    named = ", ".join(f"{other} (of {cell})" for other, cell in doubles.items())
+    return f"cells with the expression of one of the pair's are no other cells and are left out: {named}"
 
 
 def _require_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, ...]:

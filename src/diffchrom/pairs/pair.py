@@ -27,7 +27,7 @@ from diffchrom.pairs.choices import (
     resolve_split,
     resolve_unit,
 )
-from diffchrom.pairs.covariates import covariates_of
+from diffchrom.pairs.covariates import covariates_of, describe_same, has_prior, same_expression
 from diffchrom.pairs.label_noise import log2fc_error_variance, log2fc_se
 from diffchrom.pairs.signal_seen import Quantiles, Reference, quantiles
 from diffchrom.pairs.transform import PIECE
@@ -201,8 +201,20 @@ class Pair:
     @cached_property
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
-        without = (*self.cells, *self.prior_without)
+        without = (*self.cells, *self.prior_without, *self.doubles)
         return covariates_of(self.genes, self.covariate_names, self.store, without)
+
+    @cached_property
+    def doubles(self) -> dict[str, str]:
+        """Cells that are A, B or one of `prior_without` under another name, and no part of a gene prior."""
+        units = {name.partition(":")[2] for name in self.covariate_names if has_prior((name,))}
+        without = (*self.cells, *self.prior_without)
+        return {k: v for unit in units for k, v in same_expression(self.store, without, unit).items()}
+
+    @property
+    def prior_note(self) -> str:
+        """Say which cells are no part of its gene prior because they are its own; empty where none is."""
+        return describe_same(self.doubles)
 
     @property
     def signal_digest(self) -> str:

@@ -30,6 +30,8 @@ from diffchrom.store.store import Store
 
 #: Kinds of pairs by the number of their cells that were held out.
 KINDS = ("seen", "one_unseen", "both_unseen")
+#: Fewest cells that are learnt from of which one can be left out, so that a pair remains.
+LEAST_CELLS = 3
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class PairSet:
         ----------
         pairs : A and B of each. A pair and its reverse are one pair.
         held_out : cells to hold out; pairs with one of them are not learnt from.
+        split : name; None is the only one, or the default one; "" is none.
 
         Raises
         ------
@@ -77,7 +80,7 @@ class PairSet:
             What `Pair.of` refuses, of any of the cells.
         """
         cells = [resolve_cells(store, pair) for pair in pairs]
-        _check_distinct(cells)
+        check_distinct(cells)
         involved = tuple(dict.fromkeys(cell for pair in cells for cell in pair))
         for cell in held_out:
             if cell not in involved:
@@ -92,7 +95,7 @@ class PairSet:
                 f"{unlabelled[0]} no labels; add expression with `prepare_store(expression=...)`, "
                 "or changes with `labels`"
             )
-        chosen_split = resolve_split(store, split)
+        chosen_split = "" if split == "" else resolve_split(store, split)
         chosen_regions = resolve_regions(store, involved, chosen_marks, regions)
         found = [Pair(store, pair, chosen_marks, chosen_split, chosen_unit, chosen_regions) for pair in cells]
         learnt = tuple(pair for pair in found if not set(pair.cells) & set(held_out))
@@ -126,6 +129,10 @@ class PairSet:
     def kind(self, pair: Pair) -> str:
         """One of `KINDS`."""
         return KINDS[sum(cell in self.held_out for cell in pair.cells)]
+
+    def of_split(self, split: str) -> PairSet:
+        """The same with genes divided by another split."""
+        return self.each(lambda pair: replace(pair, split=split))
 
     def each(self, change: Callable[[Pair], Pair]) -> PairSet:
         """The same with every pair changed alike."""
@@ -174,7 +181,8 @@ def signal_bytes_of(pairs: PairSet) -> int:
     return signal_bytes(pairs.first) // 2 * len(pairs.cells)
 
 
-def _check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
+def check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse a pair that is named twice, in whichever order."""
     for number, pair in enumerate(pairs):
         if pair in pairs[:number]:
             raise UsageError(f"`pair={','.join(pair)}`: is given twice")

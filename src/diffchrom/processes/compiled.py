@@ -11,7 +11,9 @@ from typing import Generic, TypeVar
 Bound = TypeVar("Bound")
 
 
-def declare(function: ctypes._NamedFuncPointer, result: type, *arguments: type) -> ctypes._NamedFuncPointer:
+def declare(
+    function: ctypes._NamedFuncPointer, result: type | None, *arguments: type
+) -> ctypes._NamedFuncPointer:
     """Tell ctypes what a function takes and gives."""
     function.restype, function.argtypes = result, arguments
     return function

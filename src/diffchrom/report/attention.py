@@ -35,7 +35,7 @@ from diffchrom.report.verdicts import (
 from diffchrom.runs.cross_validation import fold_folder
 from diffchrom.runs.folder import Run
 from diffchrom.store.store import Store
-from diffchrom.sweeps.plan import DEEPDIFF
+from diffchrom.sweeps.jobs import DEEPDIFF
 from diffchrom.sweeps.results import Result
 
 #: Runs whose attention is drawn: the best of each pair by validation r, up to these many.

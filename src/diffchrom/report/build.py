@@ -13,11 +13,12 @@ from diffchrom.report import data, results
 from diffchrom.report.charts import Palette, count
 from diffchrom.report.methods_text import CITATIONS, methods_text
 from diffchrom.report.page import Part, Section, render
+from diffchrom.report.unseen import unseen_section
 from diffchrom.report.verdicts import best_method, predicts
 from diffchrom.runs.tables import describe_labels
 from diffchrom.store.store import Store
 from diffchrom.sweeps.comparison import Comparison, compare_groups
-from diffchrom.sweeps.plan import DEEPDIFF
+from diffchrom.sweeps.jobs import DEEPDIFF
 from diffchrom.sweeps.results import Result, load_results
 
 Pair = tuple[str, str]
@@ -54,6 +55,7 @@ def build_report(
         _summary(found, comparisons),
         _data(found, stores, reporter),
         _accuracy(found, comparisons, palette),
+        unseen_section(paths, palette),
         _predictions(shown, palette),
         _training(found, palette),
         *_attention(shown, stores, reporter, device),

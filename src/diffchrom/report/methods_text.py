@@ -18,7 +18,7 @@ from diffchrom.report.charts import count
 from diffchrom.report.results import epochs_of, read_history
 from diffchrom.runs.cross_validation import fold_folder
 from diffchrom.runs.folder import Run, RunConfig
-from diffchrom.sweeps.plan import BASELINE, DEEPDIFF
+from diffchrom.sweeps.jobs import BASELINE, DEEPDIFF
 from diffchrom.sweeps.results import Result
 from diffchrom.variants import VARIANTS
 

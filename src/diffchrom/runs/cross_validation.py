@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.metrics import METRICS
 from diffchrom.pairs.coverage import coverage_by_stratum
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.pairs.splits import Folds, make_folds
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import (
@@ -32,6 +33,7 @@ from diffchrom.runs.folder import (
     run_name,
 )
 from diffchrom.runs.making import Recipe, make
+from diffchrom.runs.pair_results import PAIRS, mean_over_folds, read_results, save_results
 from diffchrom.runs.reading import WrittenTable
 from diffchrom.runs.tables import intervals_of, label_details, metrics_of
 
@@ -48,7 +50,7 @@ def fold_folder(path: Path, number: int) -> Path:
 
 def cross_validate(
     recipe: Recipe,
-    pair: Pair,
+    pair: Pair | PairSet,
     k: int,
     out: str | Path | None = None,
     *,
@@ -63,7 +65,7 @@ def cross_validate(
     Parameters
     ----------
     recipe : what to fit. Its seed also deals genes that cannot be dealt by chromosome.
-    pair : what to fit it on, of whatever split.
+    pair : what to fit it on, a pair or several, of whatever split: a gene is tested in all pairs by one fold.
     k : number of folds.
     out : folder; None is ``runs/`` and a name made of the above.
     force : replace the run that is in `out`.
@@ -73,7 +75,8 @@ def cross_validate(
     -------
     Run
         Its ``predictions.tsv`` has every gene as predicted by the model that was not fitted on it; all genes
-        are of the part ``test``.
+        are of the part ``test``. Where there are several pairs, that is of the first, and ``pairs.tsv`` has
+        the mean over folds of each.
 
     Raises
     ------
@@ -82,10 +85,11 @@ def cross_validate(
     OutputError
         When `out` holds something else.
     """
-    folds = _deal(pair, k, recipe.seed, reporter)
-    name = f"{run_name(pair.cells, recipe.name, recipe.preset, recipe.seed)}.{k}folds"
+    pairs = pair if isinstance(pair, PairSet) else PairSet((pair,))
+    folds = _deal(pairs.first, k, recipe.seed, reporter)
+    name = f"{run_name(pairs.cells, recipe.name, recipe.preset, recipe.seed)}.{k}folds"
     path = _folder(Path(out) if out is not None else Path("runs") / name, force)
-    return _finish(path, _run_folds(path, recipe, pair, folds, reporter), folds, pair)
+    return _finish(path, _run_folds(path, recipe, pairs, folds, reporter), folds, pairs)
 
 
 def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
@@ -98,14 +102,14 @@ def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
     return folds
 
 
-def _run_folds(path: Path, recipe: Recipe, pair: Pair, folds: Folds, reporter: Reporter) -> list[Run]:
+def _run_folds(path: Path, recipe: Recipe, pairs: PairSet, folds: Folds, reporter: Reporter) -> list[Run]:
     """Make or keep the run of every fold; `path` shows how it stands while some are missing."""
     runs: list[Run] = []
     for number, split in enumerate(folds.names, 1):
         folder = fold_folder(path, number)
         broken = is_broken(folder)
         kept = not broken and is_finished(folder)
-        of_fold = replace(pair, split=split)
+        of_fold = pairs.of_split(split)
         try:
             runs.append(make(recipe, of_fold, folder, resume=not broken, force=broken, reporter=reporter))
         except BaseException:
@@ -123,7 +127,7 @@ def _folder(path: Path, force: bool) -> Path:
     """Make the folder, or find the one to go on with: nothing but a cross-validation may be in it."""
     if not path.is_dir() or (force and (path / CONFIG).is_file()):
         return new_run_folder(path, "", force=force)
-    known = {CONFIG, PREDICTIONS}
+    known = {CONFIG, PREDICTIONS, PAIRS}
     strange = [
         one.name for one in path.iterdir() if one.name not in known and not _FOLDER.fullmatch(one.name)
     ]
@@ -153,7 +157,8 @@ def _start(path: Path, first: Run, folds: Folds) -> Run:
     return Run(path, config)
 
 
-def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
+def _finish(path: Path, runs: list[Run], folds: Folds, pairs: PairSet) -> Run:
+    pair = pairs.first
     table = _OutOfFold.read(path, runs, pair.genes.id)
     with output_text(path / PREDICTIONS) as stream:
         stream.writelines(line + "\n" for line in (table.header, *table.lines))
@@ -170,6 +175,10 @@ def _finish(path: Path, runs: list[Run], folds: Folds, pair: Pair) -> Run:
         ),
         **label_details(labels, pair.genes, tested),
     }
+    if pairs.judged:
+        results = mean_over_folds([read_results(run.config.details["pairs"]) for run in runs])
+        save_results(path, results)
+        details["pairs"] = [asdict(result) for result in results]
     metrics = {"test": metrics_of(labels, tested, table.prediction)}
     found = [(fold["n"], fold["asymmetry"]) for fold in by_fold if fold.get("asymmetry") is not None]
     if found:

@@ -39,6 +39,8 @@ FITTED = "fitted.safetensors"
 HISTORY = "history.tsv"
 SIGNAL = "signal.safetensors"
 PREDICTIONS = "predictions.tsv"
+#: Under which name `RunConfig.details` has the calibration of intervals for cells that a run has not seen.
+UNSEEN = "calibration_unseen"
 
 #: Columns of the line that `train` and `baseline` print for a run.
 SUMMARY_COLUMNS = ("run", "variant", "pair", "split", "n", "pearson", "spearman", "mse")

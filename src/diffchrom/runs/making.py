@@ -18,7 +18,7 @@ from diffchrom.errors import RunError
 from diffchrom.files.records import write_record
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
-from diffchrom.pairs.covariates import prior_names
+from diffchrom.pairs.covariates import describe_same, prior_names
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
@@ -164,6 +164,8 @@ def make(
     as_stored = pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out))
     pairs = as_stored.normalised()
     pair = pairs.first
+    if warning := describe_same({k: v for one in pairs.pairs for k, v in one.doubles.items()}):
+        reporter.note(warning)
     leakage = find_leakage(pair.genes, pair.parts, pair.window, pair.split, pair.layout.beyond)
     if warning := leakage.warning():
         reporter.note(warning)

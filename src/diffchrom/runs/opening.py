@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from diffchrom.config import NORMALISE
 from diffchrom.errors import RunError, StoreError
-from diffchrom.files.records import read_record
 from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import has_split
 from diffchrom.pairs.pair import Pair
-from diffchrom.pairs.signal_seen import Distance, SeenSignal
-from diffchrom.runs.folder import SIGNAL, Run
+from diffchrom.runs.folder import Run
+from diffchrom.runs.signal import signal_seen
 from diffchrom.store.store import Store
 
 
@@ -50,47 +49,6 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
                 f"prepare them again with `regions={region.name}` `replace`"
             )
     return pair
-
-
-def signal_seen(run: Run) -> SeenSignal:
-    """What the signal was like that a run of several pairs, or of normalised signal, learnt from."""
-    path = run.path / SIGNAL
-    try:
-        seen: SeenSignal = read_record(path, SeenSignal)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path}: holds no signal that was learnt from ({error}); fit the run again"
-        ) from error
-    return seen
-
-
-def signal_distances(run: Run, pair: Pair) -> list[Distance]:
-    """Distance from what a run learnt from, of each mark of a pair's other cells; empty if not kept."""
-    if not (run.path / SIGNAL).is_file():
-        return []
-    seen = signal_seen(run)
-    return [
-        distance
-        for cell in pair.cells
-        if cell not in seen.cells
-        for distance in seen.distances(cell, pair.quantiles_of(cell))
-    ]
-
-
-def describe_distances(distances: Sequence[Distance]) -> str:
-    """Say in a line how far signal is from what was learnt, and where it is outside; empty without any."""
-    if not distances:
-        return ""
-    outside = [distance for distance in distances if distance.outside]
-    worst = max(distances, key=lambda distance: distance.distance / distance.limit)
-    what = "Kolmogorov-Smirnov distance to the nearest cell of the training, and between these"
-    if not outside:
-        return (
-            f"signal is like that of the training: at worst {worst.mark} of {worst.cell}, "
-            f"{worst.distance:.2f} of at most {worst.limit:.2f} ({what})"
-        )
-    named = ", ".join(f"{d.mark} of {d.cell} {d.distance:.2f} ({d.limit:.2f})" for d in outside)
-    return f"signal lies outside what the training saw, so that predictions may not hold: {named}; {what}"
 
 
 def _retrained(run: Run, store: Store, cells: Sequence[str]) -> str:

@@ -111,6 +111,29 @@ def read_results(details: Sequence[dict[str, Any]]) -> list[PairResult]:
     return [PairResult(**row) for row in details]
 
 
+def mean_over_folds(by_fold: Sequence[Sequence[PairResult]]) -> list[PairResult]:
+    """What a cross-validation says of each pair: means over folds, of coverage over genes, and no interval.
+
+    Predictions of the pairs but the first are not kept, so there is no r of all genes (docs/runs.md).
+    """
+    means = []
+    for folds in zip(*by_fold, strict=True):
+        r = [result.pearson for result in folds if result.pearson is not None]
+        covered = [(result.coverage, result.n) for result in folds if result.coverage is not None]
+        means.append(
+            PairResult(
+                folds[0].pair,
+                folds[0].kind,
+                sum(result.n for result in folds),
+                float(np.mean(r)) if r else None,
+                None,
+                None,
+                sum(share * n for share, n in covered) / sum(n for _, n in covered) if covered else None,
+            )
+        )
+    return means
+
+
 def describe_results(results: Sequence[PairResult]) -> list[str]:
     """Say the mean r of each kind of pairs, a line each; kinds are never mixed."""
     said = []

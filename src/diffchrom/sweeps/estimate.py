@@ -16,8 +16,9 @@ from typing import Any
 from diffchrom.baselines.methods import METHODS
 from diffchrom.genome.layout import Layout
 from diffchrom.pairs.choices import SPLIT_PARTS, read_split, resolve_marks, resolve_regions, resolve_unit
+from diffchrom.pairs.pair_set import LEAST_CELLS
 from diffchrom.store.store import Store
-from diffchrom.sweeps.plan import Job
+from diffchrom.sweeps.jobs import Job
 from diffchrom.variants import get_variant
 
 #: Seconds of a fit to 1,000 training genes x 5 marks x 200 bins on one core, and the power of the number of
@@ -77,12 +78,22 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Sizes of one pair in the store."""
+    """Sizes of what one job reads.
+
+    Attributes
+    ----------
+    n_genes, n_marks, layout : of the store.
+    n_train : examples to train on, of all pairs and orders that are learnt.
+    examples : pairs, in as many orders as are learnt.
+    left_out : how often cells are left out for intervals of unseen ones, in models that learn it all.
+    """
 
     n_genes: int
     n_train: int
     n_marks: int
     layout: Layout
+    examples: int = 1
+    left_out: float = 0.0
 
 
 def sequences(variant: str, n_marks: int) -> float:
@@ -100,14 +111,19 @@ def relative_cost(jobs: Sequence[Job]) -> dict[str, float]:
     costs = {}
     for job, shape in zip(jobs, _shapes(jobs), strict=True):
         if job.settings is None:
-            costs[job.name] = BASELINE_SECONDS.get(_listed(job), (30.0, 1.0))[0]
+            costs[job.name] = BASELINE_SECONDS.get(_listed(job), (30.0, 1.0))[0] * shape.examples
         else:
             # A step has a fixed price of about that of 10 genes.
             per_gene = 1 + 10 / job.settings.batch_of(shape.n_train)
-            members = get_variant(job.method).ensemble_size(job.settings.ensemble)
-            passes = job.settings.epochs_of(shape.n_train) * members
-            costs[job.name] = sequences(job.method, 1) * passes * per_gene
+            passes = job.settings.epochs_of(shape.n_train) * _models(job, shape)
+            costs[job.name] = sequences(job.method, 1) * passes * per_gene * shape.examples
     return costs
+
+
+def _models(job: Job, shape: _Shape) -> float:
+    """Models that are trained one after another."""
+    assert job.settings is not None
+    return get_variant(job.method).ensemble_size(job.settings.ensemble) + shape.left_out
 
 
 def _listed(job: Job) -> str:
@@ -130,33 +146,42 @@ def estimate_jobs(jobs: Sequence[Job], past: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _shapes(jobs: Sequence[Job]) -> list[_Shape]:
-    """Sizes of what each job reads, found once a pair and split."""
+    """Sizes of what each job reads, found once for what is alike."""
     known: dict[tuple[Any, ...], _Shape] = {}
+    shapes = []
     for job in jobs:
-        key = (job.pair, job.split, job.whole_gene)
+        key = (job.learnt, job.split, job.whole_gene, _orders(job))
         if key not in known:
             known[key] = _shape(job)
-    return [known[job.pair, job.split, job.whole_gene] for job in jobs]
+        shapes.append(known[key])
+    return shapes
+
+
+def _orders(job: Job) -> int:
+    """Orders of the cells in which a pair is learnt, see `PairSet.examples`."""
+    odd = job.settings is not None and get_variant(job.method).antisymmetric
+    return 2 if job.held_out and not odd else 1
 
 
 def _shape(job: Job) -> _Shape:
     store = Store(job.store)
-    known = resolve_unit(store, job.pair, job.unit) is not None
+    known = resolve_unit(store, job.cells, job.unit) is not None
     n_train = store.n_genes * 7 // 10
     if known:
         n_train = int((read_split(store, job.split) == SPLIT_PARTS["train"]).sum())
-    marks = resolve_marks(store, job.pair, job.marks)
-    regions = resolve_regions(store, job.pair, marks, job.regions if job.whole_gene else ())
-    return _Shape(store.n_genes, n_train, len(marks), Layout(regions, store.window.orient))
+    marks = resolve_marks(store, job.cells, job.marks)
+    regions = resolve_regions(store, job.cells, marks, job.regions if job.whole_gene else ())
+    examples, left_out = len(job.learnt) * _orders(job), 0.0
+    if job.held_out and len(job.cells) >= LEAST_CELLS:
+        left_out = sum(sum(cell not in pair for pair in job.learnt) for cell in job.cells) / len(job.learnt)
+    layout = Layout(regions, store.window.orient)
+    return _Shape(store.n_genes, n_train * examples, len(marks), layout, examples, left_out)
 
 
 def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | None:
-    """Median of finished jobs of the same method and preset."""
-    alike = [
-        row
-        for row in past.values()
-        if row["status"] == "finished" and row["method"] == job.method and (row["preset"] or "") == job.preset
-    ]
+    """Median of finished jobs of the same method and preset, with as many cells left out."""
+    wanted = (job.method, job.preset, len(job.held_out))
+    alike = [row for row in past.values() if row["status"] == "finished" and _sort(row) == wanted]
     seconds = [float(row["seconds"]) for row in alike if row["seconds"]]
     memory = [float(row["memory_mb"]) for row in alike if row["memory_mb"]]
     if not seconds or not memory:
@@ -164,8 +189,14 @@ def _from_past(job: Job, past: Mapping[str, Mapping[str, Any]]) -> Estimate | No
     return Estimate(statistics.median(seconds), statistics.median(memory), "finished")
 
 
+def _sort(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Method and preset of a job of the past, and how many cells it left out."""
+    held_out = row.get("held_out")
+    return row["method"], row["preset"] or "", len(held_out.split(",")) if held_out else 0
+
+
 def _from_size(job: Job, shape: _Shape) -> Estimate:
-    signal_mb = 2 * shape.n_genes * shape.n_marks * shape.layout.n_windows * 4 / 2**20
+    signal_mb = 2 * shape.examples * shape.n_genes * shape.n_marks * shape.layout.n_windows * 4 / 2**20
     if job.settings is None:
         # Features in double precision, of both cells and their difference, and a copy while scaling.
         memory = _PROCESS_MB["baseline"] + 6 * signal_mb
@@ -187,8 +218,7 @@ def _from_size(job: Job, shape: _Shape) -> Estimate:
     steps = settings.epochs_of(shape.n_train) * math.ceil(shape.n_train / batch)
     # Predicting the validation genes after every epoch and all genes at the end costs about a tenth more.
     # Patience may end it sooner; an estimate may not promise too little.
-    members = get_variant(job.method).ensemble_size(settings.ensemble)  # trained one after another
-    seconds = _FIXED_SECONDS + members * steps * step * 1.1
+    seconds = _FIXED_SECONDS + _models(job, shape) * steps * step * 1.1
     # Raw signal, the transformed training and validation genes, one temporary; and activations: h of every
     # bin for two directions, about six times over in a training step, five while many genes are predicted.
     genes = max(6 * batch, 5 * min(INFERENCE_BATCH, shape.n_genes))

@@ -15,16 +15,19 @@ from typing import Any
 from diffchrom.errors import RunError
 from diffchrom.files.tables import NA, format_row
 from diffchrom.files.whole import output_text
+from diffchrom.pairs.covariates import has_prior
 from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import CONFIG, FINISHED, Run, RunConfig, is_broken, is_finished
 from diffchrom.runs.reading import WrittenTable
-from diffchrom.sweeps.plan import Job
+from diffchrom.sweeps.jobs import Job
 
 JOBS = "jobs.tsv"
 JOB_COLUMNS = (
-    "job", "kind", "method", "preset", "pair", "split", "seed",
+    "job", "kind", "method", "preset", "pair", "held_out", "split", "seed",
     "status", "seconds", "memory_mb", "reason",
 )  # fmt: skip
+#: Columns that a table of an older version may lack.
+_ADDED = ("held_out",)
 FAILED, QUEUED, STARTED = "failed", "queued", "started"
 #: Least seconds between two writings of ``jobs.tsv`` while a sweep runs.
 _EVERY = 1.0
@@ -53,6 +56,7 @@ class Outcome:
 def differences(config: RunConfig, job: Job) -> list[str]:
     """Say in what a run differs from what a job would make; empty when it is that job's run."""
     regions = job.regions if job.whole_gene else None
+    prior = has_prior(config.covariates)
     expected = replace(
         config,
         kind=job.kind,
@@ -66,6 +70,10 @@ def differences(config: RunConfig, job: Job) -> list[str]:
         regions=dict.fromkeys(regions, "") if regions else config.regions,
         hyperparameters=job.hyperparameters,
         store={"fingerprint": job.fingerprint},
+        covariates=config.covariates if prior == job.gene_prior else (*config.covariates, "gene prior"),
+        pairs=job.learnt if job.held_out else (),
+        held_out=job.held_out,
+        normalise=job.normalise,
     )
     return differing(config, expected)
 
@@ -133,6 +141,7 @@ def _describe(job: Job) -> dict[str, Any]:
         "method": job.method,
         "preset": job.preset,
         "pair": ",".join(job.pair),
+        "held_out": ",".join(job.held_out) or None,
         "split": job.split,
         "seed": job.seed,
     }
@@ -143,6 +152,7 @@ def read_jobs(out: Path) -> dict[str, dict[str, Any]]:
     path = out / JOBS
     if not path.is_file():
         return {}
-    table = WrittenTable.read(path, "sweep's table of jobs", JOB_COLUMNS, "remove it, the runs are kept")
+    required = (name for name in JOB_COLUMNS if name not in _ADDED)
+    table = WrittenTable.read(path, "sweep's table of jobs", required, "remove it, the runs are kept")
     rows = (dict(zip(table.header, row, strict=True)) for row in table.rows)
     return {row["job"]: {k: None if v == NA else v for k, v in row.items()} for row in rows}

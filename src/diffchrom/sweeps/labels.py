@@ -84,8 +84,12 @@ def tell_apart(
     return words
 
 
-def label_runs(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+def label_runs(runs: Sequence[Run], alike: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Label runs by their method.
+
+    Parameters
+    ----------
+    alike : further facts that do not make another method.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def label_runs(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
         members = [i for i, method in enumerate(methods) if method == variant]
         its = [known[i] for i in members]
         names = dict.fromkeys((*_ORDER, *(name for one in its for name in one)))
-        order = [name for name in names if name not in _NOT_OF_METHOD]
+        order = [name for name in names if name not in (*_NOT_OF_METHOD, *alike)]
         words = tell_apart(its, order, _makes_another_method)
         for i, word in zip(members, words, strict=True):
             labels[i] = f"{variant} ({', '.join(word.values())})" if word else variant

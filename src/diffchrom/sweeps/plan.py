@@ -1,36 +1,24 @@
-"""What a sweep is to run: a plan, from options or a TOML file, and the jobs it comes to."""
+"""What a sweep is to run: a plan, from options or a TOML file."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
     CHOICES,
-    DEFAULT_PRESET,
     PRESETS,
     Hyperparameters,
-    check_device,
     default_store,
-    hyperparameters,
 )
-from diffchrom.errors import InputError, UsageError, did_you_mean
+from diffchrom.errors import InputError, UsageError
 from diffchrom.files.whole import open_text
-from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
-from diffchrom.pairs.choices import resolve_split
-from diffchrom.pairs.naming import ALL, expressed, read_pairs, resolve_pairs
-from diffchrom.pairs.splits import make_folds
-from diffchrom.store.store import Store
-from diffchrom.variants import VARIANTS
+from diffchrom.pairs.naming import ALL, read_pairs
 
 DEFAULT_OUT = "sweep"
-DEEPDIFF, BASELINE = "deepdiff", "baseline"
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +34,9 @@ class Plan:
     seeds : of each job.
     folds : number of chromosome folds; 0 uses one split.
     split, unit, marks, regions, device : as in `pairs.pair.Pair` and the recipes.
+    leave_cells_out : number of cells of the pairs that are left out at a time, in every choice; 0 for none.
+    normalise : of `config.NORMALISE`; None is the usual one.
+    gene_prior : read what genes do in other cells, by methods that can.
     settings : changes to every preset's hyper-parameters; of those, baselines take the number of epochs.
     preset_settings : further changes, by preset.
     """
@@ -63,59 +54,15 @@ class Plan:
     marks: tuple[str, ...] | None = None
     regions: tuple[str, ...] | None = None
     device: str = "auto"
+    leave_cells_out: int = 0
+    normalise: str | None = None
+    gene_prior: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     preset_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def settings_of(self, preset: str) -> dict[str, Any]:
         """Changes to a preset's hyper-parameters."""
         return {**self.settings, **self.preset_settings.get(preset, {})}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep; everything a worker needs to make it.
-
-    Attributes
-    ----------
-    name : of the run's folder in the sweep.
-    store : path of the store, the same for every worker.
-    fingerprint : of the pair's cells in that store, as the sweep saw them.
-    kind : ``deepdiff`` or ``baseline``.
-    method : variant or baseline.
-    preset : empty for baselines at their default one.
-    settings : hyper-parameters; None for baselines.
-    pair, split, unit, marks, seed, device : as in `pairs.pair.Pair` and the recipes.
-    epochs : most epochs of a baseline that has any; None is its preset's.
-    regions : names in the order in which they are read; None is all of the store, as far as it is read.
-    """
-
-    name: str
-    store: Path
-    fingerprint: str
-    kind: str
-    method: str
-    preset: str
-    settings: Hyperparameters | None
-    pair: tuple[str, str]
-    split: str
-    unit: str | None = None
-    marks: tuple[str, ...] | None = None
-    seed: int = 0
-    device: str = "auto"
-    epochs: int | None = None
-    regions: tuple[str, ...] | None = None
-
-    @property
-    def whole_gene(self) -> bool:
-        """Whether it reads more than the bins around the TSS."""
-        return (METHODS if self.settings is None else VARIANTS)[self.method].whole_gene
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """What ``config.json`` of its run says of them."""
-        if self.settings is not None:
-            return self.settings.to_dict()
-        return METHODS[self.method].hyperparameters(self.preset or DEFAULT_PRESET, self.epochs)
 
 
 def seeds_of(value: int | Sequence[int]) -> tuple[int, ...]:
@@ -126,22 +73,11 @@ def seeds_of(value: int | Sequence[int]) -> tuple[int, ...]:
     return seeds
 
 
-def chosen(field: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Names out of the `known` ones, each once; ``all`` is all of them."""
-    wanted, known = tuple(names), tuple(known)
-    if ALL in wanted:
-        return known
-    for name in wanted:
-        if name not in known:
-            choices = f"choose from {', '.join(known)}, or all"
-            raise UsageError(f"`{field}={name}`: unknown; {choices}{did_you_mean(name, known)}")
-    return tuple(dict.fromkeys(wanted))
-
-
 _LISTS = ("pairs", "variants", "baselines", "presets", "marks", "regions")
-_TEXTS = ("store", "out", "split", "unit", "device")
+_TEXTS = ("store", "out", "split", "unit", "device", "normalise")
+_PLAIN = {"folds": int, "leave_cells_out": int, "gene_prior": bool}
 #: Keys of a plan file.
-PLAN_KEYS = (*_TEXTS, *_LISTS, "seeds", "folds", "settings")
+PLAN_KEYS = (*_TEXTS, *_LISTS, "seeds", *_PLAIN, "settings")
 
 
 def read_plan(path: str | Path) -> dict[str, Any]:
@@ -169,8 +105,7 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     plan |= {key: path.parent / plan[key] for key in ("store", "out") if key in plan}
     if "pairs" in plan:
         plan["pairs"] = read_pairs(plan["pairs"], path.parent)
-    if "folds" in values:
-        plan["folds"] = _typed(path, "folds", values["folds"], int)
+    plan |= {key: _typed(path, key, values[key], kind) for key, kind in _PLAIN.items() if key in values}
     if "seeds" in values:
         seeds = values["seeds"]
         plan["seeds"] = seeds_of(
@@ -255,83 +190,3 @@ def _check_settings(path: Path, where: str, values: Mapping[str, Any]) -> None:
         _typed(path, f"{where}.{name}", value, type(default))
         if value not in CHOICES.get(name, (value,)):
             raise InputError(f"{path}: {where}.{name} = {value!r} must be one of {', '.join(CHOICES[name])}")
-
-
-def _splits_of(store: Store, plan: Plan) -> dict[int, list[str]]:
-    """Names of the splits to run, by seed: only gene folds (`splits.make_folds`) differ between seeds."""
-    if not plan.folds:
-        split = resolve_split(store, plan.split)
-        return {seed: [split] for seed in plan.seeds}
-    reach = store.window.width
-    return {seed: make_folds(store.genes, plan.folds, seed, reach).names for seed in plan.seeds}
-
-
-def jobs_of(plan: Plan) -> list[Job]:
-    """Return the plan's jobs, baselines first."""
-    variants = chosen("variants", plan.variants, VARIANTS)
-    baselines = chosen("baselines", plan.baselines, METHODS)
-    presets = chosen("presets", plan.presets, PRESETS)
-    regions = plan.regions and chosen("regions", (TSS, *plan.regions), DEFAULT_REGIONS)
-    if regions:
-        regions = tuple(name for name in DEFAULT_REGIONS if name in regions)
-    if not variants and not baselines:
-        raise UsageError("nothing to run: give `variants`, `baselines`, or both")
-    check_device(plan.device)
-    if plan.folds and plan.split:
-        raise UsageError("`folds` makes its own splits; leave out `split`")
-    store = Store(plan.store)
-    if ALL in plan.baselines and len(expressed(store)) < 3:
-        # Asked for by name, such a method fails and says why; all means all that can be fitted.
-        baselines = tuple(name for name in baselines if not METHODS[name].needs_other_cells)
-    splits = _splits_of(store, plan)
-    methods = [
-        (BASELINE, name, "" if preset == DEFAULT_PRESET else preset, None)
-        for name in baselines
-        for preset in _presets_of(name, presets)
-    ] + [
-        (
-            DEEPDIFF,
-            name,
-            preset,
-            hyperparameters(preset, name, **plan.settings_of(preset)),
-        )
-        for preset in presets
-        for name in variants
-    ]
-    path = plan.store.resolve()
-    fingerprints = {pair: store.fingerprint(pair) for pair in resolve_pairs(store, plan.pairs)}
-    jobs = []
-    for kind, method, preset, changed in methods:
-        for pair, fingerprint in fingerprints.items():
-            jobs += [
-                Job(
-                    "", path, fingerprint, kind, method, preset, changed, pair, split,
-                    plan.unit, plan.marks, seed, plan.device,
-                    plan.settings.get("epochs") if kind == BASELINE else None, regions,
-                )
-                for fold in range(len(splits[plan.seeds[0]]))
-                for seed in plan.seeds
-                for split in splits[seed][fold : fold + 1]
-            ]  # fmt: skip
-    return _named(jobs, folds=plan.folds)
-
-
-def _presets_of(baseline: str, presets: Sequence[str]) -> Sequence[str]:
-    """Presets at which a baseline is fitted: those of the plan that it has, or else its default one."""
-    return [preset for preset in presets if preset in METHODS[baseline].grids] or (DEFAULT_PRESET,)
-
-
-def _named(jobs: list[Job], folds: int) -> list[Job]:
-    """Give every job the name of its folder; cells whose names differ in odd characters stay apart."""
-    taken: dict[str, int] = {}
-    named = []
-    for job in jobs:
-        parts = ["-".join(job.pair), job.method.replace(":", "-"), job.preset, f"seed{job.seed}"]
-        if folds:
-            parts.append(job.split.removeprefix("chromosome-").partition(".")[0])
-        name = _UNSAFE.sub("_", ".".join(part for part in parts if part))
-        taken[name] = taken.get(name, 0) + 1
-        if taken[name] > 1:
-            name = f"{name}.{taken[name]}"
-        named.append(replace(job, name=name))
-    return named

@@ -1,4 +1,4 @@
-"""Figure 4 of the paper with matplotlib, for files."""
+"""Figures of many runs with matplotlib, for files: Figure 4 of the paper, and accuracy in unseen cells."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 from diffchrom.files.figures import COLOURS, check_figure_path, save_figure
 from diffchrom.sweeps.comparison import Comparison
 from diffchrom.sweeps.figure4 import AXIS, Figure4, figure_4
+from diffchrom.sweeps.unseen import UnseenCells, mean_of_known
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\")  # tell the colours apart in grey, and where they come again
@@ -78,13 +80,18 @@ def _panels(part: SubFigure, figure: Figure4) -> None:
         titles = filter(None, (figure.best[j], pair))
         axes.set_title("\n".join(titles), fontsize="medium", parse_math=False)
         axes.set_xlabel(AXIS)
-        axes.axvline(0, color="black", linewidth=0.6)
-        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+        _ruled(axes)
     all_axes[0].set_yticks(lines, figure.methods)
     all_axes[0].set_ylim(n_methods - 0.5, -0.5)
+
+
+def _ruled(axes: Axes) -> None:
+    """Rule an axis of r, and nothing else."""
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 def _grouped_bars(part: SubFigure, figure: Figure4) -> None:
@@ -118,3 +125,35 @@ def _grouped_bars(part: SubFigure, figure: Figure4) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     columns = max(1, int(_size(figure)[0] // 2.2))
     part.legend(loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+
+
+def plot_unseen(rows: Sequence[UnseenCells], path: Path) -> None:
+    """Draw r in unseen cells: a panel a kind of pairs, a line a method, a dot a case, and the ceiling.
+
+    The format goes by the name's ending; errors as of `plot_methods`.
+    """
+    check_figure_path(path)
+    from matplotlib.figure import Figure
+
+    panels: dict[str, list[UnseenCells]] = {}
+    for row in rows:
+        panels.setdefault(row.title, []).append(row)
+    methods = list(dict.fromkeys(row.label for row in rows))
+    figure = Figure(figsize=(2.6 + 3.0 * len(panels), 1.3 + 0.3 * len(methods)), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (title, its) in zip(all_axes, panels.items(), strict=True):
+        lines = [methods.index(row.label) for row in its]
+        for at, row in zip(lines, its, strict=True):
+            axes.plot(row.pearson, np.full(len(row.pearson), at), "o", color="#999999", markersize=3.5)
+        means = [mean_of_known(row.pearson) for row in its]
+        axes.plot(means, lines, "|", color=COLOURS[0], markersize=14, markeredgewidth=2.5, label="mean")
+        own = [mean_of_known(row.own) for row in its]
+        axes.plot(own, lines, "d", color=COLOURS[5], fillstyle="none", label="mean of the pairs' own models")
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel(AXIS)
+        _ruled(axes)
+    all_axes[0].set_yticks(range(len(methods)), methods, parse_math=False)
+    all_axes[0].set_ylim(len(methods) - 0.5, -0.5)
+    handles, names = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    save_figure(figure, path)

@@ -210,7 +210,7 @@ def load_results(
     RunError
         See `find_runs` and `groups.fold_by_fold`.
     """
-    runs = find_runs(paths, reporter)
+    runs = _seen(find_runs(paths, reporter), reporter)
     labels, notes = label_runs(runs)
     groups = group_runs(runs, labels, reporter)
     for note in notes:
@@ -230,6 +230,18 @@ def load_results(
             result.run.config.seed, fold_number(result.run.config.split) or 0,
         ),
     )  # fmt: skip
+
+
+def _seen(runs: Sequence[Run], reporter: Reporter) -> list[Run]:
+    """Runs without those that have cells held out, which answer another question; those alone stay."""
+    seen = [run for run in runs if not run.config.held_out]
+    if not seen or len(seen) == len(runs):
+        return list(runs)
+    reporter.note(
+        f"{len(runs) - len(seen)} runs with cells held out stand in tables of their own: "
+        "`diffchrom compare --unseen`, and in the report"
+    )
+    return seen
 
 
 def averaged(results: Iterable[Result]) -> str:

@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from diffchrom.config import DEFAULT_PRESET
 from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.processes.machine import set_worker_number
 from diffchrom.processes.pool import Call, Pool, Purpose
 from diffchrom.progress import SILENT, Reporter
@@ -26,7 +28,7 @@ from diffchrom.runs.folder import FINISHED, Run, is_broken
 from diffchrom.runs.making import Recipe, make
 from diffchrom.store.store import Store
 from diffchrom.sweeps.folder import FAILED, JOBS, JobTable, Outcome, status_of
-from diffchrom.sweeps.plan import Job
+from diffchrom.sweeps.jobs import Job
 
 #: A job whose process is killed, by whatever needs its memory, may find more when it is tried again.
 SWEEPING = Purpose(
@@ -123,15 +125,19 @@ def _peak_memory_mb() -> float:
 def _make_run(job: Job, folder: Path, threads: int) -> Run:
     """Make the run by the same call as `train` and `baseline`, after checking that the store is the same."""
     store = Store(job.store)
-    fingerprint = store.fingerprint(job.pair)
+    fingerprint = store.fingerprint(job.cells)
     if fingerprint != job.fingerprint:
         raise StoreError(
-            f"{job.store}: {','.join(job.pair)} is not what the sweep was started on (fingerprint "
+            f"{job.store}: {','.join(job.cells)} is not what the sweep was started on (fingerprint "
             f"{fingerprint[:12]}, not {job.fingerprint[:12]}); all workers must see the same store"
         )
     broken = is_broken(folder)
-    pair = Pair.of(store, job.pair, marks=job.marks, split=job.split, unit=job.unit, regions=job.regions)
-    return make(_recipe(job, threads), pair, folder, resume=not broken, force=broken)
+    choices: dict[str, Any] = {name: getattr(job, name) for name in ("marks", "split", "unit", "regions")}
+    if job.held_out:
+        pairs = PairSet.of(store, job.pairs, held_out=job.held_out, normalise=job.normalise, **choices)
+    else:
+        pairs = PairSet((Pair.of(store, job.pair, **choices),), normalise=job.normalise)
+    return make(_recipe(job, threads), pairs, folder, resume=not broken, force=broken)
 
 
 def _recipe(job: Job, threads: int) -> Recipe:
@@ -139,13 +145,18 @@ def _recipe(job: Job, threads: int) -> Recipe:
         from diffchrom.baselines.fitting import Fitting
 
         preset = job.preset or DEFAULT_PRESET
-        return Fitting(job.method, job.seed, threads, preset, job.epochs, device=job.device)
+        return Fitting(
+            job.method, job.seed, threads, preset, job.epochs, device=job.device, gene_prior=job.gene_prior
+        )
     from diffchrom.deepdiff.building import use_threads
     from diffchrom.deepdiff.training import Training
 
     use_threads(threads)
     # Its memory is estimated and measured as that of one process.
-    return Training(job.method, job.preset, job.settings, job.seed, job.device, side_by_side=False)
+    return Training(
+        job.method, job.preset, job.settings, job.seed, job.device,
+        side_by_side=False, gene_prior=job.gene_prior,
+    )  # fmt: skip
 
 
 def pending_jobs(jobs: Sequence[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
@@ -173,7 +184,7 @@ def run_sweep(
 
     Parameters
     ----------
-    jobs : from `plan.jobs_of`.
+    jobs : from `jobs.jobs_of`.
     out : folder of the sweep; made where it is missing.
     pool : runs `run_job`; its workers must see `out` and the store under the same paths.
     cost : expected seconds of the jobs, by name; the longest are started first.

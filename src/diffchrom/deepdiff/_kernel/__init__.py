@@ -1,7 +1,7 @@
-"""Binding of the fused LSTM kernel: hands the compiled library sizes and addresses.
+"""Binding of the fused LSTM kernel and the steps around it: hands the compiled library sizes and addresses.
 
 The library is optional: `Extension.missing` of `KERNEL` says why it isn't there. Nothing here knows torch:
-`diffchrom.deepdiff.fused_lstm` does.
+`diffchrom.deepdiff.fused_lstm` and `fused_step` do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 from diffchrom.processes.compiled import Extension, declare
 
 #: `LSTM_INTERFACE` of job.h.
-INTERFACE = 2
+INTERFACE = 3
 
 _SIZES = ("n_sequences", "batch", "steps", "input", "hidden", "threads")
 _ADDRESSES = (
@@ -33,6 +33,7 @@ _ADDRESSES = (
     "grad_weight_ih",
     "grad_weight_hh",
     "grad_bias",
+    "grad_bias_hh",
     "grad_context",
 )
 
@@ -46,6 +47,80 @@ class KernelJob(ctypes.Structure):
     ]
 
 
+class Dense(ctypes.Structure):
+    """`struct dense` of step.h."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in ("inputs", "outputs", "rectified", "stride")],
+        *[(name, ctypes.c_void_p) for name in ("weight", "bias", "grad_weight", "grad_bias")],
+        *[(name, ctypes.c_void_p) for name in ("x", "y", "grad_y", "grad_x")],
+    ]
+
+
+_STEP_SIZES = (
+    "batch",
+    "marks",
+    "bins",
+    "sequences",
+    "embedding_size",
+    "summary_size",
+    "n_level1",
+    "n_level2",
+    "n_dense",
+    "threads",
+    "classes",
+    "siamese",
+    "compare_dropped",
+    "halved",
+)
+_STEP_ADDRESSES = (
+    "sources",
+    "rows",
+    "first",
+    "a",
+    "b",
+    "x",
+    "embedding",
+    "grad_embedding",
+    "kept_embedding",
+    "kept_summary",
+    "features",
+    "grad_features",
+    "log2fc",
+    "target",
+    "weight",
+    "grad_log2fc",
+)
+
+
+class StepJob(ctypes.Structure):
+    """`struct step` of step.h."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in _STEP_SIZES],
+        *[
+            (name, ctypes.c_float)
+            for name in ("cell_weight", "contrastive_weight", "margin", "change_threshold")
+        ],
+        ("level1", ctypes.POINTER(KernelJob)),
+        ("level2", ctypes.POINTER(KernelJob)),
+        ("dense", ctypes.POINTER(Dense)),
+        *[(name, ctypes.c_void_p) for name in _STEP_ADDRESSES],
+        *[(name, ctypes.c_void_p * 2) for name in ("expression", "level", "grad_expression")],
+        ("loss", ctypes.c_void_p),
+    ]
+
+
+class AdamJob(ctypes.Structure):
+    """`struct adam` of step.h."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in ("size", "threads")],
+        *[(name, ctypes.c_void_p) for name in ("values", "gradient", "mean", "square", "step")],
+        *[(name, ctypes.c_double) for name in ("rate", "beta1", "beta2", "epsilon", "clip_norm")],
+    ]
+
+
 class Library:
     """The loaded kernel; its methods may be called from several threads."""
 
@@ -56,6 +131,9 @@ class Library:
         self._saved_size = declare(loaded.lstm_saved_size, ctypes.c_int64, job)
         self._forward = declare(loaded.lstm_forward, ctypes.c_int, job)
         self._backward = declare(loaded.lstm_backward, ctypes.c_int, job)
+        self._gradients = declare(loaded.step_gradients, ctypes.c_int, ctypes.POINTER(StepJob))
+        #: Clips a gradient and takes a step of Adam.
+        self.adam = declare(loaded.adam_step, None, ctypes.POINTER(AdamJob))
 
     @property
     def instruction_sets(self) -> tuple[str, ...]:
@@ -88,6 +166,11 @@ class Library:
     def backward(self, job: KernelJob) -> None:
         """Compute gradients; MemoryError where scratch runs out."""
         if self._backward(job):
+            raise MemoryError("the fused LSTM kernel found no memory for its scratch space")
+
+    def gradients(self, step: StepJob) -> None:
+        """Compute the loss of a batch and all gradients; MemoryError where scratch runs out."""
+        if self._gradients(step):
             raise MemoryError("the fused LSTM kernel found no memory for its scratch space")
 
 

@@ -10,7 +10,7 @@
 
 /* Raised whenever `struct job` or what its arrays hold changes, here and in __init__.py: a library that was built
  * before such a change is refused instead of reading the wrong addresses. */
-#define LSTM_INTERFACE 2
+#define LSTM_INTERFACE 3
 
 struct job {
     int64_t n_sequences, batch, steps, input, hidden;
@@ -37,6 +37,7 @@ struct job {
     float *grad_weight_ih; /* [N, 2, 4H, I] */
     float *grad_weight_hh; /* [N, 2, 4H, H] */
     float *grad_bias;      /* [N, 2, 4H], the gradient of either bias */
+    float *grad_bias_hh;   /* [N, 2, 4H], the same once more; may be NULL */
     float *grad_context;   /* [N, 2H], attention only */
 };
 

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "job.h"
+#include "kernel.h"
+#include "step.h"
 #include "threads.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline, unused))
@@ -21,7 +23,6 @@
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 #define MINUS_LOG2_E (-1.44269504f)
-#define EXPORT __attribute__((visibility("default")))
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -40,18 +41,6 @@
 #define TARGET_BEGIN(features) _Pragma("GCC push_options") TARGET_BEGIN_(GCC target(features))
 #define TARGET_END _Pragma("GCC pop_options")
 #endif
-
-/* What lstm_isa.h gives for one instruction set. Tasks are numbered by (sequence, direction). */
-struct isa {
-    const char *name;
-    int64_t (*saved_size)(const struct job *);
-    int64_t (*forward_scratch)(const struct job *);
-    void (*forward)(const struct job *, int64_t which, int64_t first, int64_t count, float *scratch);
-    int64_t (*backward_scratch)(const struct job *);
-    void (*backward)(const struct job *, int64_t which, float *scratch);
-    void (*attend)(const struct job *, int64_t sequence, int64_t first, int64_t count);
-    void (*attend_backward)(const struct job *, int64_t sequence);
-};
 
 #define ROWS_1_TO_3(do) do(1) do(2) do(3)
 #define ROWS_1_TO_6(do) ROWS_1_TO_3(do) do(4) do(5) do(6)
@@ -85,6 +74,7 @@ static ALWAYS_INLINE __m512 reciprocal_avx512(__m512 a)
 #define MR 6
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_6
 #define FOR_EACH_PROJECTED ROWS_1_TO_12
+#include "adam_isa.h"
 #include "lstm_isa.h"
 TARGET_END
 
@@ -98,6 +88,7 @@ TARGET_BEGIN("avx2,fma")
 #define MR 3
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_3
 #define FOR_EACH_PROJECTED ROWS_1_TO_6
+#include "adam_isa.h"
 #include "lstm_isa.h"
 TARGET_END
 #endif
@@ -132,6 +123,7 @@ static ALWAYS_INLINE float4 select_lanes(int4 mask, float4 yes, float4 no)
 #define FOR_EACH_ROW_COUNT ROWS_1_TO_3
 #define FOR_EACH_PROJECTED ROWS_1_TO_6
 #endif
+#include "adam_isa.h"
 #include "lstm_isa.h"
 
 static const struct isa *const known[] = {
@@ -156,7 +148,7 @@ static bool runs_here(const struct isa *isa)
 
 static const struct isa *chosen;
 
-static const struct isa *isa_in_use(void)
+const struct isa *isa_in_use(void)
 {
     if (!chosen)
         for (int k = KNOWN - 1; k >= 0; k--) /* best last; racing threads choose the same */
@@ -233,46 +225,51 @@ static void restore_subnormals(unsigned long before)
 }
 
 struct call {
-    const struct job *job;
+    const struct job *jobs;
+    int64_t n_jobs, tasks;
     const struct isa *isa;
-    int64_t blocks; /* of the genes of a sequence */
     atomic_bool failed;
 };
 
 enum { BLOCK = 12 }; /* genes of a forward task, at most: their hidden states stay in the second-level cache */
 
-/* Both directions of a block of genes of one sequence, and their attention while the hidden states are at hand. */
-static void forward_task(void *argument, int64_t task)
+/* Blocks of the genes of a sequence; one sequence keeps two threads busy. */
+static int64_t blocks_of(const struct job *job)
 {
-    struct call *call = argument;
-    const struct job *job = call->job;
-    const int64_t sequence = task / call->blocks, block = task % call->blocks;
-    const int64_t first = job->batch * block / call->blocks, end = job->batch * (block + 1) / call->blocks;
-    float *memory = get_scratch(call->isa->forward_scratch(job));
-    if (!memory) {
-        atomic_store(&call->failed, true);
-        return;
-    }
-    const unsigned long mode = flush_subnormals();
-    for (int64_t direction = 0; direction < 2; direction++)
-        call->isa->forward(job, 2 * sequence + direction, first, end - first, memory);
-    restore_subnormals(mode);
-    if (job->context) call->isa->attend(job, sequence, first, end - first);
+    const int64_t blocks = (job->batch + BLOCK - 1) / BLOCK;
+    return blocks < 2 && job->batch > 1 ? 2 : blocks;
 }
 
-static void backward_task(void *argument, int64_t task)
+static int64_t forward_tasks(const struct job *job) { return job->n_sequences * blocks_of(job); }
+static int64_t attention_tasks(const struct job *job) { return job->context ? job->n_sequences : 0; }
+static int64_t backward_tasks(const struct job *job) { return job->n_sequences * 2; }
+
+/* The job of a task; afterwards the task is numbered within it. */
+static const struct job *job_of(const struct call *call, int64_t (*tasks_of)(const struct job *), int64_t *task)
 {
-    struct call *call = argument;
-    /* From the last sequence to the first: what forward wrote last is still in the caches. */
-    const int64_t which = 2 * call->job->n_sequences - 1 - task;
-    float *memory = get_scratch(call->isa->backward_scratch(call->job));
-    if (!memory) {
-        atomic_store(&call->failed, true);
-        return;
-    }
+    const struct job *job = call->jobs;
+    while (*task >= tasks_of(job)) *task -= tasks_of(job++);
+    return job;
+}
+
+static void run_all(task_body *body, struct call *call, int64_t (*tasks_of)(const struct job *), int64_t threads)
+{
+    call->tasks = 0;
+    for (int64_t k = 0; k < call->n_jobs; k++) call->tasks += tasks_of(call->jobs + k);
+    run_tasks(body, call, call->tasks, threads);
+}
+
+/* Both directions of a block of genes of one sequence, and their attention while the hidden states are at hand. */
+static bool forward_block(const struct isa *isa, const struct job *job, int64_t sequence, int64_t first, int64_t count)
+{
+    float *memory = get_scratch(isa->forward_scratch(job));
+    if (!memory) return false;
     const unsigned long mode = flush_subnormals();
-    call->isa->backward(call->job, which, memory);
+    for (int64_t direction = 0; direction < 2; direction++)
+        isa->forward(job, 2 * sequence + direction, first, count, memory);
     restore_subnormals(mode);
+    if (job->context) isa->attend(job, sequence, first, count);
+    return true;
 }
 
 static int64_t hidden_floats(const struct job *job)
@@ -282,21 +279,14 @@ static int64_t hidden_floats(const struct job *job)
 }
 
 /* The same where only the attention's results are asked for: hidden states in scratch memory. */
-static void infer_task(void *argument, int64_t task)
+static bool infer_block(const struct isa *isa, const struct job *all, int64_t sequence, int64_t first, int64_t count)
 {
-    struct call *call = argument;
-    const struct job *all = call->job;
-    const int64_t sequence = task / call->blocks, block = task % call->blocks, H = all->hidden;
-    const int64_t first = all->batch * block / call->blocks, end = all->batch * (block + 1) / call->blocks;
-    const int64_t gene = sequence * all->batch + first;
-    float *memory = get_scratch(hidden_floats(all) + call->isa->forward_scratch(all));
-    if (!memory) {
-        atomic_store(&call->failed, true);
-        return;
-    }
+    const int64_t gene = sequence * all->batch + first, H = all->hidden;
+    float *memory = get_scratch(hidden_floats(all) + isa->forward_scratch(all));
+    if (!memory) return false;
     struct job few = *all;
     few.n_sequences = 1;
-    few.batch = end - first;
+    few.batch = count;
     few.x += gene * all->steps * all->input;
     few.weight_ih += sequence * 8 * H * all->input;
     few.weight_hh += sequence * 8 * H * H;
@@ -308,35 +298,64 @@ static void infer_task(void *argument, int64_t task)
     few.embedding += gene * 2 * H;
     const unsigned long mode = flush_subnormals();
     for (int64_t direction = 0; direction < 2; direction++)
-        call->isa->forward(&few, direction, 0, few.batch, memory + hidden_floats(all));
+        isa->forward(&few, direction, 0, count, memory + hidden_floats(all));
     restore_subnormals(mode);
-    call->isa->attend(&few, 0, 0, few.batch);
+    isa->attend(&few, 0, 0, count);
+    return true;
+}
+
+static void forward_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    const struct job *job = job_of(call, forward_tasks, &task);
+    const int64_t blocks = blocks_of(job), sequence = task / blocks, block = task % blocks;
+    const int64_t first = job->batch * block / blocks, end = job->batch * (block + 1) / blocks;
+    if (!(job->hidden_states ? forward_block : infer_block)(call->isa, job, sequence, first, end - first))
+        atomic_store(&call->failed, true);
 }
 
 static void attend_backward_task(void *argument, int64_t task)
 {
     struct call *call = argument;
+    const struct job *job = job_of(call, attention_tasks, &task);
     const unsigned long mode = flush_subnormals();
-    call->isa->attend_backward(call->job, task);
+    call->isa->attend_backward(job, task);
     restore_subnormals(mode);
+}
+
+static void backward_task(void *argument, int64_t task)
+{
+    struct call *call = argument;
+    /* From the last sequence to the first: what forward wrote last is still in the caches. */
+    task = call->tasks - 1 - task;
+    const struct job *job = job_of(call, backward_tasks, &task);
+    float *memory = get_scratch(call->isa->backward_scratch(job));
+    if (!memory) {
+        atomic_store(&call->failed, true);
+        return;
+    }
+    const unsigned long mode = flush_subnormals();
+    call->isa->backward(job, task, memory);
+    restore_subnormals(mode);
+}
+
+int run_forward(const struct job *jobs, int64_t n_jobs, int64_t threads)
+{
+    struct call call = {.jobs = jobs, .n_jobs = n_jobs, .isa = isa_in_use()};
+    run_all(forward_task, &call, forward_tasks, threads);
+    return atomic_load(&call.failed) ? -1 : 0;
+}
+
+int run_backward(const struct job *jobs, int64_t n_jobs, int64_t threads)
+{
+    struct call call = {.jobs = jobs, .n_jobs = n_jobs, .isa = isa_in_use()};
+    run_all(attend_backward_task, &call, attention_tasks, threads);
+    run_all(backward_task, &call, backward_tasks, threads);
+    return atomic_load(&call.failed) ? -1 : 0;
 }
 
 /* Floats that forward needs in job->saved where a backward pass is to follow. */
 EXPORT int64_t lstm_saved_size(const struct job *job) { return isa_in_use()->saved_size(job); }
 
-/* 0, or -1 where memory ran out. */
-EXPORT int lstm_forward(const struct job *job)
-{
-    struct call call = {.job = job, .isa = isa_in_use(), .blocks = (job->batch + BLOCK - 1) / BLOCK};
-    if (call.blocks < 2 && job->batch > 1) call.blocks = 2; /* one sequence keeps two threads busy */
-    run_tasks(job->hidden_states ? forward_task : infer_task, &call, job->n_sequences * call.blocks, job->threads);
-    return atomic_load(&call.failed) ? -1 : 0;
-}
-
-EXPORT int lstm_backward(const struct job *job)
-{
-    struct call call = {.job = job, .isa = isa_in_use()};
-    if (job->context) run_tasks(attend_backward_task, &call, job->n_sequences, job->threads);
-    run_tasks(backward_task, &call, job->n_sequences * 2, job->threads);
-    return atomic_load(&call.failed) ? -1 : 0;
-}
+EXPORT int lstm_forward(const struct job *job) { return run_forward(job, 1, job->threads); }
+EXPORT int lstm_backward(const struct job *job) { return run_backward(job, 1, job->threads); }

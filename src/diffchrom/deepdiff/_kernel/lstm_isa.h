@@ -399,6 +399,7 @@ static void ISA(unpack)(const struct job *job, const struct ISA(sizes) *s, int64
             const int64_t row = (which * 4 + gate) * H + unit;
             for (int64_t k = 0; k < I; k++) job->grad_weight_ih[row * I + k] = from[k * GATES];
             job->grad_bias[row] = from[I * GATES];
+            if (job->grad_bias_hh) job->grad_bias_hh[row] = from[I * GATES];
             for (int64_t k = 0; k < H; k++) job->grad_weight_hh[row * H + k] = from[(I + 1 + k) * GATES];
         }
 }
@@ -517,7 +518,8 @@ static void ISA(attend_backward)(const struct job *job, int64_t sequence)
 
 static const struct isa ISA(table) = {
     ISA_NAME, ISA(saved_size), ISA(forward_scratch), ISA(forward), ISA(backward_scratch), ISA(backward),
-    ISA(attend), ISA(attend_backward),
+    ISA(attend), ISA(attend_backward), ISA(dots), ISA(add_weighted),
+    ISA(sum_squares), ISA(adam),
 };
 
 #undef vec
