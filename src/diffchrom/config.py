@@ -26,6 +26,13 @@ AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
 #: What can be done against differences in depth between cells: nothing, or quantile normalisation.
 NORMALISE = ("none", "quantile")
+
+
+def usual_normalise(*, several: bool) -> str:
+    """One of `NORMALISE`, where none was asked for: of several pairs, or held-out cells, that which helps."""
+    return NORMALISE[several]
+
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONTRASTIVE = ("squared", "paper")
 #: Hyper-parameters that are one of a few words.

@@ -54,7 +54,7 @@ class BaselineOptions(pair_options.PairOptions):
     cells: pair_options.CellsOption = None
     pairs: pair_options.PairsOption = None
     hold_out: pair_options.HoldOutOption = None
-    normalise: pair_options.NormaliseOption = "none"
+    normalise: pair_options.NormaliseOption = None
     marks: options.MarksOption = None
     regions: options.RegionsOption = None
     split: options.SplitOption = None

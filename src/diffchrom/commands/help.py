@@ -23,7 +23,7 @@ ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     ),
     "gene": frozenset({"device", "threads"}),
     "baseline": frozenset({"unit", "force", "seeds", "device", "normalise"}),
-    "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
+    "sweep": frozenset({"dask", "presets", "epochs", "unit", "normalise"}),
     "compare": frozenset({"force", "resamples", "seed"}),
     "report": frozenset({"force", "title", "device"}),
 }

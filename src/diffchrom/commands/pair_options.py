@@ -51,11 +51,12 @@ HoldOutOption = Annotated[
     ),
 ]
 NormaliseOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--normalise",
         metavar="|".join(NORMALISE),
         help="Against differences in depth: each mark of a cell to the mean distribution of all cells.",
+        show_default="quantile for several pairs, none for one",
     ),
 ]
 
@@ -69,7 +70,7 @@ class PairOptions:
     cells: str | None
     pairs: str | None
     hold_out: str | None
-    normalise: str
+    normalise: str | None
     gene_prior: bool
     marks: str | None
     regions: str | None
@@ -111,7 +112,8 @@ class PairOptions:
 
         store = Store(self.store)
         pairs = self._cells_of_pairs(store)
-        check_choice("normalise", self.normalise, NORMALISE)
+        if self.normalise is not None:
+            check_choice("normalise", self.normalise, NORMALISE)
         read: dict[str, Any] = {
             "marks": split_names(self.marks),
             "regions": split_names(self.regions),
@@ -121,7 +123,7 @@ class PairOptions:
         if len(pairs) > 1 or self.hold_out:
             held_out = split_names(self.hold_out) or ()
             return PairSet.of(store, pairs, held_out=held_out, normalise=self.normalise, **read)
-        return PairSet((Pair.of(store, pairs[0], **read),), normalise=self.normalise)
+        return PairSet((Pair.of(store, pairs[0], **read),), normalise=self.normalise or NORMALISE[0])
 
     def _cells_of_pairs(self, store: Store) -> list[tuple[str, str]]:
         """A and B of each pair; ``diffchrom.toml`` counts where none was named."""

@@ -53,7 +53,7 @@ def write_pairs(run: Run, store: Store, asked: PredictOptions, console: Console)
     def opened() -> Iterator[Opened]:
         for pair in pairs:
             one, _ = open_predictor(run, store, pair, device=asked.device, threads=asked.threads)
-            notes.append(one.without_shift)
+            notes.extend((one.without_shift, one.pair.prior_note))
             yield one
 
     with noting(console, lambda: (direction(*pairs), *notes)), output_text(asked.output) as stream:

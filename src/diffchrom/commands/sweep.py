@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffchrom.commands import options
+from diffchrom.commands import options, pair_options
 from diffchrom.commands.declared import takes
 from diffchrom.commands.greedy import greedy_command
 from diffchrom.commands.options import listed, split_names
 from diffchrom.commands.printing import JsonOption, Lines
-from diffchrom.config import NORMALISE, PRESETS
+from diffchrom.config import PRESETS
 from diffchrom.errors import RunError
 from diffchrom.variants import VARIANTS
 
@@ -71,10 +71,7 @@ class SweepOptions:
         Path | None,
         typer.Option(help="Folder of the sweep; finished runs in it are kept.", show_default="sweep"),
     ] = None
-    normalise: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(NORMALISE), help="As of `train`.", show_default="as of `train`"),
-    ] = None
+    normalise: pair_options.NormaliseOption = None
     gene_prior: options.GenePriorOption = False
     marks: options.MarksOption = None
     regions: options.RegionsOption = None

@@ -34,7 +34,7 @@ class TrainOptions(pair_options.PairOptions):
     cells: pair_options.CellsOption = None
     pairs: pair_options.PairsOption = None
     hold_out: pair_options.HoldOutOption = None
-    normalise: pair_options.NormaliseOption = "none"
+    normalise: pair_options.NormaliseOption = None
     preset: Annotated[
         str,
         typer.Option(

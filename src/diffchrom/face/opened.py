@@ -15,7 +15,6 @@ from diffchrom.attention.gene_view import gene_views
 from diffchrom.attention.perturbation import parse_perturbations, perturb
 from diffchrom.baselines.coefficients import coefficients
 from diffchrom.baselines.opened import BaselinePredictions, OpenedBaseline
-from diffchrom.config import NORMALISE
 from diffchrom.deepdiff.attribution import attribute as attributions
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.errors import UsageError, did_you_mean
@@ -61,7 +60,7 @@ class OpenedStore(Store):
         split: str | None = None,
         unit: str | None = None,
         regions: Sequence[str] | None = None,
-        normalise: str = NORMALISE[0],
+        normalise: str | None = None,
     ) -> PairSet:
         """Several pairs of cells for one model, ``("A", "B"), ("A", "C")``; see `pairs.pair_set.PairSet.of`.
 

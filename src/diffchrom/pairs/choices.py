@@ -107,10 +107,12 @@ def resolve_marks(store: Store, cells: Sequence[str], marks: Sequence[str] | Non
     for cell, missing in lacking.items():
         if missing:
             common = ",".join(store.common_marks(cells))
-            advice = f"use `marks={common}`" if common and not marks else "choose other marks"
+            advice = f"choose other marks{did_you_mean(missing, held[cell])}"
+            if common and not marks:
+                advice = f"use `marks={common}`"
             raise StoreError(
                 f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
-                f"or {advice}{did_you_mean(missing, held[cell])}"
+                f"or {advice}"
             )
     if not wanted:
         raise StoreError(f"{store.path}: cells {' and '.join(cells)} have no tracks")

@@ -18,12 +18,13 @@ from diffchrom.config import (
     Hyperparameters,
     check_device,
     hyperparameters,
+    usual_normalise,
 )
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
 from diffchrom.pairs.choices import resolve_split
 from diffchrom.pairs.naming import ALL, expressed, resolve_pairs
-from diffchrom.pairs.pair_set import check_distinct
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Plan
@@ -149,12 +150,13 @@ def jobs_of(plan: Plan) -> list[Job]:
     for kind, method, preset, changed in methods:
         prior = plan.gene_prior and (METHODS if kind == BASELINE else VARIANTS)[method].reads_covariates
         for task in tasks:
+            normalise = plan.normalise or usual_normalise(several=bool(task.held_out))
             jobs += [
                 Job(
                     "", path, fingerprints[_cells_of(task.learnt)], kind, method, preset, changed,
                     task.learnt[0], split, plan.unit, plan.marks, seed, plan.device,
                     plan.settings.get("epochs") if kind == BASELINE else None, regions,
-                    task.pairs, task.held_out, plan.normalise or NORMALISE[0], prior,
+                    task.pairs, task.held_out, normalise, prior,
                 )
                 for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds
@@ -220,7 +222,8 @@ def _tasks_of(plan: Plan, pairs: Sequence[Cells]) -> list[_Task]:
     tasks = [_Task((pair,)) for pair in pairs]
     if not plan.leave_cells_out:
         return tasks
-    check_distinct(pairs)
+    # What any choice would be refused for, all are at once.
+    PairSet.of(Store(plan.store), pairs, marks=plan.marks, split="", unit=plan.unit, regions=plan.regions)
     choices = [
         _Task(learnt, tuple(pairs), cells)
         for cells in combinations(_cells_of(pairs), plan.leave_cells_out)
@@ -250,7 +253,8 @@ def _named(jobs: list[Job], folds: int) -> list[Job]:
     for job in jobs:
         parts = ["-".join(("without", *job.held_out) if job.held_out else job.pair)]
         parts += [job.method.replace(":", "-"), job.preset, "gene-prior" if job.gene_prior else ""]
-        parts += ["" if job.normalise == NORMALISE[0] else job.normalise, f"seed{job.seed}"]
+        usual = usual_normalise(several=bool(job.held_out))
+        parts += ["" if job.normalise == usual else f"normalise-{job.normalise}", f"seed{job.seed}"]
         if folds:
             parts.append(job.split.removeprefix("chromosome-").partition(".")[0])
         name = _UNSAFE.sub("_", ".".join(part for part in parts if part))
