@@ -91,8 +91,8 @@ def test_a_plan_file_says_the_same_as_the_options(store: Store, tmp_path: Path) 
         ({"leave_cells_out": 2, "pairs": ("A,B", "A,C", "B,C")}, "takes pairs of 4 cells or more"),
         ({"leave_cells_out": 3}, "one or two cells"),
         ({"leave_cells_out": 1, "pairs": ("A,B", "B,A", "B,C")}, "is A,B exchanged"),
-        ({"leave_cells_out": 1, "normalise": "depth"}, "--normalise depth: unknown"),
-        ({"gene_prior": True}, "--gene-prior: none of the methods reads it"),
+        ({"leave_cells_out": 1, "normalise": "depth"}, "`normalise=depth`: unknown"),
+        ({"gene_prior": True}, "`gene_prior`: none of the methods reads it"),
     ],
 )
 def test_what_cannot_be_left_out_is_refused_before_anything_is_run(

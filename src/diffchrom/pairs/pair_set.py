@@ -85,7 +85,7 @@ class PairSet:
         involved = tuple(dict.fromkeys(cell for pair in cells for cell in pair))
         for cell in held_out:
             if cell not in involved:
-                raise UsageError(f"--hold-out {cell}: in none of the pairs; they have {', '.join(involved)}")
+                raise UsageError(f"`held_out={cell}`: in none of the pairs; they have {', '.join(involved)}")
         chosen_marks = resolve_marks(store, involved, marks)
         check_units(store, involved, chosen_marks)
         chosen_unit = resolve_unit(store, involved, unit)
@@ -94,7 +94,7 @@ class PairSet:
             raise StoreError(
                 f"{store.path}: no unit of expression is common to all cells "
                 f"({'; '.join(f'{cell}: {own}' for cell, own in units.items())}); add expression with "
-                "`diffchrom prepare --expression`, changes of every pair with --labels, or leave cells out"
+                "`prepare_store(expression=...)`, changes of every pair with `labels`, or leave cells out"
             )
         chosen_split = "" if split == "" else resolve_split(store, split)
         chosen_regions = resolve_regions(store, involved, chosen_marks, regions)
@@ -102,7 +102,7 @@ class PairSet:
         learnt = tuple(pair for pair in found if not set(pair.cells) & set(held_out))
         if not learnt:
             raise UsageError(
-                f"--hold-out {','.join(held_out)}: leaves no pair to learn from; name more pairs"
+                f"`held_out={','.join(held_out)}`: leaves no pair to learn from; name more pairs"
             )
         unseen = tuple(pair for pair in found if set(pair.cells) & set(held_out))
         if normalise is None:
@@ -187,9 +187,9 @@ def signal_bytes_of(pairs: PairSet) -> int:
 def _check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
     for number, pair in enumerate(pairs):
         if pair in pairs[:number]:
-            raise UsageError(f"--pair {','.join(pair)}: is given twice")
+            raise UsageError(f"`pair={','.join(pair)}`: is given twice")
         if pair[::-1] in pairs[:number]:
             raise UsageError(
-                f"--pair {','.join(pair)}: is {','.join(pair[::-1])} exchanged, which is given already; "
+                f"`pair={','.join(pair)}`: is {','.join(pair[::-1])} exchanged, which is given already; "
                 "both orders of a pair are learnt from in any case"
             )

@@ -13,12 +13,11 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
     DEFAULT_PRESET,
     DEFAULT_VARIANT,
-    DEVICES,
     NORMALISE,
     PRESETS,
     Hyperparameters,
+    check_device,
     hyperparameters,
-    is_device,
     usual_normalise,
 )
 from diffchrom.errors import UsageError, did_you_mean
@@ -113,7 +112,7 @@ def _cells_of(pairs: Iterable[Cells]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell for pair in pairs for cell in pair))
 
 
-def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def chosen(field: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """Names out of the `known` ones, each once; ``all`` is all of them."""
     wanted, known = tuple(names), tuple(known)
     if ALL in wanted:
@@ -121,7 +120,7 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
     for name in wanted:
         if name not in known:
             choices = f"choose from {', '.join(known)}, or all"
-            raise UsageError(f"{what} {name}: unknown; {choices}{did_you_mean(name, known)}")
+            raise UsageError(f"`{field}={name}`: unknown; {choices}{did_you_mean(name, known)}")
     return tuple(dict.fromkeys(wanted))
 
 
@@ -167,25 +166,24 @@ def jobs_of(plan: Plan) -> list[Job]:
         readers = [
             name for names in (VARIANTS, METHODS) for name, row in names.items() if row.reads_covariates
         ]
-        raise UsageError(f"--gene-prior: none of the methods reads it; {', '.join(readers)} do")
+        raise UsageError(f"`gene_prior`: none of the methods reads it; {', '.join(readers)} do")
     return _named(jobs, folds=plan.folds)
 
 
 def _checked(plan: Plan) -> tuple[str, ...] | None:
     """Refuse what no store can serve; the plan's regions in the order in which they are read."""
     if not (plan.variants or plan.baselines or plan.leave_cells_out):
-        raise UsageError("nothing to run: give --variants, --baselines, or both")
-    if not is_device(plan.device):
-        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
+        raise UsageError("nothing to run: give `variants`, `baselines`, or both")
+    check_device(plan.device)
     if plan.normalise is not None:
-        chosen("--normalise", (plan.normalise,), NORMALISE)
+        chosen("normalise", (plan.normalise,), NORMALISE)
     if plan.leave_cells_out not in (0, 1, 2):
         raise UsageError(
-            f"--leave-cells-out {plan.leave_cells_out}: one or two cells of a pair can be unseen"
+            f"`leave_cells_out={plan.leave_cells_out}`: one or two cells of a pair can be unseen"
         )
     if plan.folds and plan.split:
-        raise UsageError("--folds makes its own splits; leave out --split")
-    regions = plan.regions and chosen("--regions", (TSS, *plan.regions), DEFAULT_REGIONS)
+        raise UsageError("`folds` makes its own splits; leave out `split`")
+    regions = plan.regions and chosen("regions", (TSS, *plan.regions), DEFAULT_REGIONS)
     return regions and tuple(name for name in DEFAULT_REGIONS if name in regions)
 
 
@@ -195,9 +193,9 @@ def _methods_of(store: Store, plan: Plan) -> list[tuple[str, str, str, Hyperpara
     Asked for by name, a method that cannot be fitted to the store fails and says why; what is taken unasked
     is all that can be fitted.
     """
-    variants = chosen("--variants", plan.variants, VARIANTS)
-    baselines = chosen("--baselines", plan.baselines, METHODS)
-    presets = chosen("--presets", plan.presets, PRESETS)
+    variants = chosen("variants", plan.variants, VARIANTS)
+    baselines = chosen("baselines", plan.baselines, METHODS)
+    presets = chosen("presets", plan.presets, PRESETS)
     if plan.leave_cells_out and not baselines:
         variants, baselines = variants or (DEFAULT_VARIANT,), BESIDE
     unasked = ALL in plan.baselines or not plan.baselines
@@ -233,7 +231,7 @@ def _tasks_of(plan: Plan, pairs: Sequence[Cells]) -> list[_Task]:
     ]
     if not choices:
         raise UsageError(
-            f"--leave-cells-out {plan.leave_cells_out}: leaves no pair to learn from; it takes pairs of "
+            f"`leave_cells_out={plan.leave_cells_out}`: leaves no pair to learn from; it takes pairs of "
             f"{plan.leave_cells_out + 2} cells or more"
         )
     return tasks + choices
