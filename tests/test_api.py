@@ -188,11 +188,18 @@ def test_a_store_is_prepared_in_python_as_at_the_shell(tmp_path: Path) -> None:
 
     files = simulate(tmp_path / "data", 60)
     store = dc.prepare_store(
-        tmp_path / "s.h5", gtf=str(files.gtf), bigwigs=files.bigwigs, expression=files.expression, threads=1
+        tmp_path / "s.h5",
+        gtf=str(files.gtf),
+        bigwigs=files.bigwigs,
+        expression=files.expression,
+        regions="body",
+        threads=1,
     )
     assert store.cells() == ("H1", "K562") or store.cells() == ("K562", "H1")
     assert isinstance(store, Store)
-    assert store.pair("K562", "H1").unit == "counts"
+    pair = store.pair("K562", "H1")
+    assert pair.unit == "counts"
+    assert pair.layout.names == ("tss", "body")
 
 
 def test_it_works_where_stdout_is_no_file(

@@ -291,7 +291,7 @@ def test_what_needs_coordinates_refuses_genes_without_them(tmp_path: Path) -> No
     genes = Genes(**{**vars(genes_at([("NA", -1, ".")])), "start": nowhere, "end": nowhere, "tss": nowhere})
     source = random_source(store_of(tmp_path / "s.h5", genes, Window(300, 100), {}), "raw:d")
     for name in ("bed", "bedgraph", "bigwig"):
-        with pytest.raises(InputError, match="1 of 1 genes have no genome coordinates.*--format tsv"):
+        with pytest.raises(InputError, match="1 of 1 genes have no genome coordinates.*`format=tsv`"):
             export(source, np.array([0]), ExportOptions(format=name), tmp_path / "out")
     assert os.listdir(tmp_path) == ["s.h5"]
 
@@ -319,10 +319,10 @@ def test_options_that_contradict_each_other_are_refused() -> None:
 
 def test_unknown_blocks_and_marks_are_named_with_those_there_are(crowded: OpenedModel) -> None:
     with pytest.raises(
-        UsageError, match=r"--block main: this run has main:A, main:B, main:A-B, aux:A, aux:B"
+        UsageError, match=r"`block=main`: this run has main:A, main:B, main:A-B, aux:A, aux:B"
     ):
         export(crowded, np.arange(9), ExportOptions(blocks=("main",)), Path("-"))
-    with pytest.raises(UsageError, match="--marks H3K9me3: this run has H3K4me3, H3K27me3"):
+    with pytest.raises(UsageError, match="`marks=H3K9me3`: this run has H3K4me3, H3K27me3"):
         export(crowded, np.arange(9), ExportOptions(marks=("H3K9me3",)), Path("-"))
 
 

@@ -37,9 +37,9 @@ def test_a_quantile_takes_that_share_of_the_known_genes_at_each_end() -> None:
 
 def test_groups_that_cannot_be_made_say_why() -> None:
     values = np.array([1.0, 2.0, -1.0, -2.0, 0.5])
-    with pytest.raises(InputError, match=r"--up 8: 0 of 5 genes pass.* from -2 to 2; choose other"):
+    with pytest.raises(InputError, match=r"`up=8`: 0 of 5 genes pass.* from -2 to 2; choose other"):
         GroupRule(up=8, down=-8).groups(values)
-    with pytest.raises(InputError, match=r"--down -8: 0 of 5 genes pass"):
+    with pytest.raises(InputError, match=r"`down=-8`: 0 of 5 genes pass"):
         GroupRule(up=1, down=-8).groups(values)
     with pytest.raises(InputError, match="none of the 3 genes has a known log2fc"):
         GroupRule(up=1).groups(np.full(3, np.nan))

@@ -21,8 +21,7 @@ from diffchrom.attention.deletion import (
     FRACTIONS,
     INSERTION,
     attention_map,
-    curves_of_bins,
-    curves_of_marks,
+    curves_of,
 )
 from diffchrom.attention.plots import plot_curves
 from diffchrom.attention.reports import report_check
@@ -203,7 +202,7 @@ def test_masking_follows_the_order_it_is_given(source: OpenedModel) -> None:
     a, b = source.pair.signal(np.arange(4))
     importance = np.random.default_rng(1).random((4, 2, 20))
     with SILENT.task("x") as task:
-        curves = curves_of_bins(source, np.arange(4), a, b, {"mine": [importance]}, 0, task)[DELETION]
+        curves = curves_of(source, np.arange(4), a, b, {"mine": [importance]}, 0, task)[DELETION]
     before = source.predict_signal(np.arange(4), a, b).log2fc
     new_a, new_b = a.copy(), b.copy()
     for gene in range(4):
@@ -235,9 +234,9 @@ def test_an_order_that_knows_the_model_beats_random_and_one_that_is_wrong_does_n
     right, wrong = np.zeros((30, 2, 20)), np.ones((30, 2, 20))
     right[:, 1, 7], wrong[:, 1, 7] = 1, 0
     with SILENT.task("x") as task:
-        bins = curves_of_bins(source, rows, a, b, {"right": [right], "wrong": [wrong]}, 0, task)
+        bins = curves_of(source, rows, a, b, {"right": [right], "wrong": [wrong]}, 0, task)
         of_marks = {"right": [right.sum(-1)], "wrong": [-right.sum(-1)]}
-        marks = curves_of_marks(source, rows, a, b, of_marks, 0, task)[DELETION]
+        marks = curves_of(source, rows, a, b, of_marks, 0, task)[DELETION]
     area, back = bins[DELETION].area, bins[INSERTION].area
     assert back["right"].max() == 0  # the first that is put back is all there is
     assert (back["wrong"] >= back["random"]).all()

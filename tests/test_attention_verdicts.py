@@ -15,7 +15,7 @@ from attention_tools import Adding, genes_at, random_source, store_of
 from conftest import make_store, train, training
 from diffchrom.attention.chance import no_better_than_chance
 from diffchrom.attention.check import Check, check
-from diffchrom.attention.deletion import DELETION, curves_of_bins
+from diffchrom.attention.deletion import DELETION, curves_of
 from diffchrom.attention.rivals import distance_from_tss, input_maps, sibling_runs
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.ensemble import Ensemble
@@ -154,9 +154,9 @@ def test_what_is_even_is_masked_in_random_order_and_not_by_position(store: Store
         source.model.weight.zero_()
         source.model.weight[0, 0] = 1.0
     with SILENT.task("x") as task:
-        curves = curves_of_bins(
-            source, np.arange(N_GENES), a, b, {"even": [np.ones((N_GENES, 2, 20))]}, 0, task
-        )[DELETION]
+        curves = curves_of(source, np.arange(N_GENES), a, b, {"even": [np.ones((N_GENES, 2, 20))]}, 0, task)[
+            DELETION
+        ]
     changed = (curves.changes["even"] > 0).mean(axis=0)
     np.testing.assert_allclose(changed, curves.fractions, atol=0.12)  # by position it would be all
     assert np.isnan(curves.spread("even"))
@@ -216,7 +216,7 @@ def test_agreement_over_folds_is_told_from_that_over_seeds(store: Store) -> None
 def test_a_glance_names_what_is_better_where_attention_is_no_better_than_random(store: Store) -> None:
     text = no_better_than_chance(rule(store, at_random))
     assert "no better than random" in text
-    assert "--by integrated-gradients is better" in text
+    assert "`by=integrated-gradients` is better" in text
     assert no_better_than_chance(rule(store, what_passes)) == ""
     assert no_better_than_chance(rule(store, at_random, shown=True)) == ""
 

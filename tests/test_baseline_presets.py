@@ -114,7 +114,7 @@ def test_published_networks_see_raw_counts_and_start_from_the_authors_weights(da
 
 def test_a_preset_that_a_method_has_not_is_refused_by_name_and_left_out_of_all():
     assert [method.name for method in parse_methods("all", "published")] == PUBLISHED
-    with pytest.raises(UsageError, match=r"--preset published: ridge has none; it is of .*svr-two-layer"):
+    with pytest.raises(UsageError, match=r"`preset=published`: ridge has none; it is of .*svr-two-layer"):
         parse_methods("svr-two-layer,ridge", "published")
 
 

@@ -244,7 +244,7 @@ def test_a_taken_folder_is_kept_unless_forced_and_resume_returns_the_finished_ru
 def test_names_of_methods_are_checked():
     assert [method.name for method in parse_methods("ridge, mean,ridge")] == ["ridge", "mean"]
     assert len(parse_methods("all")) == len(METHODS)
-    with pytest.raises(UsageError, match="ridgee: unknown"):
+    with pytest.raises(UsageError, match="ridgee`: unknown"):
         parse_methods("ridgee")
 
 

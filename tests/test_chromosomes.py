@@ -117,14 +117,14 @@ def test_an_hg19_annotation_and_hg38_tracks_are_refused_with_both_sides(shared_d
     genes = read_annotation(shared_data / "gtf" / "roadmap_genes_hg19.gtf.gz").genes
     hg19 = chrom_sizes(shared_data / "genome" / "hg19.chrom.sizes")
     hg38 = chrom_sizes(shared_data / "genome" / "hg38.chrom.sizes")
-    with pytest.raises(InputError, match=r"a.gtf is of hg19 .* a.bw is of hg38 .* --force"):
+    with pytest.raises(InputError, match=r"a.gtf is of hg19 .* a.bw is of hg38 .* `force`"):
         check_genome(genes, {"a.bw": hg38}, gtf="a.gtf")
     with pytest.raises(
         InputError, match=r"b.bw: chr1 has 248956422 bases \(hg38\), in a.bw .*249250621.*hg19"
     ):
         check_genome(genes, {"a.bw": hg19, "b.bw": hg38}, gtf="a.gtf")
     forced = check_genome(genes, {"a.bw": hg38}, gtf="a.gtf", force=True)
-    assert any(note.startswith("--force: a.gtf is of hg19") for note in forced.notes)
+    assert any(note.startswith("`force`: a.gtf is of hg19") for note in forced.notes)
     agreed = check_genome(genes, {"a.bw": hg19}, gtf="a.gtf")
     assert agreed.assembly == "hg19"
     assert agreed.sizes["chr1"] == 249250621
@@ -164,7 +164,7 @@ def test_what_tells_no_chromosomes_is_not_said_to_lack_them() -> None:
         genome = check_genome(genes, tracks, gtf="e.gtf")
         assert genome.sizes == {}
         assert not any("no track has" in note for note in genome.notes)
-        assert any("--chrom-sizes" in note for note in genome.notes) == bool(tracks)
+        assert any("`chrom_sizes=FILE`" in note for note in genome.notes) == bool(tracks)
     beside = check_genome(genes, {"x.bed": {}, "y.bw": {"chr1": 5000}}, gtf="e.gtf")
     assert beside.sizes == {"chr1": 5000}
     assert beside.notes == ()

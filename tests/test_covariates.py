@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import called, fitting, genes_of, make_genes, make_store, training
-from diffchrom.attention.deletion import DELETION, curves_of_bins
+from diffchrom.attention.deletion import DELETION, curves_of
 from diffchrom.attention.perturbation import parse_perturbations, perturb, perturbed
 from diffchrom.config import hyperparameters
 from diffchrom.deepdiff.additive import Additive, CovariateScaling
@@ -141,7 +141,7 @@ def test_each_gene_keeps_its_own_covariates_in_every_use_of_a_model(opened: Open
     average = np.broadcast_to(opened.average_signal, a.shape)
     from_average = opened.predict_signal(rows, average, average).log2fc
     with SILENT.task("x") as task:
-        whole_mask = curves_of_bins(opened, rows, a, b, {"all": [np.ones(a.shape)]}, 0, task)
+        whole_mask = curves_of(opened, rows, a, b, {"all": [np.ones(a.shape)]}, 0, task)
     assert np.isfinite(whole_mask[DELETION].changes["all"]).all()
     sums = attribute_signal(opened, rows, a, b).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(sums, expected - from_average, atol=0.02 * np.ptp(expected) + 1e-2)

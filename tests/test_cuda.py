@@ -227,7 +227,7 @@ def test_a_card_has_a_name_and_workers_that_are_not_told_share_them_out() -> Non
         taken.append((resolve_device("auto").index, resolve_device("cuda").index))
     assert taken == [(0, 0), (1, 1), (2, 2), (0, 0), (1, 1)]
     assert resolve_device("cuda:2").index == 2
-    with pytest.raises(UsageError, match="cuda:3: the cards here are cuda:0 to cuda:2"):
+    with pytest.raises(UsageError, match="cuda:3`: the cards here are cuda:0 to cuda:2"):
         resolve_device("cuda:3")
 
 
@@ -246,7 +246,7 @@ def test_without_a_card_cuda_is_refused_and_auto_is_the_cpu(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(UsageError, match=f"{name}: no CUDA device"):
+        with pytest.raises(UsageError, match=f"{name}`: no CUDA device"):
             resolve_device(name)
 
 
@@ -270,7 +270,7 @@ def test_on_a_card_sums_are_repeatable_and_the_callers_settings_come_back() -> N
 
 
 def test_too_little_memory_on_the_card_is_one_line_with_what_to_do() -> None:
-    with pytest.raises(RunError, match=r"cuda:0: the card's memory .*--batch-size") as raised, on_card(CARD):
+    with pytest.raises(RunError, match=r"cuda:0: the card's memory .*`batch_size`") as raised, on_card(CARD):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
     assert "\n" not in str(raised.value)
 

@@ -49,5 +49,5 @@ def test_every_step_runs_and_an_existing_folder_is_left_alone(tmp_path: Path) ->
     ridge = Run.open(tmp_path / "demo" / "runs" / "ridge")
     assert ridge.config.metrics["test"]["pearson"] > 0.4
     assert (tmp_path / "demo" / "summary.txt").read_text() == result.summary()
-    with pytest.raises(OutputError, match="choose another --out"):
+    with pytest.raises(OutputError, match="choose another `out`"):
         run_demo(tmp_path / "demo", settings)

@@ -254,7 +254,7 @@ def test_transcripts_without_a_table_of_genes_are_refused_and_gene_level_salmon_
 ) -> None:
     header = "Name\tLength\tEffectiveLength\tTPM\tNumReads\n"
     path = table(tmp_path / "quant.sf", header + "ENST00000000233.10\t9\t9\t1.5\t3\n")
-    with pytest.raises(InputError, match="give --tx2gene FILE"):
+    with pytest.raises(InputError, match="give `tx2gene=FILE`"):
         read_expression(f"X={path}")
     counts, tpm = read_expression(f"X={path}", transcripts=lambda: {"ENST00000000233": "ENSG00000004059"})
     assert (counts.ids.tolist(), counts.values.tolist(), tpm.values.tolist()) == (

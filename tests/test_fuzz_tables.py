@@ -24,7 +24,7 @@ from diffchrom.expression.reading import read_expression
 from diffchrom.expression.transcripts import read_tx2gene
 from diffchrom.pairs.selection import read_gene_list
 from diffchrom.prepare.deepdiff_format import read_deepdiff
-from diffchrom.prepare.sheets import read_sample_sheet
+from diffchrom.prepare.sheets import own_tracks, read_table
 
 #: Damaged copies of each table below.
 COPIES = int(os.environ.get("DIFFCHROM_FUZZ", "10"))
@@ -196,7 +196,7 @@ def test_a_damaged_small_table_is_read_or_refused(
 def test_a_damaged_sample_sheet_is_read_or_refused(tmp_path: Path) -> None:
     for i in range(1, 10):
         (tmp_path / f"{i}.bw").touch()
-    survives(read_sample_sheet, tmp_path / "sheet.tsv", SHEET.encode(), 70)
+    survives(lambda path: own_tracks(read_table(path)), tmp_path / "sheet.tsv", SHEET.encode(), 70)
 
 
 def test_a_damaged_folder_of_the_published_format_is_read_or_refused(tmp_path: Path) -> None:

@@ -170,12 +170,12 @@ def test_a_hub_is_whole_or_absent(
 def test_genes_without_coordinates_and_assemblies_without_names_are_refused(
     source: OpenedModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="--hub: the assembly of .* is not known; give --genome"):
+    with pytest.raises(UsageError, match="`hub`: the assembly of .* is not known; give `genome=hg38`"):
         write_hub(source, np.arange(5), BED, tmp_path / "hub")
     nowhere = np.array([-1])
     genes = Genes(**{**vars(genes_at([("NA", -1, ".")])), "start": nowhere, "end": nowhere, "tss": nowhere})
     lost = adding_source(store_of(tmp_path / "s.h5", genes, Window(250, 50), {}))
-    with pytest.raises(InputError, match="--hub: 1 of 1 genes have no genome coordinates"):
+    with pytest.raises(InputError, match="`hub`: 1 of 1 genes have no genome coordinates"):
         write_hub(lost, np.array([0]), BED, tmp_path / "hub", "hg19")
     assert os.listdir(tmp_path) == ["s.h5"]
 

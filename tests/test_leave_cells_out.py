@@ -81,7 +81,8 @@ def test_a_plan_file_says_the_same_as_the_options(store: Store, tmp_path: Path) 
     given = {"store": store.path, "out": tmp_path / "here", "baselines": ("ridge",), "leave_cells_out": 1}
     jobs = jobs_of(make_plan(file, {}))
     assert jobs == jobs_of(make_plan(None, given | {"gene_prior": True, "normalise": "quantile"}))
-    assert jobs[-1].name == "without-D.ridge.gene-prior.quantile.seed0"
+    assert jobs[0].name == "A-B.ridge.gene-prior.normalise-quantile.seed0"
+    assert jobs[-1].name == "without-D.ridge.gene-prior.seed0"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,8 @@ def test_a_plan_file_says_the_same_as_the_options(store: Store, tmp_path: Path) 
         ({"leave_cells_out": 2, "pairs": ("A,B", "A,C", "B,C")}, "takes pairs of 4 cells or more"),
         ({"leave_cells_out": 3}, "one or two cells"),
         ({"leave_cells_out": 1, "pairs": ("A,B", "B,A", "B,C")}, "is A,B exchanged"),
-        ({"leave_cells_out": 1, "normalise": "depth"}, "--normalise depth: unknown"),
-        ({"gene_prior": True}, "--gene-prior: none of the methods reads it"),
+        ({"leave_cells_out": 1, "normalise": "depth"}, "`normalise=depth`: unknown"),
+        ({"gene_prior": True}, "`gene_prior`: none of the methods reads it"),
     ],
 )
 def test_what_cannot_be_left_out_is_refused_before_anything_is_run(
@@ -99,6 +100,34 @@ def test_what_cannot_be_left_out_is_refused_before_anything_is_run(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         jobs_of(replace(Plan(store.path, tmp_path, baselines=("mean",)), **changes))
+
+
+def test_a_cell_that_does_not_go_with_the_others_is_told_once(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.h5"
+    path.write_bytes(store.path.read_bytes())
+    signal = {mark: store.signal("A", [mark])[:, 0] for mark in store.marks("A")}
+    with Store(path).edit() as editor:
+        for mark, values in signal.items():
+            editor.add_signal("rpm", mark, values, {"unit": "RPM", "source": mark})
+            editor.add_signal("tpm", mark, values, store.signal_attrs("A", mark))
+        editor.add_signal("half", "H3K4me3", signal["H3K4me3"], store.signal_attrs("A", "H3K4me3"))
+        for cell, unit in (("rpm", "counts"), ("half", "counts"), ("tpm", "tpm")):
+            editor.add_expression(cell, unit, store.expression("A", "counts"))
+    said = {
+        "rpm": "H3K4me3 is coverage in A and RPM in rpm",
+        "tpm": "no unit of expression is common to all cells (A: counts; B: counts; tpm: tpm)",
+        "half": "cell half lacks H3K27me3; add it with `diffchrom prepare`, or use --marks H3K4me3\n",
+    }
+    for cell, expected in said.items():
+        pairs = ["--pairs", "A,B", f"A,{cell}", f"B,{cell}"]
+        words = ["sweep", "--store", str(path), "--leave-cells-out", "1", "--baselines", "ridge", *pairs]
+        assert called([*words, "--out", str(tmp_path / "out")]) == 1
+        error = capsys.readouterr().err
+        assert expected in error
+        assert len(error.strip().splitlines()) == 1
+        assert not (tmp_path / "out").exists()
 
 
 def test_kinds_are_means_of_their_own_beside_the_pairs_own_models(sweep: tuple[Plan, list[Job]]) -> None:

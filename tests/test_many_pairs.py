@@ -169,6 +169,24 @@ def test_a_model_of_several_pairs_has_no_shift_and_is_odd_in_every_pair(store: S
         np.testing.assert_allclose(opened.predict(rows).log2fc, -back.predict(rows).log2fc, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("words", "normalise"),
+    [
+        (("--pair", "A,B"), "none"),
+        (("--pair", "A,B", "--normalise", "quantile"), "quantile"),
+        (("--pair", "A,B", "--pair", "A,C"), "quantile"),
+        (("--pair", "A,B", "--pair", "A,C", "--hold-out", "C"), "quantile"),
+        (("--pair", "A,B", "--pair", "A,C", "--normalise", "none"), "none"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_signal_of_several_pairs_is_normalised_unless_told_otherwise(
+    store: Store, tmp_path: Path, words: tuple[str, ...], normalise: str
+) -> None:
+    assert command(store, tmp_path / "run", *words, learn=LEARNERS["ridge"]) == 0
+    assert Run.open(tmp_path / "run").config.normalise == normalise
+
+
 def test_both_orders_are_examples_unless_the_model_is_odd_by_itself(store: Store) -> None:
     pairs = PairSet.of(store, [("A", "B"), ("A", "C")])
     data = pairs.load()
@@ -211,6 +229,8 @@ def test_a_killed_training_of_several_pairs_goes_on_to_the_same_bytes(store: Sto
         (("--pair", "A,B", "--hold-out", "C"), "--hold-out C: in none of the pairs"),
         (("--pair", "A,B", "--hold-out", "B"), "--hold-out B: leaves no pair to learn from"),
         (("--pairs", "nowhere.txt"), "nor a file of pairs"),
+        (("--cells", "A,B,A"), "give names with commas between them, each once"),
+        (("--pair", "A,A", "--pair", "A,B"), "--pair A,A: the two cells are the same"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -285,7 +305,7 @@ def test_cells_of_other_units_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert command(store, tmp_path / "run", "--cells", "A,B,fold") != 0
     assert "H3K4me3 is coverage in A and fold change in fold" in capsys.readouterr().err
     assert command(store, tmp_path / "run", "--cells", "A,B,tpm") != 0
-    assert "A, B, tpm have no unit of expression in common" in capsys.readouterr().err
+    assert "common to all cells (A: counts; B: counts; tpm: tpm)" in capsys.readouterr().err
 
 
 def test_python_trains_on_several_pairs_and_reads_their_accuracy(store: Store) -> None:
@@ -352,7 +372,7 @@ def test_two_cells_are_too_few_for_intervals_of_others_and_that_is_said(
 def test_normalised_signal_does_not_show_how_deep_a_cell_is(
     odd_cells: Store, tmp_path: Path, learn: tuple[str, ...]
 ) -> None:
-    words = ("--cells", "A,B,C", "--normalise", "quantile")
+    words = ("--cells", "A,B,C")  # quantiles are the default of several pairs
     assert command(odd_cells, tmp_path / "run", *words, learn=learn) == 0
     alike, deep = (
         predict(tmp_path / "run", odd_cells, f"A,{cell}", tmp_path / f"{cell}.tsv")["log2fc_pred"]
@@ -364,7 +384,7 @@ def test_normalised_signal_does_not_show_how_deep_a_cell_is(
     np.testing.assert_allclose(own, again, atol=1e-6)
     if learn == TRAIN:  # two epochs teach it too little for depth to matter
         return
-    assert command(odd_cells, tmp_path / "plain", "--cells", "A,B,C", learn=learn) == 0
+    assert command(odd_cells, tmp_path / "plain", *words, "--normalise", "none", learn=learn) == 0
     plain = [
         predict(tmp_path / "plain", odd_cells, f"A,{cell}", tmp_path / f"{cell}.tsv")["log2fc_pred"]
         for cell in ("alike", "deep")

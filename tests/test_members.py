@@ -161,7 +161,7 @@ def test_a_member_that_is_killed_costs_no_other_its_epochs(
             os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setattr("diffchrom.progress._SilentTask.advance", kill_one)
-    with pytest.raises(DiffchromError, match=r"broken: training it crashed .*SIGKILL.*--resume and fewer"):
+    with pytest.raises(DiffchromError, match=r"broken: training it crashed .*SIGKILL.*`resume` and fewer"):
         train(job(store, **LONG), folder)
     assert child_processes(os.getpid()) == []
     assert {name for name in os.listdir(folder) if not name.startswith("resume")} == {"config.json"}
@@ -239,7 +239,7 @@ def test_a_finished_run_is_rid_of_what_its_training_left(toy_store: Store, tmp_p
 @needs_kernel
 @pytest.mark.usefixtures("_two_threads")
 def test_a_member_that_diverges_ends_all(toy_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"run: training diverged in epoch 1 .*lower --lr") as raised:
+    with pytest.raises(RunError, match=r"run: training diverged in epoch 1 .*lower `lr`") as raised:
         train(job(toy_store, lr=float("nan")), tmp_path / "run")
     assert str(raised.value).count("run:") == 1
     assert not (tmp_path / "run").exists()
@@ -307,7 +307,7 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(
     )
     config = json.loads((run.path / "config.json").read_text())
     (run.path / "config.json").write_text(json.dumps(config | {"status": "training"}))
-    with pytest.raises(RunError, match=rf"resume.safetensors: cannot go on .*{said}.*--force"):
+    with pytest.raises(RunError, match=rf"resume.safetensors: cannot go on .*{said}.*`force`"):
         train(job(toy_store, ensemble=1, epochs=2), run.path, resume=True)
 
 

@@ -99,7 +99,7 @@ def test_regions_are_chosen_by_name_and_the_bins_around_the_tss_are_always_read(
 
 def test_a_region_that_one_cell_lacks_is_left_out_unless_it_is_asked_for(toy_store: Store) -> None:
     assert Pair.of(toy_store).layout.names == ("tss",)
-    with pytest.raises(StoreError, match="no body signal.*--regions body"):
+    with pytest.raises(StoreError, match="no body signal.*regions=body"):
         Pair.of(toy_store, regions=("body",))
 
 

@@ -88,7 +88,7 @@ def test_chipseq_results_are_understood_from_their_folder(tmp_path: Path) -> Non
     tracks = found(told, bigwigs=(chipseq(tmp_path / "results"),))
     assert set(tracks) == EIGHT
     assert all(track.control is None for track in tracks.values())
-    assert any("4 files are left out as controls; --control subtract" in note for note in told.notes)
+    assert any("4 files are left out as controls; `control=subtract`" in note for note in told.notes)
 
 
 def test_controls_of_one_s_cell_and_replicate_are_used_where_asked(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_metadata_of_encode_says_what_its_accessions_are(tmp_path: Path) -> None
 def test_files_of_encode_without_their_metadata_are_refused_with_the_remedy(tmp_path: Path) -> None:
     make(tmp_path, ["ENCFF000AAA.bigWig", "ENCFF000AAB.bigWig"])
     with pytest.raises(
-        InputError, match=r"ENCFF000AAA.*metadata.tsv as --samples.*ENCFF000AAB.*metadata.tsv"
+        InputError, match=r"ENCFF000AAA.*metadata.tsv as `samples`.*ENCFF000AAB.*metadata.tsv"
     ):
         found(bigwigs=(tmp_path,))
 
@@ -242,7 +242,7 @@ def test_all_tracks_that_are_not_understood_are_named_at_once(tmp_path: Path) ->
     assert "H3K9me3_R1.bw: names the mark H3K9me3 but no cell (1 is taken as a replicate's number)" in message
     assert "RNA" not in message
     assert "WCE" not in message
-    assert "--write-samples" in message
+    assert "`write_samples`" in message
 
 
 def test_rna_is_left_out_with_a_note(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_draft_given_back_says_the_same_once_it_is_filled_in(tmp_path: Path) -
         ('od"d', "H3K27ac", ""),
         ("WT", "H3K9me3", ""),
     }
-    with pytest.raises(OutputError, match="exists already; give another name, or --replace"):
+    with pytest.raises(OutputError, match="exists already; give another name, or `replace`"):
         draft_samples(request, sheet)
     draft_samples(replace(request, replace=True, named_controls=True), sheet)
     assert "t/WT_INPUT.bw" in sheet.read_text().splitlines()[1]

@@ -82,7 +82,7 @@ def test_errors_arrive_as_they_were_raised_and_name_the_track(pool: Pool) -> Non
     assert {index: str(reply.error) for index, reply in made.items()} == {
         0: "x.bw: is empty, not a bigWig",
         1: "y.bw: unexpected ZeroDivisionError: by zero",
-        2: "z.bw: not enough memory; use fewer --threads",
+        2: "z.bw: not enough memory; use fewer `threads`",
     }
 
 
@@ -124,7 +124,7 @@ def test_a_hang_ends_at_the_time_limit() -> None:
     ("name", "said"), [("exhaust", "x.bw: not enough memory; "), ("be_killed", "(SIGKILL); out of memory? ")]
 )
 def test_the_remedy_for_too_little_memory_is_one_of_the_place_where_it_lacks(name: str, said: str) -> None:
-    assert f"{said}use fewer --threads" in str(run([call(name)])[0].error)
+    assert f"{said}use fewer `threads`" in str(run([call(name)])[0].error)
     assert f"{said}use Dask workers with fewer --nthreads" in str(beside(call(name)).error)
 
 

@@ -142,7 +142,7 @@ def test_cells_marks_and_labels_can_be_added_later(inputs: PrepareRequest, tmp_p
 def test_a_changed_file_is_refused_until_replace_is_given(inputs: PrepareRequest) -> None:
     prepare(inputs)
     write_bigwig(inputs.bigwigs[0], seed=99)
-    with pytest.raises(StoreError, match=r"has H3K4me3 of E1 already.*--replace"):
+    with pytest.raises(StoreError, match=r"has H3K4me3 of E1 already.*`replace`"):
         prepare(inputs)
     result = prepare(replace(inputs, replace=True))
     assert result.added == (("E1", "H3K4me3"),)
@@ -257,7 +257,7 @@ WRONG_INPUTS: list[tuple[Change, str]] = [
     (foreign_chromosomes, r"E1-H3K4me3.bw: .*scaffold_9"),
     (foreign_ids, r"rpkm.tsv: none of its ids"),
     (two_files_for_one_track, r"both are H3K4me3 of E1"),
-    (lambda request: replace(request, gtf=None), r"needs --gtf"),
+    (lambda request: replace(request, gtf=None), r"needs `gtf`"),
     (lambda request: replace(request, flank=1050, bin_size=200), r"whole number of bins"),
     (lambda request: replace(request, bigwigs=(), expression=()), r"nothing to prepare"),
 ]
@@ -369,7 +369,7 @@ def test_an_impossible_window_is_refused_and_no_default_put_in_its_place(
     inputs: PrepareRequest, asked: dict[str, object]
 ) -> None:
     (name,) = asked
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+    with pytest.raises(UsageError, match=f"`{name}="):
         prepare(replace(inputs, **asked))
     assert not inputs.store.exists()
 
@@ -428,7 +428,7 @@ def test_a_blacklist_masks_bins_or_drops_genes(inputs: PrepareRequest, tmp_path:
     assert (signal[0, 1:4] == 0).all()
     dropped = prepare(replace(inputs, store=tmp_path / "d.h5", blacklist=blacklist, blacklist_mode="drop"))
     np.testing.assert_array_equal(dropped.store.signal("E1", ["H3K4me3"])[:, 0], plain[1:])
-    with pytest.raises(UsageError, match="give the same --blacklist"):
+    with pytest.raises(UsageError, match="give the same `blacklist`"):
         prepare(replace(inputs, store=tmp_path / "m.h5"))
 
 
@@ -438,13 +438,13 @@ def test_a_masked_store_takes_later_tracks_masked_alike_only(inputs: PrepareRequ
     first = replace(inputs, bigwigs=inputs.bigwigs[:1], blacklist=blacklist)
     prepare(first)
     later = replace(inputs, gtf=None, bigwigs=inputs.bigwigs[1:2])
-    with pytest.raises(UsageError, match="give the same --blacklist"):
+    with pytest.raises(UsageError, match="give the same `blacklist`"):
         prepare(later)
     other = tmp_path / "other.bed"
     other.write_text("chr1\t1\t2\n")
-    with pytest.raises(UsageError, match="give the same --blacklist"):
+    with pytest.raises(UsageError, match="give the same `blacklist`"):
         prepare(replace(later, blacklist=other))
-    with pytest.raises(UsageError, match="--blacklist-mode mask"):
+    with pytest.raises(UsageError, match="`blacklist_mode=mask`"):
         prepare(replace(later, blacklist=blacklist, blacklist_mode="drop"))
     store = prepare(replace(later, blacklist=blacklist)).store
     for cell in store.cells():
@@ -490,10 +490,10 @@ def test_a_store_of_text_reads_gets_chromosome_lengths_at_once_or_later(
 
 def test_tracks_of_two_genomes_are_refused_until_forced(inputs: PrepareRequest) -> None:
     write_bigwig(inputs.bigwigs[3], 3, {"chr1": 45_000, "chr2": 30_000})
-    with pytest.raises(InputError, match=r"chr1 has 45000 bases.*--force"):
+    with pytest.raises(InputError, match=r"chr1 has 45000 bases.*`force`"):
         prepare(inputs)
     result = prepare(replace(inputs, force=True))
-    assert any(note.startswith("--force: ") for note in result.notes)
+    assert any(note.startswith("`force`: ") for note in result.notes)
 
 
 def test_density_decides_what_missing_data_means() -> None:

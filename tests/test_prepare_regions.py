@@ -224,7 +224,7 @@ def test_a_new_track_gets_the_regions_of_the_store(inputs: PrepareRequest, tmp_p
 def test_all_regions_of_a_track_come_from_one_file(inputs: PrepareRequest) -> None:
     prepare(replace(inputs, regions=("tss", "body")))
     write_bigwig(inputs.bigwigs[0], 77)
-    with pytest.raises(StoreError, match="has H3K4me3 of E1 already.*--replace"):
+    with pytest.raises(StoreError, match="has H3K4me3 of E1 already.*`replace`"):
         prepare(replace(inputs, regions=("distal",)))
     store = prepare(replace(inputs, regions=("distal",), replace=True)).store
     for region in ("body", "distal"):
@@ -252,7 +252,7 @@ def test_nominal_ends_are_pointed_out(inputs: PrepareRequest, tmp_path: Path) ->
     notes = prepare(replace(inputs, gtf=gtf)).notes
     assert (
         "warning: 4 of 4 genes are 1 bases long: where ends are not known, body and tes mean nothing; "
-        "--regions tss,distal leaves them out"
+        "`regions=tss,distal` leaves them out"
     ) in notes
     quiet = prepare(replace(inputs, gtf=gtf, store=tmp_path / "t.h5", regions=("tss", "distal"))).notes
     assert not any("bases long" in note for note in quiet)
@@ -273,7 +273,7 @@ def test_the_published_format_has_the_tss_alone(shared_data: Path, tmp_path: Pat
     request = PrepareRequest(store=tmp_path / "s.h5", deepdiff=shared_data / "deepdiff_sample")
     store = prepare(request).store
     assert store.regions("Cell1") == ("tss",)
-    with pytest.raises(UsageError, match="--deepdiff brings genes, tracks and expression of its own"):
+    with pytest.raises(UsageError, match="`deepdiff` brings genes, tracks and expression of its own"):
         prepare(replace(request, store=tmp_path / "t.h5", regions=("body",)))
 
 
@@ -317,10 +317,10 @@ def test_tracks_with_other_windows_are_not_mixed(tmp_path: Path) -> None:
     other = Region("body", "gene", ((0, 2), (2, 3)), parts=3)
     with store.edit() as editor:
         editor.add_signal("E116", "H3K9me3", np.ones((3, 2), np.float32), region=other)
-    with pytest.raises(StoreError, match="different windows in region body.*--replace"):
+    with pytest.raises(StoreError, match="different windows in region body.*`replace`"):
         store.region_signal("E116", "body", store.marks("E116", region="body"))
     assert store.region_signal("E116", "body", ["H3K9me3"]).shape == (3, 1, 2)
-    with pytest.raises(StoreError, match=r"no distal signal of H3K27me3.*--regions distal"):
+    with pytest.raises(StoreError, match=r"no distal signal of H3K27me3.*regions=distal"):
         store.region_signal("E116", "distal", ["H3K27me3"])
 
 

@@ -60,7 +60,7 @@ def test_what_a_network_cannot_be_is_refused(
 
 
 def test_a_plan_is_held_to_the_same(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--hidden 3: Level II"):
+    with pytest.raises(UsageError, match="`hidden=3`: Level II"):
         hyperparameters("paper", hidden=3)
 
 

@@ -202,7 +202,7 @@ def test_without_the_store_the_page_says_what_is_missing(folder: Path, tmp_path:
         config.write_text(config.read_text().replace(str(folder), "/nowhere"))
     html = build_report([sweep], reporter=Warnings())
     assert len(Warnings.said) == 1
-    assert "give --store" in Warnings.said[0]
+    assert "give `store`" in Warnings.said[0]
     assert "store was not at hand" in Page(html).text
     assert set(charts(html)) == {"figure4", "contrasts", "scatter", "calibration", "training"}
     with_store = build_report([sweep], store=folder / "s.h5")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from diffchrom.errors import InputError
-from diffchrom.prepare.samples import grid, guess_track, guess_tracks
-from diffchrom.prepare.sheets import read_sample_sheet
+from diffchrom.prepare.samples import Track, check_tracks, grid, named_tracks, refuse_unknown
+from diffchrom.prepare.sheets import own_tracks, read_table
+from diffchrom.prepare.track_names import understand
 
 UNDERSTOOD = [
     ("E116-H3K4me3.fc.signal.bigwig", "E116", "H3K4me3", "", "fold-change"),
@@ -38,15 +40,22 @@ UNDERSTOOD = [
 ]
 
 
+def guess_tracks(paths: Iterable[str | Path]) -> tuple[Track, ...]:
+    """The tracks whose names say what they are, as `prepare` takes them."""
+    files = [understand(path) for path in paths]
+    refuse_unknown(files)
+    return check_tracks(named_tracks(files))
+
+
 @pytest.mark.parametrize(("path", "cell", "mark", "replicate", "unit"), UNDERSTOOD)
 def test_a_path_that_can_mean_one_thing_is_understood(
     path: str, cell: str | None, mark: str, replicate: str, unit: str
 ) -> None:
     if cell is None:
-        with pytest.raises(InputError, match="--samples"):
-            guess_track(path)
+        with pytest.raises(InputError, match="`samples="):
+            guess_tracks([path])
         return
-    track = guess_track(path)
+    (track,) = guess_tracks([path])
     assert (track.cell, track.mark, track.replicate, track.unit) == (cell, mark, replicate, unit)
 
 
@@ -61,8 +70,8 @@ def test_a_path_that_can_mean_one_thing_is_understood(
     ],
 )
 def test_an_ambiguous_path_is_refused_with_the_way_out(path: str, why: str) -> None:
-    with pytest.raises(InputError, match=f"{why}.*--samples sheet.tsv"):
-        guess_track(path)
+    with pytest.raises(InputError, match=f"{why}.*`samples=sheet.tsv`"):
+        guess_tracks([path])
 
 
 def test_all_real_tracks_are_understood(shared_data: Path) -> None:
@@ -95,7 +104,7 @@ def test_a_sheet_finds_its_files_beside_it(tmp_path: Path) -> None:
         "path\tcell\tmark\tscale\treplicate\tcontrol\tunit\n"
         "a.bw\tX\tH3K4me3\t0.5\t1\tb.bw\tcoverage\nb.bw\tY\tany\tNA\t\t\t\n"
     )
-    first, second = read_sample_sheet(sheet(tmp_path, text))
+    first, second = own_tracks(read_table(sheet(tmp_path, text)))
     assert (first.cell, first.mark, first.path) == ("X", "H3K4me3", tmp_path / "a.bw")
     assert (first.scale, first.replicate, first.control, first.unit) == (
         0.5,
@@ -123,5 +132,5 @@ def test_a_sheet_finds_its_files_beside_it(tmp_path: Path) -> None:
 )
 def test_a_wrong_sheet_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        read_sample_sheet(sheet(tmp_path, text))
+        own_tracks(read_table(sheet(tmp_path, text)))
     assert message in str(caught.value)

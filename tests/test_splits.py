@@ -202,10 +202,10 @@ def test_genes_without_chromosomes_are_dealt_by_seed_and_it_says_so() -> None:
 
 
 def test_what_cannot_be_split_is_refused_with_another_way() -> None:
-    with pytest.raises(UsageError, match=r"2 chromosomes .* --split random"):
+    with pytest.raises(UsageError, match=r"2 chromosomes .* `splits=random`"):
         chromosome_split(genes_on(["chr1", "chr2", "chr2"]))
     unknown = unlocated_genes([f"G{i}" for i in range(30)], ["x"] * 30)
-    with pytest.raises(UsageError, match=r"are not known .* --split random"):
+    with pytest.raises(UsageError, match=r"are not known .* `splits=random`"):
         chromosome_split(unknown)
     assert random_split(unknown).max() == 2
     with pytest.raises(UsageError, match="too few"):

@@ -103,7 +103,7 @@ def test_a_pairs_digest_is_of_every_region_that_it_reads(tmp_path: Path) -> None
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5", n_genes=10)
     values = np.ones((10, 20), np.float32)
-    with pytest.raises(StoreError, match="--replace"), store.edit() as editor:
+    with pytest.raises(StoreError, match="`replace`"), store.edit() as editor:
         editor.add_signal("A1", "H3K4me3", values)
     with store.edit() as editor:
         editor.add_signal("A1", "H3K4me3", values, replace=True)

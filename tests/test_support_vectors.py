@@ -173,7 +173,7 @@ def test_a_fit_predicts_from_the_windows_it_was_fitted_on_and_no_others(train):
     both = replace(train, **ends)
     with_ends = svr.best_bin(both, both, {**GRID, "C": (1.0,)}, Context())
     assert len(with_ends.predict(both).log2fc) == len(train)
-    with pytest.raises(RunError, match="diffchrom prepare --regions tes_bins"):
+    with pytest.raises(RunError, match=r"prepare_store\(regions=tes_bins\)"):
         with_ends.predict(train)
     without = svr.best_bin(train, train, {**GRID, "C": (1.0,)}, Context())
     np.testing.assert_array_equal(without.predict(both).log2fc, without.predict(train).log2fc)

@@ -158,7 +158,7 @@ def test_all_pairs_are_every_two_cells_once(store: Store, plan: Plan) -> None:
         ({"presets": ("mine",)}, "mine"),
         ({"baselines": ()}, "nothing to run"),
         ({"folds": 2}, "from 3 to 127"),
-        ({"folds": 3, "split": "chromosome"}, "leave out --split"),
+        ({"folds": 3, "split": "chromosome"}, "leave out `split`"),
         ({"device": "tpu"}, "tpu"),
     ],
 )
@@ -320,7 +320,7 @@ def test_a_sweep_reads_the_regions_it_was_told_and_keeps_no_run_of_others(
     (refused,) = run_sweep(jobs_of(replace(plan, regions=("tss",))), plan.out, here)
     assert refused.job.method == "ridge"
     assert "holds a run with other regions" in refused.reason
-    with pytest.raises(UsageError, match="--regions bodies: unknown"):
+    with pytest.raises(UsageError, match="`regions=bodies`: unknown"):
         jobs_of(replace(plan, regions=("bodies",)))
 
 
@@ -444,7 +444,7 @@ def test_a_job_that_always_kills_its_process_fails_and_says_what_helps(
     monkeypatch.setattr("diffchrom.sweeps.running.run_job", kill_always)
     with LocalPool(1, purpose=SWEEPING) as pool:
         (outcome,) = run_sweep(jobs_of(plan), plan.out, pool)
-    said = "running it crashed its worker process 3 times (SIGKILL); out of memory? use fewer --workers"
+    said = "running it crashed its worker process 3 times (SIGKILL); out of memory? use fewer `workers`"
     assert outcome.reason == said
 
 
@@ -513,7 +513,7 @@ def test_a_dead_dask_address_is_an_error_soon() -> None:
 @pytest.mark.parametrize("address", ["nonsense", "http://x", "tcp://", "tcp://127.0.0.1:notaport"])
 def test_a_dask_address_of_the_wrong_form_is_an_error(address: str) -> None:
     pytest.importorskip("distributed", reason="the dask extra is not installed")
-    with pytest.raises(UsageError, match="--dask"), dask_pool(address, timeout=1):
+    with pytest.raises(UsageError, match="`dask="), dask_pool(address, timeout=1):
         pass
 
 

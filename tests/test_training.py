@@ -207,7 +207,7 @@ def test_what_the_store_has_not_is_named(
 
 def test_a_diverging_training_says_so_and_leaves_nothing(toy_store: Store, tmp_path: Path) -> None:
     settings = replace(SMALL, lr=1e30, epochs=5, clip_norm=1e30)
-    with pytest.raises(RunError, match="diverged.*lower --lr"):
+    with pytest.raises(RunError, match="diverged.*lower `lr`"):
         train(job(toy_store, settings=settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -276,7 +276,7 @@ def test_only_a_run_is_ever_replaced(toy_store: Store, tmp_path: Path, force: bo
     for out, said in ((mine, "something else than a run"), (mine / "notes.txt", "is a file, no folder")):
         with pytest.raises(OutputError, match=said) as raised:
             train(job(toy_store), out, force=force)
-        assert "--force" not in str(raised.value)  # it would not help
+        assert "`force`" not in str(raised.value)  # it would not help
     assert (mine / "notes.txt").read_text() == "mine"
 
 
@@ -301,7 +301,7 @@ def test_broken_runs_are_refused(toy_store: Store, tmp_path: Path) -> None:
     refused("{", "not a diffchrom run's configuration")
     refused("[]", "not a diffchrom run's configuration")
     refused(json.dumps(whole | {"format_version": 2}), "upgrade diffchrom")
-    refused(json.dumps(whole | {"status": "training"}), "--resume")
+    refused(json.dumps(whole | {"status": "training"}), "`resume`")
     refused(json.dumps(whole | {"variant": "raw"}), "does not fit")
     refused(json.dumps(whole | {"hyperparameters": {"hidden": "many"}}), "describes no model")
     config.write_text(json.dumps(whole))

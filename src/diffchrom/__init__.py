@@ -11,32 +11,29 @@ from typing import TYPE_CHECKING, Any
 from diffchrom._version import __version__
 
 if TYPE_CHECKING:
-    from diffchrom.face import Baseline as Baseline
-    from diffchrom.face import MadeRun as MadeRun
-    from diffchrom.face import Model as Model
-    from diffchrom.face import OpenedStore as OpenedStore
-    from diffchrom.face import fit_baseline as fit_baseline
-    from diffchrom.face import open_run as open_run
-    from diffchrom.face import open_store as open_store
-    from diffchrom.face import prepare_store as prepare_store
-    from diffchrom.face import train as train
+    from diffchrom.face.made import MadeRun as MadeRun
+    from diffchrom.face.made import fit_baseline as fit_baseline
+    from diffchrom.face.made import open_run as open_run
+    from diffchrom.face.made import open_store as open_store
+    from diffchrom.face.made import prepare_store as prepare_store
+    from diffchrom.face.made import train as train
+    from diffchrom.face.opened import Baseline as Baseline
+    from diffchrom.face.opened import Model as Model
+    from diffchrom.face.opened import OpenedStore as OpenedStore
     from diffchrom.pairs.labelled import LabelledArray as LabelledArray
     from diffchrom.pairs.pair import Pair as Pair
     from diffchrom.progress import BarReporter as BarReporter
 
 #: Name to the module that has it.
 _HOMES = {
+    **dict.fromkeys(("Baseline", "Model", "OpenedStore"), "diffchrom.face.opened"),
     **dict.fromkeys(
-        (
-            "Baseline", "MadeRun", "Model", "OpenedStore",
-            "fit_baseline", "open_run", "open_store", "prepare_store", "train",
-        ),
-        "diffchrom.face",
+        ("MadeRun", "fit_baseline", "open_run", "open_store", "prepare_store", "train"), "diffchrom.face.made"
     ),
     "BarReporter": "diffchrom.progress",
     "LabelledArray": "diffchrom.pairs.labelled",
     "Pair": "diffchrom.pairs.pair",
-}  # fmt: skip
+}
 
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -23,6 +23,7 @@ from diffchrom.commands.info import info
 from diffchrom.commands.predict import predict
 from diffchrom.commands.prepare import PrepareCommand, prepare
 from diffchrom.commands.report import report
+from diffchrom.commands.spelling import as_options
 from diffchrom.commands.sweep import SweepCommand, sweep
 from diffchrom.commands.train import train
 from diffchrom.errors import DiffchromError
@@ -60,7 +61,7 @@ def _options(
 
 
 def _fail(message: str, code: int) -> typer.Exit:
-    print(printable(f"diffchrom: {message}"), file=sys.stderr)
+    print(printable(f"diffchrom: {as_options(message)}"), file=sys.stderr)
     return typer.Exit(code)
 
 
@@ -109,6 +110,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         defaults = default_map()
     except DiffchromError as error:
-        print(f"diffchrom: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(_fail(str(error), error.exit_code).exit_code)
     app(words, prog_name="diffchrom", default_map=defaults)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.regions import DEFAULT_REGIONS
 from diffchrom.variants import VARIANTS
 
@@ -26,6 +26,13 @@ AUX_TASKS = ("regression", "classification")
 DEVICES = ("auto", "cpu", "cuda")
 #: What can be done against differences in depth between cells: nothing, or quantile normalisation.
 NORMALISE = ("none", "quantile")
+
+
+def usual_normalise(*, several: bool) -> str:
+    """One of `NORMALISE`, where none was asked for: of several pairs, or held-out cells, that which helps."""
+    return NORMALISE[several]
+
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONTRASTIVE = ("squared", "paper")
 #: Hyper-parameters that are one of a few words.
@@ -70,14 +77,15 @@ def folder_defaults() -> dict[str, Any]:
     return values
 
 
-def is_device(name: str) -> bool:
-    """Whether it is what a device may be called, wherever there is one."""
+def check_device(name: str) -> None:
+    """Refuse what no device may be called, wherever there is one."""
     kind, _, number = name.partition(":")
-    return name in DEVICES or (kind == "cuda" and number.isdecimal() and number.isascii())
+    if not (kind == "cuda" and number.isdecimal() and number.isascii()):
+        check_choice("device", name, DEVICES, "cuda:N")
 
 
 def default_store() -> str:
-    """Path of the store used when ``--store`` is not given."""
+    """Path of the store used when none is given."""
     return os.environ.get(STORE_VARIABLE) or folder_defaults().get("store", DEFAULT_STORE)
 
 
@@ -210,21 +218,17 @@ def hyperparameters(preset: str, variant: str = "", **changes: Any) -> Hyperpara
     UsageError
         For a preset that is none, and a word or size that a hyper-parameter cannot be.
     """
-    if preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    check_choice("preset", preset, PRESETS)
     own = VARIANTS[variant].settings if preset == DEFAULT_PRESET and variant in VARIANTS else {}
     given = {name: value for name, value in changes.items() if value is not None}
     if "epochs" in given:  # whoever says how many epochs means it
         given.setdefault("min_steps", 0)
     for name, words in CHOICES.items():
-        if given.get(name, words[0]) not in words:
-            option = f"--{name.replace('_', '-')}"
-            near = did_you_mean(str(given[name]), words)
-            raise UsageError(f"{option} {given[name]}: unknown; choose one of {', '.join(words)}{near}")
+        check_choice(name, given.get(name, words[0]), words)
     if given.get("hidden", 2) < 2 or given.get("hidden", 2) % 2:
-        raise UsageError(f"--hidden {given['hidden']}: Level II has half of it; give an even number")
+        raise UsageError(f"`hidden={given['hidden']}`: Level II has half of it; give an even number")
     if not 0 <= given.get("dropout", 0) < 1:
-        raise UsageError(f"--dropout {given['dropout']}: a share from 0 to below 1")
+        raise UsageError(f"`dropout={given['dropout']}`: a share from 0 to below 1")
     return replace(PRESETS[preset], **{**own, **given})
 
 

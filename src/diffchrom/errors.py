@@ -1,6 +1,8 @@
 """What can go wrong, as exceptions that `cli.py` alone turns into messages and exit codes.
 
-Every message is one line that names the file (and the record), says what is wrong and what to do.
+Every message is one line that names the file (and the record), says what is wrong and what to do. It names
+fields as Python does, between backticks: `split`, `split=random`, `prepare_store(expression=...)`; notes and
+warnings to a `progress.Reporter` do, too. The command line alone spells them as options.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +49,14 @@ class UsageError(DiffchromError):
     """Options that contradict each other or name something unknown; exit code 2."""
 
     exit_code = 2
+
+
+def check_choice(field: str, value: object, choices: Iterable[str], *forms: str) -> None:
+    """Raise UsageError for a value of a field that is none of the choices, with these and further `forms`."""
+    known = tuple(choices)
+    if value not in known:
+        near = did_you_mean(str(value), known)
+        raise UsageError(f"`{field}={value}`: unknown; choose one of {', '.join(known + forms)}{near}")
 
 
 def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

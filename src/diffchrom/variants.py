@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import check_choice
 
 #: What a sequence of a Level I block is made of: the signal of cell A, of cell B, or A - B.
 SOURCES = ("A", "B", "A-B")
@@ -135,7 +135,5 @@ VARIANTS = {
 
 def get_variant(name: str) -> Variant:
     """Return the variant called `name`; UsageError lists the known ones."""
-    if name not in VARIANTS:
-        known = f"choose one of {', '.join(VARIANTS)}"
-        raise UsageError(f"--variant {name}: unknown; {known}{did_you_mean(name, VARIANTS)}")
+    check_choice("variant", name, VARIANTS)
     return VARIANTS[name]

@@ -18,7 +18,7 @@ from diffchrom.genome.ids import examples
 # Annotations put a landmark's start up to 45 kb apart, two assemblies 59 kb or more.
 _LANDMARK_TOLERANCE = 50_000
 _MIN_LANDMARKS = 2
-FORCE = "or --force to go on"
+FORCE = "or `force` to go on"
 
 
 def read_chrom_sizes(path: str | Path) -> dict[str, int]:
@@ -262,7 +262,7 @@ def check_genome(
     whose = "the tracks" if any(tracks.values()) else ", ".join(told)
     notes = [
         _tell_renamed({label: names[label] for label in tracks if label in names}, gtf),
-        *(f"--force: {problem}" for problem in wrong),
+        *(f"`force`: {problem}" for problem in wrong),
         f"assembly: {assembly} ({f'by the chromosome lengths of {whose}' if by_lengths else why})"
         if assembly
         else "",
@@ -281,6 +281,6 @@ def _tell_lengths(
             return f"{lacking.total()} genes lie on chromosomes that no track has: {examples(lacking)}"
     elif tracks and not any(tracks.values()):
         if not whose:
-            return "chromosome lengths are not known: reads in text tell none, --chrom-sizes FILE does"
+            return "chromosome lengths are not known: reads in text tell none, `chrom_sizes=FILE` does"
         return f"chromosome lengths: those of {whose}"
     return ""

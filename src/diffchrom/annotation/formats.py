@@ -328,8 +328,8 @@ def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> Feature
         blanks = line.split()
         if len(blanks) >= 3 and blanks[1].isdigit() and blanks[2].isdigit():
             return None
-        raise InputError(f"{path}:{number}: neither GTF, GFF3 nor BED; give a gene annotation with --gtf")
-    raise InputError(f"{path}: holds no genes; give a gene annotation with --gtf")
+        raise InputError(f"{path}:{number}: neither GTF, GFF3 nor BED; give a gene annotation with `gtf`")
+    raise InputError(f"{path}: holds no genes; give a gene annotation with `gtf`")
 
 
 def _open(path: Path) -> tuple[FeatureDialect | None, str, Iterator[tuple[int, str]]]:
@@ -366,7 +366,7 @@ def read_transcripts(path: str | Path) -> dict[str, str]:
     path = Path(path)
     dialect, _, blocks = _open(path)
     if dialect is None:
-        raise InputError(f"{path}: a BED names no transcripts; give --tx2gene or a GTF")
+        raise InputError(f"{path}: a BED names no transcripts; give `tx2gene` or a GTF")
     genes: dict[str, str] = {}
     for first, text in blocks:
         # A GFF3's exons have transcripts as parents, not genes.

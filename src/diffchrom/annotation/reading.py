@@ -83,8 +83,8 @@ def _select_biotype(
         held = Counter(record.biotype or "none" for record in records).most_common(5)
         listed = ", ".join(f"{name} ({count})" for name, count in held)
         raise InputError(
-            f"{path}: has no gene of biotype {biotype}; it has {listed}; choose with --biotype, or "
-            f"--biotype {ANY_BIOTYPE}"
+            f"{path}: has no gene of biotype {biotype}; it has {listed}; choose with `biotype`, or "
+            f"`biotype={ANY_BIOTYPE}`"
         )
     dropped[f"biotype other than {biotype}"] += len(records) - len(kept)
     return kept
@@ -138,7 +138,7 @@ def read_annotation(
     found, assembly = read_records(path)
     records, dropped, notes = found.genes, Counter(found.dropped), list(found.notes)
     if not records:
-        raise InputError(f"{path}: holds no genes; give a gene annotation with --gtf")
+        raise InputError(f"{path}: holds no genes; give a gene annotation with `gtf`")
     par = {i for i, record in enumerate(records) if is_par_y(record.id)}
     records = _drop(records, dropped, "Y copy of a pseudo-autosomal gene (_PAR_Y)", par)
     records = _select_unique(records, dropped, notes)
@@ -152,7 +152,7 @@ def read_annotation(
     dropped = Counter({reason: count for reason, count in dropped.items() if count})
     if not records:
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
-        raise InputError(f"{path}: no gene is left ({why}); check --biotype and --exclude-chroms")
+        raise InputError(f"{path}: no gene is left ({why}); check `biotype` and `exclude_chroms`")
     return Annotation(genes_from_records(records), found.format, dict(dropped), tuple(notes), assembly)
 
 

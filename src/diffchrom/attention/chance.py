@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffchrom.attention.check import sample_genes
-from diffchrom.attention.deletion import DELETION, RANDOM, Curves, Map, attention_map, curves_of_bins
+from diffchrom.attention.deletion import DELETION, RANDOM, Curves, Map, attention_map, curves_of
 from diffchrom.attention.verdicts import REFERENCE, SIGNIFICANT
 from diffchrom.deepdiff.attribution import attribute, of_bins
 from diffchrom.deepdiff.opened import OpenedModel
@@ -32,19 +32,19 @@ def no_better_than_chance(opened: OpenedModel, seed: int = 0) -> str:
     if batch.contribution is not None or _beats_random(opened, rows, attention_map(opened, batch), seed):
         return ""
     by_gradients = of_bins(attribute(opened, rows, REFERENCE))
-    instead = "--by integrated-gradients is better"
+    instead = "`by=integrated-gradients` is better"
     if not _beats_random(opened, rows, by_gradients, seed):
-        instead = "--by integrated-gradients is none either"
+        instead = "`by=integrated-gradients` is none either"
     return (
         f"attention of {opened.model.variant.name} is no better than random at finding what moves the "
-        f"prediction of {len(rows)} validation genes; {instead} (--check says more)"
+        f"prediction of {len(rows)} validation genes; {instead} (`check` says more)"
     )
 
 
 def _beats_random(opened: OpenedModel, rows: Rows, importance: Map, seed: int) -> bool:
     genes = opened.genes.take(rows)
     with SILENT.task("deletion") as task:
-        curves: Curves = curves_of_bins(
+        curves: Curves = curves_of(
             opened, rows, *opened.pair.signal(rows), {"own": [importance]}, seed, task
         )[DELETION]
     blocks = genome_blocks(genes.id, genes.chrom, genes.tss)

@@ -21,8 +21,7 @@ from diffchrom.attention.deletion import (
     Curves,
     Map,
     attention_map,
-    curves_of_bins,
-    curves_of_marks,
+    curves_of,
 )
 from diffchrom.attention.rivals import NEARNESS, UNTRAINED, input_maps
 from diffchrom.attention.verdicts import (
@@ -136,12 +135,12 @@ def check(
     maps = _bin_maps(sample)
     of_marks_ = _mark_maps(sample, maps)
     result.findings += _shares(sample, of_marks_)
-    work = {"bin": (curves_of_bins, maps)}
+    work = {"bin": maps}
     if len(opened.marks) > 1:
-        work["mark"] = (curves_of_marks, of_marks_)
-    n_orders = sum(RANDOM_ORDERS + sum(map(len, orders.values())) for _, orders in work.values())
+        work["mark"] = of_marks_
+    n_orders = sum(RANDOM_ORDERS + sum(map(len, orders.values())) for orders in work.values())
     with reporter.task("deletion and insertion", n_orders * len(sample.rows)) as task:
-        for level, (curves_of, orders) in work.items():
+        for level, orders in work.items():
             result.curves[level] = curves_of(opened, sample.rows, sample.a, sample.b, orders, seed, task)
             for kind, curves in result.curves[level].items():
                 result.findings += _curve_findings(sample, level, kind, curves)

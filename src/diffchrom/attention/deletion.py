@@ -81,7 +81,7 @@ def attention_map(opened: OpenedModel, batch: AttentionBatch) -> npt.NDArray[np.
     return result
 
 
-def curves_of_bins(
+def curves_of(
     opened: OpenedModel,
     rows: Rows,
     a: Signal,
@@ -90,48 +90,20 @@ def curves_of_bins(
     seed: int,
     task: Task,
 ) -> dict[str, Curves]:
-    """Mask (mark, bin) pairs of genes `rows` with raw signal `a` and `b` in descending order of `maps`.
+    """Mask signal `a` and `b` of the genes `rows` in descending order of importance.
 
     Parameters
     ----------
-    maps : order's name to importance [n, n_marks, n_windows], one or several to be averaged; a random order
-        is added. Ties are broken at random.
+    maps : order's name to importance, one or several to be averaged: [n, n_marks, n_windows], or [n, n_marks]
+        to mask whole marks. A random order is added; ties are broken at random.
 
     Returns
     -------
     dict of deletion and insertion to Curves
     """
-    counts = [max(1, round(fraction * a[0].size)) for fraction in FRACTIONS]
-    fractions = tuple(count / a[0].size for count in counts)
-    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
-
-
-def curves_of_marks(
-    opened: OpenedModel,
-    rows: Rows,
-    a: Signal,
-    b: Signal,
-    maps: Mapping[str, Sequence[Map]],
-    seed: int,
-    task: Task,
-) -> dict[str, Curves]:
-    """Mask whole marks of genes, importance [n, n_marks]; otherwise as `curves_of_bins`."""
-    counts = list(range(1, len(opened.marks)))
-    fractions = tuple(count / len(opened.marks) for count in counts)
-    return _curves(opened, rows, a, b, maps, counts, fractions, seed, task)
-
-
-def _curves(
-    opened: OpenedModel,
-    rows: Rows,
-    a: Signal,
-    b: Signal,
-    maps: Mapping[str, Sequence[Map]],
-    counts: list[int],
-    fractions: tuple[float, ...],
-    seed: int,
-    task: Task,
-) -> dict[str, Curves]:
+    even = np.zeros_like(next(iter(maps.values()))[0])
+    size = even[0].size
+    counts = [max(1, round(share * size)) for share in FRACTIONS] if even.ndim > 2 else range(1, size)
     whole = opened.predict_signal(rows, a, b).log2fc.astype(np.float64)
     random = np.random.default_rng(seed)
 
@@ -150,9 +122,9 @@ def _curves(
         task.advance(len(a))
         return result
 
-    even = np.zeros_like(next(iter(maps.values()))[0])
     orders = {**maps, RANDOM: [even] * RANDOM_ORDERS}
     drawn = {name: np.stack([distances(one) for one in several]) for name, several in orders.items()}
+    fractions = tuple(count / size for count in counts)
     return {
         name: Curves(fractions, {order: values[:, kind] for order, values in drawn.items()})
         for kind, name in enumerate((DELETION, INSERTION))

@@ -15,7 +15,7 @@ from diffchrom.attention.formats import bin_table, mark_table, require_coordinat
 from diffchrom.attention.tracks import COMBINATIONS, combine, require_sizes, write_tracks
 from diffchrom.attention.weights import ATTENTION, Weights
 from diffchrom.deepdiff.opened import OpenedModel
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice, did_you_mean
 from diffchrom.files.bulk import output_bytes
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter, noting
@@ -52,17 +52,15 @@ class ExportOptions:
     by: str = ATTENTION
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise UsageError(f"--level {self.level}: unknown; choose one of {', '.join(LEVELS)}")
+        check_choice("level", self.level, LEVELS)
         known = FORMATS[self.level]
         if self.format not in known:
-            raise UsageError(f"--format {self.format}: --level {self.level} has {', '.join(known)}")
+            raise UsageError(f"`format={self.format}`: `level={self.level}` has {', '.join(known)}")
         if self.wide and (self.level, self.format) != ("bin", "tsv"):
-            raise UsageError("--wide: only for --level bin --format tsv")
+            raise UsageError("`wide`: only for `level=bin` `format=tsv`")
         if self.format != "bed" and (self.top is not None or self.min_weight is not None):
-            raise UsageError("--top and --min-weight: only for --format bed")
-        if self.combine not in COMBINATIONS:
-            raise UsageError(f"--combine {self.combine}: unknown; choose one of {', '.join(COMBINATIONS)}")
+            raise UsageError("`top` and `min_weight`: only for `format=bed`")
+        check_choice("combine", self.combine, COMBINATIONS)
 
     @property
     def choice(self) -> BinChoice:
@@ -75,14 +73,14 @@ def choose_sequences(
     weights: Weights, blocks: tuple[str, ...] | None, marks: tuple[str, ...] | None
 ) -> npt.NDArray[np.intp]:
     """Indices of the sequences of some blocks and marks; UsageError lists those there are."""
-    for option, wanted, known in (
-        ("--block", blocks, dict.fromkeys(sequence.block for sequence in weights.sequences)),
-        ("--marks", marks, dict.fromkeys(weights.opened.marks)),
+    for field, wanted, known in (
+        ("block", blocks, dict.fromkeys(sequence.block for sequence in weights.sequences)),
+        ("marks", marks, dict.fromkeys(weights.opened.marks)),
     ):
         unknown = [name for name in wanted or () if name not in known]
         if unknown:
             raise UsageError(
-                f"{option} {', '.join(unknown)}: this run has {', '.join(known)}"
+                f"`{field}={', '.join(unknown)}`: this run has {', '.join(known)}"
                 + did_you_mean(unknown, known)
             )
     return np.array(
@@ -132,7 +130,7 @@ def _write_format(
         table = mark_table if options.level == "mark" else wide_table if options.wide else bin_table
         _write(output, table(weights, weights.batches(rows, reporter), keep))
         return
-    require_coordinates(opened.genes, rows, f"--format {options.format}")
+    require_coordinates(opened.genes, rows, f"`format={options.format}`")
     if options.format == "bigwig":
         require_sizes(opened, rows)
     batches = weights.batches(opened.windows.genome_order(rows), reporter)

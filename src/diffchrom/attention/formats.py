@@ -27,7 +27,7 @@ def require_coordinates(genes: Genes, rows: Rows, what: str) -> None:
     if len(lacking):
         raise InputError(
             f"{what}: {len(lacking)} of {len(rows)} genes have no genome coordinates "
-            f"({genes.id[lacking[0]]}, ...), as in the published DeepDiff format; use --format tsv, "
+            f"({genes.id[lacking[0]]}, ...), as in the published DeepDiff format; use `format=tsv`, "
             "or prepare a store from a GTF"
         )
 

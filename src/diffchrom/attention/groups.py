@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from diffchrom.attention.weights import Kind, Weights
 from diffchrom.deepdiff.opened import LevelOneSequence
-from diffchrom.errors import InputError, UsageError
+from diffchrom.errors import InputError, UsageError, check_choice
 from diffchrom.genome.genes import Rows, Window
 from diffchrom.genome.layout import Layout
 from diffchrom.progress import SILENT, Reporter
@@ -49,17 +49,16 @@ class GroupRule:
     by: str = MEASURES[0]
 
     def __post_init__(self) -> None:
-        if self.by not in MEASURES:
-            raise UsageError(f"--group-by {self.by}: unknown; choose one of {', '.join(MEASURES)}")
+        check_choice("group_by", self.by, MEASURES)
         if self.quantile is not None and (self.up is not None or self.down is not None):
-            raise UsageError("--up-quantile: not together with --up or --down")
+            raise UsageError("`up_quantile`: not together with `up` or `down`")
         if self.quantile is None and self.up is None and self.down is None:
-            raise UsageError("give --up and --down, or --up-quantile")
+            raise UsageError("give `up` and `down`, or `up_quantile`")
         if self.quantile is not None and not 0 < self.quantile <= 0.5:
-            raise UsageError(f"--up-quantile {self.quantile:g}: a share above 0, at most 0.5")
+            raise UsageError(f"`up_quantile={self.quantile:g}`: a share above 0, at most 0.5")
         up, down = self.thresholds or (1.0, -1.0)
         if down >= up:
-            raise UsageError(f"--down {down:g}: must be below --up {up:g}")
+            raise UsageError(f"`down={down:g}`: must be below `up={up:g}`")
 
     @property
     def thresholds(self) -> tuple[float, float] | None:
@@ -81,7 +80,7 @@ class GroupRule:
         if not len(known):
             raise InputError(
                 f"none of the {len(values)} genes has a known {self.by}; "
-                "use --group-by log2fc_pred, or add expression with `diffchrom prepare --expression`"
+                "use `group_by=log2fc_pred`, or add expression with `prepare_store(expression=...)`"
             )
         thresholds = self.thresholds
         if thresholds is None:
@@ -91,12 +90,12 @@ class GroupRule:
         for group, threshold in zip(GROUPS, thresholds, strict=True):
             if result[group].sum() < 2:
                 raise InputError(
-                    f"--{group} {threshold:g}: {result[group].sum()} of {len(known)} genes pass, and two are "
+                    f"`{group}={threshold:g}`: {result[group].sum()} of {len(known)} genes pass, and two are "
                     f"needed; their {self.by} goes from {known.min():.3g} to {known.max():.3g}; choose other "
-                    "thresholds or --up-quantile"
+                    "thresholds or `up_quantile`"
                 )
         if (result["up"] & result["down"]).any():
-            raise InputError(f"--up-quantile: too many genes have equal {self.by}; give --up and --down")
+            raise InputError(f"`up_quantile`: too many genes have equal {self.by}; give `up` and `down`")
         return result
 
 

@@ -77,7 +77,7 @@ def write_hub(
     """
     weights = Weights.of(opened, options.by)
     keep = choose_sequences(weights, options.blocks, options.marks)
-    require_coordinates(opened.genes, rows, "--hub")
+    require_coordinates(opened.genes, rows, "`hub`")
     require_sizes(opened, rows)
     assembly = genome or _assembly(opened.pair.store)
     tracks = hub_tracks(weights, keep)
@@ -109,7 +109,7 @@ def write_hub(
 def _assembly(store: Store) -> str:
     name = str(store.attrs.get("assembly") or "") or from_sizes(store.chrom_sizes)
     if not name:
-        raise UsageError(f"--hub: the assembly of {store.path} is not known; give --genome hg38, mm39, ...")
+        raise UsageError(f"`hub`: the assembly of {store.path} is not known; give `genome=hg38`, mm39, ...")
     return name
 
 

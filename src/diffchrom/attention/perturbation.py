@@ -91,7 +91,7 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
         targets = [_target(opened, part) for part in parts]
         if any(mark == EVERY_MARK for _, mark, _ in targets) and EVERY_MARK not in opened.marks:
             if len(parts) > 1:
-                raise UsageError(f"--perturb {text}: {EVERY_MARK} is every mark in turn, so it stands alone")
+                raise UsageError(f"`perturb={text}`: {EVERY_MARK} is every mark in turn, so it stands alone")
             ((cell, _, region),) = targets
             value = parts[0].partition("=")[2]
             before, behind = f"{cell}:" if cell else "", f"@{region}" if region else ""
@@ -100,12 +100,12 @@ def parse_perturbations(opened: OpenedModel, texts: Sequence[str]) -> tuple[Pert
         else:
             changes = tuple(change for part in parts for change in _changes(opened, part))
             if any(_overlap(one, other) for one, other in combinations(changes, 2)):
-                raise UsageError(f"--perturb {text}: changes the same mark of the same cell twice")
+                raise UsageError(f"`perturb={text}`: changes the same mark of the same cell twice")
             result.append(Perturbation(",".join(parts), changes))
     names = [perturbation.name for perturbation in result]
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
-        raise UsageError(f"--perturb {repeated[0]}: given twice")
+        raise UsageError(f"`perturb={repeated[0]}`: given twice")
     return tuple(result)
 
 
@@ -127,24 +127,24 @@ def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
     target, equals, value = (part.strip() for part in text.partition("="))
     cell, mark, region = _target(opened, text)
     if not equals or not value or not mark or target.startswith(":"):
-        raise UsageError(f"--perturb {text}: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK@REGION=...")
+        raise UsageError(f"`perturb={text}`: give MARK=mean, MARK=0 or MARK=CELL, or CELL:MARK@REGION=...")
     if mark not in opened.marks:
         raise UsageError(
-            f"--perturb {text}: no mark {mark}; the run has {', '.join(opened.marks)}"
+            f"`perturb={text}`: no mark {mark}; the run has {', '.join(opened.marks)}"
             + did_you_mean(mark, opened.marks)
         )
     if cell and cell not in pair:
-        raise UsageError(f"--perturb {text}: {cell} is not in the pair {','.join(pair)}")
+        raise UsageError(f"`perturb={text}`: {cell} is not in the pair {','.join(pair)}")
     if region and region not in regions:
         raise UsageError(
-            f"--perturb {text}: no region {region}; the run reads {', '.join(regions)}"
+            f"`perturb={text}`: no region {region}; the run reads {', '.join(regions)}"
             + did_you_mean(region, regions)
         )
     donor = value
     if donor not in (NOTHING, MEAN):
         if donor not in opened.pair.store.cells():
             raise UsageError(
-                f"--perturb {text}: no cell {donor} in {opened.pair.store.path}; it has "
+                f"`perturb={text}`: no cell {donor} in {opened.pair.store.path}; it has "
                 f"{', '.join(opened.pair.store.cells())}; mean stands for the average gene, 0 for no signal"
             )
         resolve_marks(opened.pair.store, (pair[0], donor), (mark,))
@@ -154,7 +154,7 @@ def _changes(opened: OpenedModel, text: str) -> tuple[Change, ...]:
         Change(opened.marks.index(mark), side, donor, region) for side in sides if pair[side] != donor
     )
     if not changes:
-        raise UsageError(f"--perturb {text}: changes nothing")
+        raise UsageError(f"`perturb={text}`: changes nothing")
     return changes
 
 

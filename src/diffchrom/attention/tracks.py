@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
-from diffchrom.errors import OutputError, StoreError, UsageError
+from diffchrom.errors import OutputError, StoreError, UsageError, check_choice
 from diffchrom.files.bulk import ByteWriter, Names, bulk_lines, output_bytes
 from diffchrom.files.whole import STDOUT, remove_folder, staged
 from diffchrom.genome.layout import GeneWindows
@@ -61,8 +61,7 @@ def combine(
     ----------
     how : ``max`` (in size) or ``mean`` of the weights of the windows over a base.
     """
-    if how not in COMBINATIONS:
-        raise UsageError(f"--combine {how}: unknown; choose one of {', '.join(COMBINATIONS)}")
+    check_choice("combine", how, COMBINATIONS)
     windows = opened.windows
     pending: _Pending | None = None
     chrom = ""
@@ -240,11 +239,11 @@ def write_tracks(
     """
     names = [track_name(sequence) for sequence in sequences]
     if len(set(names)) != len(names):
-        raise OutputError(f"tracks would have equal names: {', '.join(names)}; choose some with --block")
+        raise OutputError(f"tracks would have equal names: {', '.join(names)}; choose some with `block`")
     if not bigwig and not _is_folder(output):
         stream_bedgraphs(output, names, stretches)
     elif str(output) == STDOUT:
-        raise UsageError("--format bigwig: a bigWig cannot go to stdout; give -o FOLDER")
+        raise UsageError("`format=bigwig`: a bigWig cannot go to stdout; give `output=FOLDER`")
     elif bigwig and len(names) == 1 and output.suffix.lower() in BIGWIG_SUFFIXES:
         with staged(output) as temporary:
             write_bigwigs(opened, [temporary], stretches)
@@ -268,5 +267,5 @@ def require_sizes(opened: OpenedModel, rows: npt.NDArray[np.intp]) -> None:
     if unknown:
         raise StoreError(
             f"{store.path}: the length of {', '.join(unknown[:5])} is not known, which bigWig needs; add it "
-            f"with `diffchrom prepare --store {store.path} --chrom-sizes FILE`, or use --format bedgraph"
+            f"with `prepare_store(store={store.path}, chrom_sizes=FILE)`, or use `format=bedgraph`"
         )

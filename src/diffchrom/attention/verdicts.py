@@ -208,4 +208,4 @@ def _agreement(result: Judged, n_seeds: int, n_folds: int) -> Iterator[str]:
         if values:
             yield f"rank correlation with the attention of {n_runs} runs {what}: {', '.join(values)}"
     if not n_seeds:
-        yield "no run with another seed was compared; train one beside this run, or name it with --other"
+        yield "no run with another seed was compared; train one beside this run, or name it with `other`"

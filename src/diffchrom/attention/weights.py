@@ -14,7 +14,7 @@ import numpy as np
 from diffchrom.deepdiff.attribution import attribute_batches
 from diffchrom.deepdiff.model import MAIN
 from diffchrom.deepdiff.opened import AttentionBatch, LevelOneSequence, OpenedModel
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
 
@@ -27,7 +27,7 @@ class Kind:
 
     Attributes
     ----------
-    name : as ``--by`` takes it.
+    name : as ``by`` takes it.
     batches : the model's, batch by batch; what is signed takes the place of alpha.
     of_windows, of_marks : what the numbers are called, as columns.
     """
@@ -59,7 +59,7 @@ def _contributed(opened: OpenedModel, rows: Rows, reporter: Reporter) -> Iterato
     for batch in opened.attend_batches(rows, reporter):
         if batch.contribution is None:
             raise UsageError(
-                f"--by {CONTRIBUTION}: {opened.model.variant.name} does not add up its prediction from marks "
+                f"`by={CONTRIBUTION}`: {opened.model.variant.name} does not add up its prediction from marks "
                 f"and windows; choose one of {', '.join(name for name in KINDS if name != CONTRIBUTION)}"
             )
         yield AttentionBatch(batch.rows, batch.contribution, {}, batch.log2fc_pred)
@@ -95,10 +95,7 @@ class Weights:
     @classmethod
     def of(cls, opened: OpenedModel, by: str = ATTENTION) -> Weights:
         """Choose the kind of weight `by`; UsageError where there is none, or not of this model."""
-        if by not in KINDS:
-            raise UsageError(
-                f"--by {by}: unknown; choose one of {', '.join(KINDS)}{did_you_mean(by, tuple(KINDS))}"
-            )
+        check_choice("by", by, KINDS)
         kind = KINDS[by]
         if not kind.signed:
             return cls(opened, kind, opened.sequences, opened.tasks)

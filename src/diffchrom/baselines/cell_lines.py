@@ -66,7 +66,7 @@ def linear_cells(train: Examples, valid: Examples, grid: Grid, context: Context)
         if known.sum() < 3:
             raise StoreError(
                 "linear-cells learns from expression of both cells; add it with "
-                "`diffchrom prepare --expression`"
+                "`prepare_store(expression=...)`"
             )
         rows.append(np.linalg.lstsq(_region(signal[known]), expression[known], rcond=None)[0])
     return CellLines(np.stack(rows))

@@ -33,7 +33,7 @@ def up_and_down(examples: Examples, least: int, what: str) -> Examples:
         raise StoreError(
             f"{what} needs at least {least} genes with known expression that are up (log2fc of "
             f"{DIRECTION_THRESHOLD:g} or more) and {least} that are down, the split gives {up.sum()} and "
-            f"{down.sum()}; choose another split with --split"
+            f"{down.sum()}; choose another split with `split`"
         )
     changed = np.flatnonzero(up | down)
     return replace(examples.take(changed), log2fc=up[changed].astype(np.float64))

@@ -33,6 +33,11 @@ def log2_merged(signal: Signal, merge: int, n_bins: int | None = None) -> Signal
     return np.asarray(result.reshape(len(signal), -1), dtype=np.float32)
 
 
+def log2_difference(genes: Examples, merge: int) -> Signal:
+    """`log2_merged` of B less that of A."""
+    return log2_merged(genes.signal_b, merge) - log2_merged(genes.signal_a, merge)
+
+
 def both_and_difference(genes: Examples, merge: int) -> Signal:
     """log2 merged signal of A, of B, and B - A; float32 [n_genes, 3 * n_marks * features a mark].
 

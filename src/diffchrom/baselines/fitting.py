@@ -213,7 +213,7 @@ def fit_pairs(
             if not len(data.rows(part)):
                 raise StoreError(
                     f"{method.name}: the split has no {part} genes with known expression in {data.cells[0]} "
-                    f"and {data.cells[1]}; choose another one with --split"
+                    f"and {data.cells[1]}; choose another one with `split`"
                 )
         train.append(of_pair.take(data.rows("train")))
         valid.append(of_pair.take(data.rows("valid") if method.selection == "validation" else slice(0, 0)))
@@ -258,7 +258,7 @@ def examples_of(
             reporter.note(
                 f"{method.name}: {store.path} has no window around the transcript's end for "
                 f"{', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}; bins around the TSS serve "
-                "(`diffchrom prepare --regions tes_bins` adds it)"
+                "(`prepare_store(regions=tes_bins)` adds it)"
             )
         else:
             tes_a, tes_b = (store.region_signal(cell, "tes_bins", data.marks) for cell in data.cells)

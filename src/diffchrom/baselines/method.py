@@ -74,7 +74,7 @@ class Examples:
         if known.sum() < 2:
             raise StoreError(
                 "a network a cell learns from expression of both cells; add it with "
-                "`diffchrom prepare --expression`"
+                "`prepare_store(expression=...)`"
             )
         return (signal, labels) if known.all() else (signal[known], labels[known])
 
@@ -148,7 +148,7 @@ class Method:
 
     Attributes
     ----------
-    name : as after ``--method``.
+    name : as ``method`` takes it.
     summary : one line for ``--help`` and tables.
     reference : the paper, or why it is here.
     fit : ``(train, valid, grid, context) -> Predictor``.
@@ -204,5 +204,5 @@ def require_genes(examples: Examples, least: int, what: str) -> None:
     if len(examples) < least:
         raise StoreError(
             f"{what} needs at least {least} genes with known expression, the split gives {len(examples)}; "
-            "choose another --split, or add expression with `diffchrom prepare`"
+            "choose another `split`, or add expression with `diffchrom prepare`"
         )

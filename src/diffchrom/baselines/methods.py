@@ -285,7 +285,7 @@ def get_method(name: str) -> Method:
     """Return the method called `name`; UsageError lists the known ones."""
     if name not in METHODS:
         known = f"choose from {', '.join(METHODS)}, or all"
-        raise UsageError(f"--method {name}: unknown; {known}{did_you_mean(name, METHODS)}")
+        raise UsageError(f"`method={name}`: unknown; {known}{did_you_mean(name, METHODS)}")
     return METHODS[name]
 
 
@@ -300,7 +300,7 @@ def parse_methods(text: str, preset: str = DEFAULT_PRESET) -> tuple[Method, ...]
         return tuple(able.values())
     for name in names:
         if get_method(name).name not in able:
-            raise UsageError(f"--preset {preset}: {name} has none; it is of {', '.join(able) or 'no method'}")
+            raise UsageError(f"`preset={preset}`: {name} has none; it is of {', '.join(able) or 'no method'}")
     return tuple(able[name] for name in dict.fromkeys(names))
 
 
@@ -309,4 +309,4 @@ def check_seeds(methods: Sequence[Method], seeds: int) -> None:
     if seeds > 1 and not any(method.seeded for method in methods):
         seeded = ", ".join(method.name for method in METHODS.values() if method.seeded)
         names = ", ".join(method.name for method in methods)
-        raise UsageError(f"--seeds {seeds}: {names} is not averaged over seeds; {seeded} are")
+        raise UsageError(f"`seeds={seeds}`: {names} is not averaged over seeds; {seeded} are")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.features import Scaler, log2_merged, merges
+from diffchrom.baselines.features import Scaler, log2_difference, merges
 from diffchrom.baselines.kernel_svr import rbf_kernel
 from diffchrom.baselines.method import (
     Context,
@@ -71,17 +71,13 @@ class RankingNetwork:
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log2fc."""
-        features = self.scaler.apply(_differences(genes, self.merge)).astype(np.float32)
+        features = self.scaler.apply(log2_difference(genes, self.merge)).astype(np.float32)
         received = np.empty((len(features), len(self.thresholds)))
         for first in range(0, len(features), _AT_A_TIME):
             rows = slice(first, first + _AT_A_TIME)
             connections = rbf_kernel(features[rows], self.known, self.width)
             received[rows] = _received(connections, self.states)
         return Prediction(self.slope * _score(received, self.thresholds, self.spreads) + self.intercept)
-
-
-def _differences(genes: Examples, merge: int) -> Signal:
-    return log2_merged(genes.signal_b, merge) - log2_merged(genes.signal_a, merge)
 
 
 def _received(connections: Signal, states: Matrix) -> Matrix:
@@ -174,7 +170,7 @@ def ranking_network(train: Examples, valid: Examples, grid: Grid, context: Conte
     """Connect genes by a kernel of each width; r of training genes that receive from all others chooses."""
     require_genes(train, 3, "ranking-network")
     (merge,) = merges(train.signal_a.shape[2], grid["merge"])
-    features = _differences(train, merge)
+    features = log2_difference(train, merge)
     scaler = Scaler.fit(features)
     scaled = scaler.apply(features).astype(np.float32)
     networks = []

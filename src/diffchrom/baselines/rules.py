@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.baselines.classes import up_and_down
-from diffchrom.baselines.features import log2_merged, merges
+from diffchrom.baselines.features import log2_difference, merges
 from diffchrom.baselines.method import (
     Context,
     Examples,
@@ -87,14 +87,10 @@ class DecisionList:
 
     def predict(self, genes: Examples) -> Prediction:
         """Predict log-odds of up against down."""
-        values = _differences(genes, self.merge)
+        values = log2_difference(genes, self.merge)
         if values.shape[1] != self.n_features:
             raise RunError("was fitted on other marks or windows; predict from those of the fit")
         return Prediction(_decide(self.rules, self.otherwise, values))
-
-
-def _differences(genes: Examples, merge: int) -> Signal:
-    return log2_merged(genes.signal_b, merge) - log2_merged(genes.signal_a, merge)
 
 
 def _decide(rules: tuple[Rule, ...], otherwise: float, values: Signal) -> Vector:
@@ -154,7 +150,7 @@ def decision_list(train: Examples, valid: Examples, grid: Grid, context: Context
     genes = up_and_down(train, 2, "decision-list")
     require_genes(valid, 2, "decision-list's validation")
     (merge,) = merges(train.signal_a.shape[2], grid["merge"])
-    values, held_out = _differences(genes, merge), _differences(valid, merge)
+    values, held_out = log2_difference(genes, merge), log2_difference(valid, merge)
     candidates = combinations({name: choices for name, choices in grid.items() if name != "merge"})
     best: DecisionList | None = None
     with context.reporter.task("decision list", len(candidates)) as task:

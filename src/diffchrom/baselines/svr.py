@@ -56,7 +56,7 @@ def flanking_signal(genes: Examples, with_tes: bool) -> tuple[Signal, Signal]:
     if genes.tes_a is None or genes.tes_b is None:
         raise RunError(
             "was fitted on bins around the transcript's end too, which the store lacks; "
-            "add them with `diffchrom prepare --regions tes_bins`"
+            "add them with `prepare_store(regions=tes_bins)`"
         )
 
     def both_ends(tss: Signal, tes: Signal) -> Signal:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffchrom.commands import attend_work as work
 from diffchrom.commands.attend_work import Request
 from diffchrom.errors import UsageError
+
+if TYPE_CHECKING:
+    from diffchrom.commands.attend import AttendOptions
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,13 @@ class Mode:
     ----------
     asked_by : options of which any asks for it; none for what is done unless something else is asked for.
     takes : options that mean something to it alone, or to it and others that take them too.
-    understand : makes of the values what it works with; UsageError where they make no sense.
+    understand : makes of the options what it works with; UsageError where they make no sense.
     execute : does it with that.
     """
 
     asked_by: tuple[str, ...]
     takes: tuple[str, ...]
-    understand: Callable[[Mapping[str, Any]], Any]
+    understand: Callable[[AttendOptions], Any]
     execute: Callable[[Request, Any], None]
 
     @property

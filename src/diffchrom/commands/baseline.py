@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from diffchrom.commands import completion, options, pair_options
+from diffchrom.commands.declared import takes
 from diffchrom.commands.greedy import OnceCommand
 from diffchrom.commands.printing import JsonOption, Lines, MultiqcOption, check_multiqc
 from diffchrom.config import DEFAULT_PRESET, PUBLISHED_PRESET
+from diffchrom.errors import StoreError, check_choice
 
 #: That a baseline may have; `METHODS` knows which has which.
 _PRESETS = (DEFAULT_PRESET, PUBLISHED_PRESET)
@@ -28,10 +31,13 @@ class BaselineCommand(OnceCommand):
         super().format_epilog(ctx, formatter)
 
 
-def baseline(
-    context: typer.Context,
-    store: options.StoreOption,
-    threads: options.ThreadsOption,
+@dataclass(frozen=True)
+class BaselineOptions(pair_options.PairOptions):
+    """What `baseline` takes."""
+
+    context: typer.Context
+    store: options.StoreOption
+    threads: options.ThreadsOption
     method: Annotated[
         str,
         typer.Option(
@@ -39,92 +45,77 @@ def baseline(
             help="What to fit; see below and docs/methods.md.",
             autocompletion=completion.methods,
         ),
-    ] = "ridge",
+    ] = "ridge"
     preset: Annotated[
-        str,
-        typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper."),
-    ] = DEFAULT_PRESET,
-    pair: pair_options.PairOption = None,
-    gene_prior: options.GenePriorOption = False,
-    cells: pair_options.CellsOption = None,
-    pairs: pair_options.PairsOption = None,
-    hold_out: pair_options.HoldOutOption = None,
-    normalise: pair_options.NormaliseOption = "none",
-    marks: options.MarksOption = None,
-    regions: options.RegionsOption = None,
-    split: options.SplitOption = None,
-    folds: options.FoldsOption = 0,
-    unit: options.UnitOption = None,
+        str, typer.Option(metavar="|".join(_PRESETS), help="Settings: ours, or those of DeepDiff's paper.")
+    ] = DEFAULT_PRESET
+    pair: pair_options.PairOption = None
+    gene_prior: options.GenePriorOption = False
+    cells: pair_options.CellsOption = None
+    pairs: pair_options.PairsOption = None
+    hold_out: pair_options.HoldOutOption = None
+    normalise: pair_options.NormaliseOption = None
+    marks: options.MarksOption = None
+    regions: options.RegionsOption = None
+    split: options.SplitOption = None
+    folds: options.FoldsOption = 0
+    unit: options.UnitOption = None
     out: Annotated[
         Path | None,
         typer.Option(
             help="Run folder; with several methods, the folder of their run folders.",
             show_default="runs/A-B.METHOD.seedN",
         ),
-    ] = None,
+    ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was interrupted; finished runs stay.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a run that is already in --out.")] = False,
-    device: options.DeviceOption = "auto",
-    seed: options.SeedOption = 0,
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is already in --out.")] = False
+    device: options.DeviceOption = "auto"
+    seed: options.SeedOption = 0
     seeds: Annotated[
         int,
         typer.Option(
             min=1, metavar="N", help="Average random-forest, gradient-boosting and relieff-rf over N seeds."
         ),
-    ] = 1,
-    json: JsonOption = False,
-    multiqc: MultiqcOption = None,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
-) -> None:
+    ] = 1
+    json: JsonOption = False
+    multiqc: MultiqcOption = None
+    quiet: options.QuietOption = False
+    verbose: options.VerboseOption = False
+
+
+@takes(BaselineOptions)
+def baseline(asked: BaselineOptions) -> None:
     """Fit baselines with the store, pair, split, metrics and columns of `train`."""
     from diffchrom.baselines.methods import ALL, check_seeds, parse_methods
 
-    options.check_choice("--preset", preset, _PRESETS)
-    options.check_device(device)
-    methods = parse_methods(method, preset)
-    check_seeds(methods, seeds)
-    named = pair_options.named_pairs(context, pair, cells, pairs)
-    options.check_folds(folds, split)
-    check_multiqc(multiqc)
-    options.check_regions(regions, {row.name: row.whole_gene for row in methods})
-    options.check_prior(gene_prior, {row.name: row.reads_covariates for row in methods})
-    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
+    check_choice("preset", asked.preset, _PRESETS)
+    methods = parse_methods(asked.method, asked.preset)
+    check_seeds(methods, asked.seeds)
+    check_multiqc(asked.multiqc)
+    asked.check(
+        {row.name: row.whole_gene for row in methods}, {row.name: row.reads_covariates for row in methods}
+    )
+    console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.baselines.fitting import Fitting
     from diffchrom.commands.summary import make_and_print
-    from diffchrom.errors import StoreError
     from diffchrom.inspection.multiqc import write_runs
 
-    chosen = pair_options.open_pairs(
-        store,
-        named,
-        hold_out=hold_out,
-        normalise=normalise,
-        marks=marks,
-        split=split,
-        unit=unit,
-        regions=regions,
-        folds=folds,
-    )
-    lines, runs = Lines(json), []
+    pairs = asked.open_pairs()
+    lines, runs = Lines(asked.json), []
     for row in methods:
-        folder = out / row.name if out is not None and len(methods) > 1 else out
+        out = asked.out / row.name if asked.out is not None and len(methods) > 1 else asked.out
         fitting = Fitting(
-            row.name, seed, threads, preset,
-            seeds=seeds if row.seeded else 1, device=device, gene_prior=gene_prior and row.reads_covariates,
+            row.name, asked.seed, asked.threads, asked.preset,
+            seeds=asked.seeds if row.seeded else 1, device=asked.device,
+            gene_prior=asked.gene_prior and row.reads_covariates,
         )  # fmt: skip
         try:
-            run = make_and_print(
-                fitting, chosen, folder,
-                folds=folds, resume=resume, force=force, console=console, lines=lines,
-            )  # fmt: skip
+            runs.append(make_and_print(fitting, pairs, asked, out, console, lines))
         except StoreError as error:
-            if method != ALL or not row.needs_other_cells:
+            if asked.method != ALL or not row.needs_other_cells:
                 raise
             console.warn(f"{row.name} is left out: {error}")
-            continue
-        runs.append(run)
-    if multiqc is not None:
-        write_runs(multiqc, runs)
+    if asked.multiqc is not None:
+        write_runs(asked.multiqc, runs)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffchrom.commands.spelling import as_options
 from diffchrom.files.tables import aligned
 from diffchrom.progress import SILENT, Task
 
@@ -38,10 +39,8 @@ class _BarTask:
                 return
             self._shown = now
             pending, self._pending = self._pending, 0
-        if status:
-            self._progress.update(self._task, advance=pending, status=status)
-        else:
-            self._progress.update(self._task, advance=pending)
+        shown: dict[str, Any] = {"status": status} if status else {}
+        self._progress.update(self._task, advance=pending, **shown)
 
 
 def _rate_column() -> ProgressColumn:
@@ -145,6 +144,6 @@ class Console:
     def _print(self, message: str) -> None:
         screen = self._progress.console if self._progress is not None else self._screen
         if screen is not None:
-            screen.print(message, markup=False, highlight=False, soft_wrap=True)
+            screen.print(as_options(message), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(message, file=sys.stderr)
+            print(as_options(message), file=sys.stderr)

@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+from diffchrom.config import Hyperparameters
 
 ADVANCED = "Advanced options"
 #: Parameters that go to the panel `ADVANCED`, by command; others stay where they are declared.
 ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     "prepare": frozenset({"dask", "time_limit", "threads", "seed", "force", "replace"}),
     "train": frozenset(
-        {
-            "epochs",
-            "batch_size",
-            "lr",
-            "patience",
-            "ensemble",
-            "aux_task",
-            "precision",
-            "weight_by_se",
-            "memory",
-            "hidden",
-            "dropout",
-            "cell_weight",
-            "contrastive",
-            "contrastive_weight",
-            "contrastive_dropout",
-            "margin",
-            "change_threshold",
-        }
-        | {"no_ridge", "unit", "force", "normalise"}
+        {field.name for field in fields(Hyperparameters)}
+        | {"memory", "no_ridge", "unit", "force", "normalise"}
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
-        {
-            "wide",
-            "combine",
-            "min_weight",
-            "other",
-            "sample",
-            "summary",
-            "group_by",
-            "genome",
-            "device",
-            "seed",
-        }
+        {"wide", "combine", "min_weight", "other", "sample", "summary", "group_by", "genome"}
+        | {"device", "seed"}
     ),
     "gene": frozenset({"device", "threads"}),
     "baseline": frozenset({"unit", "force", "seeds", "device", "normalise"}),
-    "sweep": frozenset({"dask", "presets", "epochs", "unit"}),
+    "sweep": frozenset({"dask", "presets", "epochs", "unit", "normalise"}),
     "compare": frozenset({"force", "resamples", "seed"}),
     "report": frozenset({"force", "title", "device"}),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,8 @@ import typer
 
 from diffchrom.commands import completion
 from diffchrom.commands.console import Console
-from diffchrom.config import DEVICES, default_store, is_device
-from diffchrom.errors import UsageError, did_you_mean
-from diffchrom.genome.regions import TSS
+from diffchrom.config import DEVICES, default_store
+from diffchrom.errors import UsageError
 from diffchrom.processes.machine import THREAD_VARIABLES, available_threads
 
 StoreOption = Annotated[
@@ -36,6 +34,19 @@ SplitOption = Annotated[
     str | None,
     typer.Option("--split", help="Name of a split in the store.", autocompletion=completion.splits),
 ]
+#: Of a run's split.
+PARTS = ("train", "valid", "test", "all")
+PartOption = Annotated[
+    str, typer.Option("--split", metavar="|".join(PARTS), help="Genes of this part of the run's split only.")
+]
+GenesOption = Annotated[
+    Path | None,
+    typer.Option("--genes", help="Only the genes of this file: ids or names in its first column."),
+]
+OtherPairOption = Annotated[
+    str | None,
+    typer.Option("--pair", metavar="C,D", help="Another pair of cells.", show_default="the run's own"),
+]
 FoldsOption = Annotated[
     int,
     typer.Option(
@@ -45,6 +56,9 @@ FoldsOption = Annotated[
         help="Cross-validate over K folds of whole chromosomes; given again, finished folds are kept.",
         show_default="one split",
     ),
+]
+GenePriorOption = Annotated[
+    bool, typer.Option("--gene-prior", help="Read a gene's expression in cells other than A and B, too.")
 ]
 UnitOption = Annotated[
     str | None, typer.Option("--unit", help="Unit of expression, where the store has several.")
@@ -57,10 +71,6 @@ MarksOption = Annotated[
         help="Marks to use, in this order; default all.",
         autocompletion=completion.marks,
     ),
-]
-GenePriorOption = Annotated[
-    bool,
-    typer.Option("--gene-prior", help="Read a gene's expression in cells other than A and B, too."),
 ]
 RegionsOption = Annotated[
     str | None,
@@ -107,27 +117,6 @@ def split_names(value: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def check_regions(regions: str | None, readers: Mapping[str, bool]) -> None:
-    """Refuse ``--regions`` where none of the models asked for reads more than the bins around the TSS."""
-    if any(name != TSS for name in split_names(regions) or ()) and not any(readers.values()):
-        raise UsageError(f"--regions {regions}: {', '.join(readers)} reads the bins around the TSS alone")
-
-
-def check_prior(gene_prior: bool, readers: Mapping[str, bool]) -> None:
-    """Refuse ``--gene-prior`` where none of the models asked for reads it."""
-    if gene_prior and not any(readers.values()):
-        raise UsageError(
-            f"--gene-prior: {', '.join(readers)} reads signal alone; train --variant additive, and baseline "
-            "--method ridge, random-forest and gradient-boosting read it"
-        )
-
-
-def check_folds(folds: int, split: str | None) -> None:
-    """Refuse ``--folds`` together with ``--split``."""
-    if folds and split:
-        raise UsageError("--folds makes its own splits; leave out --split")
-
-
 def listed(values: list[str] | None, *, commas: bool = True) -> tuple[str, ...] | None:
     """Names of an option that takes several: given again, or with spaces (or commas) between them."""
     if not values:
@@ -140,21 +129,6 @@ def was_given(context: typer.Context, name: str) -> bool:
     """Whether the parameter was named on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def check_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
-    """Return `value`, or raise UsageError with the choices there are."""
-    if value not in choices:
-        raise UsageError(
-            f"{option} {value}: unknown; choose one of {', '.join(choices)}{did_you_mean(value, choices)}"
-        )
-    return value
-
-
-def check_device(name: str) -> None:
-    """Refuse what is the name of no device."""
-    if not is_device(name):
-        check_choice("--device", name, (*DEVICES, "cuda:N"))
 
 
 def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffchrom.commands import completion, options
-from diffchrom.config import NORMALISE
-from diffchrom.errors import UsageError
+from diffchrom.commands import completion
+from diffchrom.commands.options import split_names, was_given
+from diffchrom.config import NORMALISE, check_device
+from diffchrom.errors import UsageError, check_choice
+from diffchrom.genome.regions import TSS
 
 if TYPE_CHECKING:
     from diffchrom.pairs.pair_set import PairSet
@@ -48,85 +51,89 @@ HoldOutOption = Annotated[
     ),
 ]
 NormaliseOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--normalise",
         metavar="|".join(NORMALISE),
         help="Against differences in depth: each mark of a cell to the mean distribution of all cells.",
+        show_default="quantile for several pairs, none for one",
     ),
 ]
 
 
-@dataclass(frozen=True)
-class Named:
-    """Pairs in one of three ways: ``A,B`` each, all of some cells, or a file of them (``all`` is all)."""
+class PairOptions:
+    """What `train` and `baseline` take in common; fields of dataclasses, each in an order of its own."""
 
-    pairs: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
-    file: str | None = None
+    context: typer.Context
+    store: Path
+    pair: list[str] | None
+    cells: str | None
+    pairs: str | None
+    hold_out: str | None
+    normalise: str | None
+    gene_prior: bool
+    marks: str | None
+    regions: str | None
+    split: str | None
+    folds: int
+    unit: str | None
+    resume: bool
+    force: bool
+    device: str
 
-    def of(self, store: Store) -> list[tuple[str, str]]:
-        """The cells of each."""
-        from itertools import combinations
+    def check(self, whole_gene: Mapping[str, bool], prior: Mapping[str, bool]) -> None:
+        """Refuse what contradicts itself, and what no model asked for reads.
 
+        Parameters
+        ----------
+        whole_gene, prior : whether a model reads more than the bins around the TSS, and the gene prior.
+        """
+        check_device(self.device)
+        given = {"--pair": was_given(self.context, "pair"), "--cells": self.cells, "--pairs": self.pairs}
+        ways = [name for name, value in given.items() if value]
+        if len(ways) > 1:
+            raise UsageError(f"{' and '.join(ways)}: name the pairs in one way")
+        if self.folds and self.split:
+            raise UsageError("--folds makes its own splits; leave out --split")
+        if set(split_names(self.regions) or ()) - {TSS} and not any(whole_gene.values()):
+            names = ", ".join(whole_gene)
+            raise UsageError(f"--regions {self.regions}: {names} reads the bins around the TSS alone")
+        if self.gene_prior and not any(prior.values()):
+            raise UsageError(
+                f"--gene-prior: {', '.join(prior)} reads signal alone; train --variant additive, and "
+                "baseline --method ridge, random-forest and gradient-boosting read it"
+            )
+
+    def open_pairs(self) -> PairSet:
+        """Find the pairs in the store; folds make their own splits."""
+        from diffchrom.pairs.pair import Pair
+        from diffchrom.pairs.pair_set import PairSet
+        from diffchrom.store.store import Store
+
+        store = Store(self.store)
+        pairs = self._cells_of_pairs(store)
+        if self.normalise is not None:
+            check_choice("normalise", self.normalise, NORMALISE)
+        read: dict[str, Any] = {
+            "marks": split_names(self.marks),
+            "regions": split_names(self.regions),
+            "split": "" if self.folds else self.split,
+            "unit": self.unit,
+        }
+        if len(pairs) > 1 or self.hold_out:
+            held_out = split_names(self.hold_out) or ()
+            return PairSet.of(store, pairs, held_out=held_out, normalise=self.normalise, **read)
+        return PairSet((Pair.of(store, pairs[0], **read),), normalise=self.normalise or NORMALISE[0])
+
+    def _cells_of_pairs(self, store: Store) -> list[tuple[str, str]]:
+        """A and B of each pair; ``diffchrom.toml`` counts where none was named."""
         from diffchrom.pairs.choices import parse_pair, resolve_cells
         from diffchrom.pairs.naming import read_pairs, resolve_pairs
 
-        if self.file is not None:
-            return resolve_pairs(store, read_pairs((self.file,)))
-        if self.cells:
-            if len(self.cells) < 2:
-                raise UsageError(f"--cells {self.cells[0]}: a pair is two cells; name more")
-            return list(combinations(self.cells, 2))
-        return [resolve_cells(store, parse_pair(pair)) for pair in self.pairs or (None,)]
-
-
-def named_pairs(
-    context: typer.Context, pair: list[str] | None, cells: str | None, pairs: str | None
-) -> Named:
-    """Pairs as the user named them, in one of three ways; ``diffchrom.toml`` counts where none was given."""
-    given = {"--pair": options.was_given(context, "pair"), "--cells": bool(cells), "--pairs": bool(pairs)}
-    ways = [name for name, was in given.items() if was]
-    if len(ways) > 1:
-        raise UsageError(f"{' and '.join(ways)}: name the pairs in one way")
-    return Named(() if cells or pairs else tuple(pair or ()), options.split_names(cells) or (), pairs)
-
-
-def open_pairs(
-    store: Path,
-    named: Named,
-    *,
-    hold_out: str | None,
-    normalise: str,
-    marks: str | None,
-    split: str | None,
-    unit: str | None,
-    regions: str | None,
-    folds: int = 0,
-) -> PairSet:
-    """Find in a store the pairs that the options of these names mean; folds make their own splits."""
-    from diffchrom.pairs.pair import Pair
-    from diffchrom.pairs.pair_set import PairSet
-    from diffchrom.store.store import Store
-
-    opened = Store(store)
-    pairs, chosen_marks, chosen_regions = (
-        named.of(opened),
-        options.split_names(marks),
-        options.split_names(regions),
-    )
-    options.check_choice("--normalise", normalise, NORMALISE)
-    split = "" if folds else split
-    if len(pairs) > 1 or hold_out:
-        return PairSet.of(
-            opened,
-            pairs,
-            held_out=options.split_names(hold_out) or (),
-            marks=chosen_marks,
-            split=split,
-            unit=unit,
-            regions=chosen_regions,
-            normalise=normalise,
-        )
-    pair = Pair.of(opened, pairs[0], marks=chosen_marks, split=split, unit=unit, regions=chosen_regions)
-    return PairSet((pair,), normalise=normalise)
+        if self.pairs is not None:
+            return resolve_pairs(store, read_pairs((self.pairs,)))
+        if cells := split_names(self.cells):
+            if len(cells) < 2:
+                raise UsageError(f"--cells {cells[0]}: a pair is two cells; name more")
+            return list(combinations(cells, 2))
+        return [resolve_cells(store, parse_pair(pair)) for pair in self.pair or (None,)]

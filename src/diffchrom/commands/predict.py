@@ -2,101 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diffchrom.commands import completion, options
-from diffchrom.errors import UsageError
+from diffchrom.commands.declared import takes
+from diffchrom.config import check_device
+from diffchrom.errors import UsageError, check_choice
 
-PARTS = ("train", "valid", "test", "all")
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """What `predict` takes."""
 
-def predict(
     run: Annotated[
         Path,
         typer.Argument(
             metavar="RUN", help="A folder made by `train` or `baseline`.", autocompletion=completion.runs
         ),
-    ],
-    store: options.StoreOption,
-    threads: options.ThreadsOption,
-    pair: Annotated[
-        str | None, typer.Option(metavar="C,D", help="Another pair of cells.", show_default="the run's own")
-    ] = None,
+    ]
+    store: options.StoreOption
+    threads: options.ThreadsOption
+    pair: options.OtherPairOption = None
     against: Annotated[
         str | None,
         typer.Option(metavar="CELL", help="Every other cell against this one: a table of genes by pairs."),
-    ] = None,
-    matrix: Annotated[bool, typer.Option("--matrix", help="Such a table of every pair of cells.")] = False,
-    split: Annotated[
-        str, typer.Option(metavar="|".join(PARTS), help="Genes of this part of the run's split only.")
-    ] = "all",
-    genes: Annotated[
-        Path | None, typer.Option(help="Only the genes of this file: ids or names in its first column.")
-    ] = None,
+    ] = None
+    matrix: Annotated[bool, typer.Option("--matrix", help="Such a table of every pair of cells.")] = False
+    split: options.PartOption = "all"
+    genes: options.GenesOption = None
     top: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only the N genes of largest |log2fc_pred|.")
-    ] = None,
-    up: Annotated[bool, typer.Option("--up", help="Of --top: only those higher in B.")] = False,
-    down: Annotated[bool, typer.Option("--down", help="Of --top: only those higher in A.")] = False,
-    output: options.OutputOption = options.STDOUT,
-    device: options.DeviceOption = "auto",
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
-) -> None:
+    ] = None
+    up: Annotated[bool, typer.Option("--up", help="Of --top: only those higher in B.")] = False
+    down: Annotated[bool, typer.Option("--down", help="Of --top: only those higher in A.")] = False
+    output: options.OutputOption = options.STDOUT
+    device: options.DeviceOption = "auto"
+    quiet: options.QuietOption = False
+    verbose: options.VerboseOption = False
+
+
+@takes(PredictOptions)
+def predict(asked: PredictOptions) -> None:
     """Predict log2 fold changes (positive: higher in B) with a trained run or a fitted baseline."""
-    options.check_choice("--split", split, PARTS)
-    options.check_device(device)
-    if up and down:
+    check_choice("split", asked.split, options.PARTS)
+    check_device(asked.device)
+    if asked.up and asked.down:
         raise UsageError("--up and --down: one at a time; --top alone takes both")
-    if (up or down) and top is None:
-        raise UsageError(f"{'--up' if up else '--down'}: needs --top N")
-    several = matrix or against is not None
-    if several and (top is not None or pair is not None or (matrix and against is not None)):
+    if (asked.up or asked.down) and asked.top is None:
+        raise UsageError(f"{'--up' if asked.up else '--down'}: needs --top N")
+    ways = (asked.against, asked.matrix or None, asked.pair, asked.top)
+    several = asked.matrix or asked.against is not None
+    if several and sum(way is not None for way in ways) > 1:
         raise UsageError("--against, --matrix, --pair and --top: one of them")
-    console = options.start(quiet=quiet, verbose=verbose, threads=threads)
-    from diffchrom.baselines.opened import open_predictor
-    from diffchrom.files.tables import joined_lines
-    from diffchrom.files.whole import output_text
-    from diffchrom.pairs.choices import direction, parse_pair
-    from diffchrom.pairs.selection import chosen_rows
-    from diffchrom.progress import noting
+    console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
+    from diffchrom.commands.predict_work import write_pair, write_pairs
     from diffchrom.runs.folder import Run
-    from diffchrom.runs.predicted import DOWN, UP, PredictedTable, largest
-    from diffchrom.runs.signal import describe_distances, signal_distances
     from diffchrom.store.store import Store
 
-    made = Run.open(run)
-    if several:
-        from diffchrom.commands.predict_pairs import write_pairs
-
-        write_pairs(
-            made, Store(store), against, (split, genes), output,
-            device=device, threads=threads, console=console,
-        )  # fmt: skip
-        return
-    opened, note = open_predictor(made, Store(store), parse_pair(pair), device=device, threads=threads)
-    distance = describe_distances(signal_distances(made, opened.pair))
-    rows = chosen_rows(opened.genes, opened.pair.parts, part=split, gene_list=genes, reporter=console)
-    table = PredictedTable(opened.pair)
-    pieces = opened.predict_batches(rows, console)
-    tables = (table.completed(piece.columns(), piece.rows) for piece in pieces)
-    with (
-        noting(
-            console,
-            lambda: (
-                note,
-                direction(opened.pair.cells),
-                opened.without_shift,
-                distance,
-                opened.pair.prior_note,
-            ),
-        ),
-        output_text(output) as stream,
-    ):
-        chosen = tables if top is None else [largest(tables, top, UP * up + DOWN * down)]
-        stream.writelines(joined_lines(chosen))
-    if said := table.note():
-        console.note(said)
+    write = write_pairs if several else write_pair
+    write(Run.open(asked.run), Store(asked.store), asked, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from diffchrom.config import (
     DEFAULT_PRESET,
     DEFAULT_VARIANT,
     PRECISIONS,
+    Hyperparameters,
     hyperparameters,
 )
 
@@ -29,8 +31,7 @@ PatienceOption = Annotated[
     int | None, _preset("patience", "Stop after so many epochs without a better validation r.", min=1)
 ]
 AuxTaskOption = Annotated[
-    str | None,
-    _preset("aux_task", "What the auxiliary heads predict.", metavar="|".join(AUX_TASKS)),
+    str | None, _preset("aux_task", "What the auxiliary heads predict.", metavar="|".join(AUX_TASKS))
 ]
 PrecisionOption = Annotated[
     str | None,
@@ -49,10 +50,14 @@ ContrastiveOption = Annotated[
 ]
 ContrastiveWeightOption = Annotated[float | None, _preset("contrastive_weight", "Of the contrast.", min=0)]
 ContrastiveDropoutOption = Annotated[
-    bool | None,
-    _preset("contrastive_dropout", "Whether the contrast's embeddings have dropout."),
+    bool | None, _preset("contrastive_dropout", "Whether the contrast's embeddings have dropout.")
 ]
 MarginOption = Annotated[float | None, _preset("margin", "Distance of genes that change.", min=0)]
 ChangeThresholdOption = Annotated[
     float | None, _preset("change_threshold", "|log2fc| of genes that change.", min=0)
 ]
+
+
+def given_settings(asked: Any) -> dict[str, Any]:
+    """Hyper-parameters among the options, None where the preset decides."""
+    return {field.name: getattr(asked, field.name, None) for field in fields(Hyperparameters)}

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from diffchrom.commands import completion, options
+from diffchrom.config import check_device
 
 
 def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|SWEEP...",
-            help="Run folders, or folders of them.",
-            autocompletion=completion.runs,
+            metavar="RUN|SWEEP...", help="Run folders, or folders of them.", autocompletion=completion.runs
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page; - is stdout.")] = Path(
@@ -35,7 +34,7 @@ def report(
     verbose: options.VerboseOption = False,
 ) -> None:
     """One self-contained HTML page: data, accuracy, predictions, training, attention, methods text."""
-    options.check_device(device)
+    check_device(device)
     console = options.start(quiet=quiet, verbose=verbose)
     from diffchrom.report.build import build_report
     from diffchrom.report.page import write_page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffchrom.commands.pair_options import PairOptions
 from diffchrom.commands.printing import Lines
 from diffchrom.pairs.choices import direction
 from diffchrom.pairs.pair_set import PairSet
@@ -19,13 +20,11 @@ from diffchrom.runs.tables import describe_accuracy, describe_labels
 def make_and_print(
     recipe: Recipe,
     pairs: PairSet,
+    asked: PairOptions,
     out: Path | None,
-    *,
-    folds: int,
-    resume: bool,
-    force: bool,
     console: Reporter,
     lines: Lines,
+    *,
     ridge: bool = False,
 ) -> Run:
     """Make a run, or one for each of some folds, print its accuracy on test genes, and return it.
@@ -33,17 +32,17 @@ def make_and_print(
     Of several pairs, or with cells held out, there is a row a pair, with `ridge` of the same pairs beside it.
     """
     first = not lines.started
-    if folds:
-        run = cross_validate(recipe, pairs, folds, out, force=force, reporter=console)
+    if asked.folds:
+        run = cross_validate(recipe, pairs, asked.folds, out, force=asked.force, reporter=console)
     else:
-        run = make(recipe, pairs, out, resume=resume, force=force, reporter=console)
+        run = make(recipe, pairs, out, resume=asked.resume, force=asked.force, reporter=console)
         if ridge and pairs.judged:
             from diffchrom.baselines.beside import with_ridge
 
             run = with_ridge(run, pairs, console)
     if pairs.judged:
         _print_pairs(run, console, lines)
-    elif folds:
+    elif asked.folds:
         print_cross_validation(run, console, lines)
     else:
         lines.print(SUMMARY_COLUMNS, run.summary())

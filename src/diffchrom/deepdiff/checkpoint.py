@@ -177,5 +177,5 @@ def refusing(path: Path) -> Iterator[None]:
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise RunError(
-            f"{path}: cannot go on from this checkpoint ({reason}); start again with --force"
+            f"{path}: cannot go on from this checkpoint ({reason}); start again with `force`"
         ) from error

@@ -34,10 +34,10 @@ def resolve_device(name: str) -> torch.device:
     if kind == "cpu" or (kind == "auto" and not n_cards):
         return torch.device("cpu")
     if not n_cards:
-        raise UsageError(f"--device {name}: no CUDA device is usable here; use --device cpu or auto")
+        raise UsageError(f"`device={name}`: no CUDA device is usable here; use `device=cpu` or auto")
     index = int(number) if number else worker_number() % n_cards
     if index >= n_cards:
-        raise UsageError(f"--device {name}: the cards here are cuda:0 to cuda:{n_cards - 1}")
+        raise UsageError(f"`device={name}`: the cards here are cuda:0 to cuda:{n_cards - 1}")
     os.environ.setdefault(*_WORKSPACE)
     return torch.device("cuda", index)
 
@@ -69,8 +69,8 @@ def on_card(device: torch.device) -> Iterator[None]:
             yield
     except torch.OutOfMemoryError as error:
         raise RunError(
-            f"{device}: the card's memory does not suffice; use a smaller --batch-size, fewer runs at a "
-            "time (--workers), another card (--device cuda:N) or --device cpu"
+            f"{device}: the card's memory does not suffice; use a smaller `batch_size`, fewer runs at a "
+            "time (`workers`), another card (`device=cuda:N`) or `device=cpu`"
         ) from error
     finally:
         products.allow_tf32 = before

@@ -240,7 +240,7 @@ def _record(
     """Note an epoch's figures and keep its weights when its validation r, a mean over pairs, is the best."""
     state.epoch += 1
     if not math.isfinite(loss):
-        raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower --lr")
+        raise RunError(f"{member.folder}: training diverged in epoch {state.epoch} (loss {loss}); lower `lr`")
     truth = valid_set.targets.log2fc.cpu().numpy()
     score = float(np.mean([pearson(truth[pair], predicted[pair]) for pair, _ in valid_set.pairs]))
     row = (state.epoch, loss, score, mse(truth, predicted), member.number + 1)

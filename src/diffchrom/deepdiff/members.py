@@ -43,8 +43,8 @@ WORTH_A_PROCESS = 11_000
 _TRAINING = Purpose(
     doing="training it",
     undone="not trained",
-    advice="go on with --resume",
-    memory="go on with --resume and fewer --threads",
+    advice="go on with `resume`",
+    memory="go on with `resume` and fewer `threads`",
 )
 
 

@@ -114,7 +114,7 @@ class Training:
         """Read the genes, and fit the input's transform on those to train on."""
         device = resolve_device(self.device)
         if device.type == "cpu" and self.settings.precision == "float16":
-            raise UsageError("--precision float16 needs a CUDA device; use float32 here")
+            raise UsageError("`precision=float16` needs a CUDA device; use float32 here")
         if device.type == "cpu" and (reason := kernel_unavailable_reason()):
             reporter.note(f"{reason}; torch.nn.LSTM serves, slower")
         plan = plan_memory(pairs, self.variant, self.settings, self.memory, free_bytes(device))
@@ -326,12 +326,12 @@ def _require_labels(pair: Pair, data: PairData, settings: Hyperparameters) -> No
         if (n := len(data.rows(part))) < MIN_GENES:
             raise StoreError(
                 f"{pair.store.path}: split {pair.split} has {n} {part} genes with known expression "
-                f"in {pair.cells[0]} and {pair.cells[1]}; choose another split with --split"
+                f"in {pair.cells[0]} and {pair.cells[1]}; choose another split with `split`"
             )
     if settings.weight_by_se and (data.se is None or not np.isfinite(data.se[data.rows("train")]).any()):
         raise StoreError(
-            f"{pair.store.path}: no standard errors of log2fc for {','.join(pair.cells)}; --weight-by-se "
-            "needs replicates (`diffchrom prepare --expression`) or DESeq2's or limma's table (--labels)"
+            f"{pair.store.path}: no standard errors of log2fc for {','.join(pair.cells)}; `weight_by_se` "
+            "needs replicates (`prepare_store(expression=...)`) or DESeq2's or limma's table (`labels`)"
         )
 
 

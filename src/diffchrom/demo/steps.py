@@ -82,7 +82,7 @@ class DemoResult:
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: exists already; remove it, or choose another --out")
+        raise OutputError(f"{folder}: exists already; remove it, or choose another `out`")
 
 
 def run_demo(

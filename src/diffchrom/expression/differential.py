@@ -55,7 +55,7 @@ def split_labels(spec: str) -> tuple[tuple[str, str], Path]:
     names, equals, path = spec.partition("=")
     cells = [name.strip() for name in names.split(",")]
     if not equals or not path or len(cells) != 2 or not all(cells) or cells[0] == cells[1]:
-        raise UsageError(f"--labels {spec}: give A,B=FILE, where the table's changes are B over A")
+        raise UsageError(f"`labels={spec}`: give A,B=FILE, where the table's changes are B over A")
     return (cells[0], cells[1]), Path(path).expanduser()
 
 

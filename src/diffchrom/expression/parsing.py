@@ -206,12 +206,12 @@ def _check_kind(path: Path, dialect: Dialect, changes: bool) -> None:
     if dialect.changes and not changes:
         raise InputError(
             f"{path}: a table of {dialect.name} holds changes between conditions, not expression; give it as "
-            f"--labels A,B={path.name} (B over A), or give the counts that it was made from"
+            f"`labels=A,B={path.name}` (B over A), or give the counts that it was made from"
         )
     if changes and not dialect.changes:
         known = ", ".join(one.name for one in DIALECTS if one.changes)
         raise InputError(
-            f"{path}: its header is not that of {known}; a table of expression goes to --expression"
+            f"{path}: its header is not that of {known}; a table of expression goes to `expression`"
         )
 
 

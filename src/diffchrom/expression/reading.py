@@ -63,7 +63,7 @@ class ExpressionTable:
 def _choose_strand(table: Columns, strandedness: str | None) -> None:
     """Keep one of STAR's three columns of counts: the one asked for, or the one the counts speak for."""
     if strandedness is not None and strandedness not in STRANDEDNESS:
-        raise UsageError(f"--strandedness {strandedness}: choose one of {', '.join(STRANDEDNESS)}")
+        raise UsageError(f"`strandedness={strandedness}`: choose one of {', '.join(STRANDEDNESS)}")
     if table.values.shape[1] != len(STRANDEDNESS):
         raise InputError(f"{table.path}: a STAR table has four columns, this has {table.values.shape[1] + 1}")
     if strandedness is None:
@@ -93,7 +93,7 @@ def _unit(table: Columns, unit: str | None) -> str:
         table.notes.append(f"{table.path.name} holds whole numbers: taken as counts")
         return "counts"
     table.notes.append(
-        f"the unit of {table.path.name} is not known: name it in the file's name or with --expression-unit"
+        f"the unit of {table.path.name} is not known: name it in the file's name or with `expression_unit`"
     )
     return UNKNOWN_UNIT
 

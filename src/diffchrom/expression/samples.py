@@ -22,7 +22,7 @@ def split_spec(spec: str | Path) -> tuple[str | None, Path]:
     if not equals or "/" in cell or Path(text).exists():
         return None, Path(text)
     if not cell or not path:
-        raise UsageError(f"--expression {text}: give FILE, or CELL=FILE")
+        raise UsageError(f"`expression={text}`: give FILE, or CELL=FILE")
     return cell, Path(path).expanduser()  # a shell leaves the ~ of CELL=~/FILE as it is
 
 

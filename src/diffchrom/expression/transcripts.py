@@ -51,7 +51,7 @@ def _genes_of(
         return list(ids), [f"{path.name} holds genes already"]
     if transcripts is None:
         raise InputError(
-            f"{path}: a table of {dialect} holds transcripts; give --tx2gene FILE, or a GTF with transcripts"
+            f"{path}: a table of {dialect} holds transcripts; give `tx2gene=FILE`, or a GTF with transcripts"
         )
     known = transcripts()
     genes = [known.get(identifier) for identifier in ids]
@@ -69,7 +69,7 @@ def _genes_of(
             return list(ids), [f"{path.name} holds genes already"]
         raise InputError(
             f"{path}: none of its transcripts ({examples(ids)}) is known ({examples(known)}); give the "
-            "--tx2gene table, or the GTF, that it was made with"
+            "`tx2gene` table, or the GTF, that it was made with"
         )
     return genes, notes
 

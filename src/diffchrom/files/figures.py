@@ -25,10 +25,10 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 _RASTER_DPI = 200
 
 
-def check_figure_path(path: Path, option: str = "--plot") -> Path:
+def check_figure_path(path: Path, field: str = "plot") -> Path:
     """Return `path`; UsageError where its suffix is none of `FIGURE_METADATA`."""
     if path.suffix.lower() not in FIGURE_METADATA:
-        raise UsageError(f"{option} {path}: give a name that ends in {', '.join(FIGURE_METADATA)}")
+        raise UsageError(f"`{field}={path}`: give a name that ends in {', '.join(FIGURE_METADATA)}")
     return path
 
 

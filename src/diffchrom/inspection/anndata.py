@@ -101,7 +101,7 @@ def write_anndata(path: Path, runs: Sequence[Run]) -> None:
         When the name does not end in ``.h5ad``.
     """
     if path.suffix != ".h5ad":
-        raise UsageError(f"--anndata {path}: is a file of AnnData; name it FILE.h5ad")
+        raise UsageError(f"`anndata={path}`: is a file of AnnData; name it FILE.h5ad")
     table = to_anndata(runs)
     with staged(path) as temporary:
         table.write_h5ad(temporary)

@@ -358,7 +358,7 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         bad += [name for name, intact in store.columns_intact().items() if intact is False]
     if bad:
         raise StoreError(
-            f"{store.path}: {', '.join(bad)}: values differ from those written; prepare again with --replace"
+            f"{store.path}: {', '.join(bad)}: values differ from those written; prepare again with `replace`"
         )
     return StoreSummary(
         path=str(store.path),

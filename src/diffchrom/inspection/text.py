@@ -81,7 +81,7 @@ def store_text(summary: StoreSummary) -> str:
             ],
         )
     for unit, n in summary.elsewhere.items():
-        lines.append(f"expression of {n} cells without tracks, for --gene-prior: {unit}")
+        lines.append(f"expression of {n} cells without tracks, for `gene_prior`: {unit}")
     if summary.pairs:
         lines.append("pairs:")
         lines += _aligned(
@@ -92,7 +92,7 @@ def store_text(summary: StoreSummary) -> str:
             ],
         )
         if len(summary.pairs) > _MOST_PAIRS:
-            lines.append(f"  and {len(summary.pairs) - _MOST_PAIRS} more (all with --json)")
+            lines.append(f"  and {len(summary.pairs) - _MOST_PAIRS} more (all with `json`)")
     if summary.labels:
         lines.append("changes given as labels (positive = higher in B, the second cell of the pair):")
         lines += _aligned(
@@ -127,7 +127,7 @@ def run_dict(run: Run, *, verify: bool = False) -> dict[str, Any]:
 
 def _verify_run(run: Run, found: Sequence[str]) -> None:
     if run.config.status != FINISHED:
-        raise RunError(f"{run.path}: has not ended, so there is nothing to verify; go on with --resume")
+        raise RunError(f"{run.path}: has not ended, so there is nothing to verify; go on with `resume`")
     has_model = run.config.kind == "deepdiff" and not run.config.folds
     needed = [PREDICTIONS] + ([MODEL, HISTORY] if has_model else [])
     missing = [name for name in needed if name not in found]
@@ -280,7 +280,7 @@ def plot_profiles(summary: StoreSummary, path: Path) -> None:
     check_figure_path(path)
     tracks = [track for track in summary.tracks if track.region == TSS]
     if not tracks:
-        raise UsageError(f"--plot: {summary.path} has no tracks")
+        raise UsageError(f"`plot`: {summary.path} has no tracks")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -25,7 +25,7 @@ def parse_pair(text: str | None) -> tuple[str, ...] | None:
         return None
     names = tuple(name.strip() for name in text.split(","))
     if len(names) != 2 or not all(names):
-        raise UsageError(f"--pair {text}: give two cells with a comma between them, as in --pair A,B")
+        raise UsageError(f"`pair={text}`: give two cells with a comma between them, as in `pair=A,B`")
     return names
 
 
@@ -39,7 +39,7 @@ def resolve_cells(store: Store, cells: Sequence[str] | None) -> tuple[str, str]:
     if cells is None:
         if len(present) != 2:
             names = ", ".join(present) or "none"
-            raise UsageError(f"--pair A,B is needed: {store.path} has {len(present)} cells ({names})")
+            raise UsageError(f"`pair=A,B` is needed: {store.path} has {len(present)} cells ({names})")
         return next((pair for pair in store.labelled_pairs() if set(pair) == set(present)), present)
     unknown = [name for name in cells if name not in present]
     if unknown:
@@ -49,7 +49,7 @@ def resolve_cells(store: Store, cells: Sequence[str] | None) -> tuple[str, str]:
         )
     first, second = cells
     if first == second:
-        raise UsageError(f"--pair {first},{second}: the two cells are the same")
+        raise UsageError(f"`pair={first},{second}`: the two cells are the same")
     return first, second
 
 
@@ -68,7 +68,7 @@ def resolve_split(store: Store, name: str | None) -> str:
     if not has_split(store, chosen):
         raise StoreError(
             f"{store.path}: no split named {chosen}; it has {', '.join(known) or 'none'}; "
-            "add one with `diffchrom prepare --split`" + did_you_mean(chosen, known)
+            "add one with `prepare_store(splits=...)`" + did_you_mean(chosen, known)
         )
     return chosen
 
@@ -107,10 +107,12 @@ def resolve_marks(store: Store, cells: Sequence[str], marks: Sequence[str] | Non
     for cell, missing in lacking.items():
         if missing:
             common = ",".join(store.common_marks(cells))
-            advice = f"use --marks {common}" if common and not marks else "choose other marks"
+            advice = f"choose other marks{did_you_mean(missing, held[cell])}"
+            if common and not marks:
+                advice = f"use `marks={common}`"
             raise StoreError(
                 f"{store.path}: cell {cell} lacks {', '.join(missing)}; add it with `diffchrom prepare`, "
-                f"or {advice}{did_you_mean(missing, held[cell])}"
+                f"or {advice}"
             )
     if not wanted:
         raise StoreError(f"{store.path}: cells {' and '.join(cells)} have no tracks")
@@ -165,7 +167,7 @@ def resolve_regions(
         if name not in DEFAULT_REGIONS:
             known = ", ".join(DEFAULT_REGIONS)
             raise UsageError(
-                f"--regions {name}: unknown; choose among {known}{did_you_mean(name, DEFAULT_REGIONS)}"
+                f"`regions={name}`: unknown; choose among {known}{did_you_mean(name, DEFAULT_REGIONS)}"
             )
     common = {region.name: region for region in store.common_regions(cells, marks)}
     wanted = {TSS, *(common if names is None else names)}
@@ -183,7 +185,7 @@ def _common_rule(store: Store, cells: Sequence[str], name: str, marks: Sequence[
         if rule != rules[cells[0]]:
             raise StoreError(
                 f"{store.path}: {cells[0]} and {cell} have different windows in region {name}; prepare them "
-                f"again with --regions {name} --replace"
+                f"again with `regions={name}` `replace`"
             )
     return rules[cells[0]]
 

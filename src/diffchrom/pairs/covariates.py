@@ -1,7 +1,7 @@
 """Covariates: numbers of a gene that are no signal, the same whichever of the two cells is A.
 
 A recipe names those that it reads (`making.Recipe.covariates`), the run keeps their names, and whoever reads
-them scales them on the training genes. The *gene prior*, asked for by ``--gene-prior``, is what a gene does
+them scales them on the training genes. The *gene prior*, asked for by ``gene_prior``, is what a gene does
 in cells other than A and B: mean and standard deviation of its log2(expression + 1) over them.
 """
 
@@ -155,7 +155,7 @@ def _require_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, .
         raise StoreError(
             f"{store.path}: a gene prior needs expression of {MIN_PRIOR_CELLS} or more cells other than "
             f"{', '.join(pair)}{f' in {unit}' if unit else ''}, it has {len(cells)}; add a table of many "
-            "cells with `diffchrom prepare --expression`"
+            "cells with `prepare_store(expression=...)`"
         )
     return cells
 

@@ -15,7 +15,7 @@ ALL = "all"
 
 
 def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
-    """Turn what ``--pairs`` got into pairs: ``all``, ``A,B``, or a file with a pair a line.
+    """Turn ``pairs`` into pairs of cells: ``all``, ``A,B``, or a file with a pair a line.
 
     In a file the two cells stand with a comma, tab or space between them; ``#`` starts a comment.
     """
@@ -26,7 +26,7 @@ def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
             pairs.append(value)
             continue
         if not file.is_file():
-            raise UsageError(f"--pairs {value}: neither all, nor a pair A,B, nor a file of pairs")
+            raise UsageError(f"`pairs={value}`: neither all, nor a pair A,B, nor a file of pairs")
         with open_text(file, "list of pairs") as stream:
             for number, line in enumerate(stream, 1):
                 cells = line.split("#")[0].replace(",", " ").split()
@@ -35,7 +35,7 @@ def read_pairs(values: Iterable[str], folder: Path = Path()) -> tuple[str, ...]:
                 if cells:
                     pairs.append(",".join(cells))
     if not pairs:
-        raise UsageError("--pairs: no pair in it; give all, A,B, or a file with a pair a line")
+        raise UsageError("`pairs`: no pair in it; give all, A,B, or a file with a pair a line")
     return (ALL,) if ALL in pairs else tuple(dict.fromkeys(pairs))
 
 

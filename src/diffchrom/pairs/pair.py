@@ -133,7 +133,7 @@ class Pair:
         if labelled and chosen_unit is None and store.labels(pair) is None:
             raise StoreError(
                 f"{store.path}: no expression for {' and '.join(pair)}; add it with "
-                "`diffchrom prepare --expression`, or changes with --labels"
+                "`prepare_store(expression=...)`, or changes with `labels`"
             )
         splitless = split == "" or (split is None and not labelled and not store.splits())
         chosen_split = "" if splitless else resolve_split(store, split)
@@ -387,7 +387,7 @@ def disk_array(folder: Path, shape: tuple[int, ...]) -> Signal:
         except OSError as error:
             raise OutputError(
                 f"{folder}: no room for {n_bytes / 1e9:.1f} GB of signal ({error.strerror}); "
-                "set TMPDIR to a larger disk, or give --memory"
+                "set TMPDIR to a larger disk, or give `memory`"
             ) from error
         return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffchrom.config import NORMALISE
+from diffchrom.config import NORMALISE, usual_normalise
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.genome.genes import Signal
 from diffchrom.pairs.choices import (
@@ -62,7 +62,7 @@ class PairSet:
         split: str | None = None,
         unit: str | None = None,
         regions: Sequence[str] | None = None,
-        normalise: str = NORMALISE[0],
+        normalise: str | None = None,
     ) -> PairSet:
         """Find several pairs in a store, with what their cells have in common; see `Pair.of`.
 
@@ -70,6 +70,7 @@ class PairSet:
         ----------
         pairs : A and B of each. A pair and its reverse are one pair.
         held_out : cells to hold out; pairs with one of them are not learnt from.
+        normalise : of `config.NORMALISE`; None is what is usual (`config.usual_normalise`).
         split : name; None is the only one, or the default one; "" is none.
 
         Raises
@@ -80,20 +81,20 @@ class PairSet:
             What `Pair.of` refuses, of any of the cells.
         """
         cells = [resolve_cells(store, pair) for pair in pairs]
-        check_distinct(cells)
+        _check_distinct(cells)
         involved = tuple(dict.fromkeys(cell for pair in cells for cell in pair))
         for cell in held_out:
             if cell not in involved:
-                raise UsageError(f"--hold-out {cell}: in none of the pairs; they have {', '.join(involved)}")
+                raise UsageError(f"`held_out={cell}`: in none of the pairs; they have {', '.join(involved)}")
         chosen_marks = resolve_marks(store, involved, marks)
         check_units(store, involved, chosen_marks)
         chosen_unit = resolve_unit(store, involved, unit)
-        unlabelled = [",".join(pair) for pair in cells if chosen_unit is None and store.labels(pair) is None]
-        if unlabelled:
+        if chosen_unit is None and any(store.labels(pair) is None for pair in cells):
+            units = {cell: ", ".join(store.expression_units(cell)) or "none" for cell in involved}
             raise StoreError(
-                f"{store.path}: {', '.join(involved)} have no unit of expression in common, and "
-                f"{unlabelled[0]} no labels; add expression with `diffchrom prepare --expression`, "
-                "or changes with --labels"
+                f"{store.path}: no unit of expression is common to all cells "
+                f"({'; '.join(f'{cell}: {own}' for cell, own in units.items())}); add expression with "
+                "`prepare_store(expression=...)`, changes of every pair with `labels`, or leave cells out"
             )
         chosen_split = "" if split == "" else resolve_split(store, split)
         chosen_regions = resolve_regions(store, involved, chosen_marks, regions)
@@ -101,9 +102,11 @@ class PairSet:
         learnt = tuple(pair for pair in found if not set(pair.cells) & set(held_out))
         if not learnt:
             raise UsageError(
-                f"--hold-out {','.join(held_out)}: leaves no pair to learn from; name more pairs"
+                f"`held_out={','.join(held_out)}`: leaves no pair to learn from; name more pairs"
             )
         unseen = tuple(pair for pair in found if set(pair.cells) & set(held_out))
+        if normalise is None:
+            normalise = usual_normalise(several=len(found) > 1 or bool(held_out))
         return cls(learnt, tuple(held_out), unseen, normalise=normalise)
 
     @property
@@ -181,13 +184,12 @@ def signal_bytes_of(pairs: PairSet) -> int:
     return signal_bytes(pairs.first) // 2 * len(pairs.cells)
 
 
-def check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse a pair that is named twice, in whichever order."""
+def _check_distinct(pairs: Sequence[tuple[str, str]]) -> None:
     for number, pair in enumerate(pairs):
         if pair in pairs[:number]:
-            raise UsageError(f"--pair {','.join(pair)}: is given twice")
+            raise UsageError(f"`pair={','.join(pair)}`: is given twice")
         if pair[::-1] in pairs[:number]:
             raise UsageError(
-                f"--pair {','.join(pair)}: is {','.join(pair[::-1])} exchanged, which is given already; "
+                f"`pair={','.join(pair)}`: is {','.join(pair[::-1])} exchanged, which is given already; "
                 "both orders of a pair are learnt from in any case"
             )

@@ -129,11 +129,11 @@ def chosen_rows(
     if part != "all":
         chosen = split == SPLIT_PARTS[part]
         if not chosen.any():
-            raise RunError(f"no {part} genes in this store's split; use --split all")
+            raise RunError(f"no {part} genes in this store's split; use `part=all`")
     if gene_list is None:
         return np.flatnonzero(chosen)
     rows = listed_rows(genes, gene_list, "the store", reporter.warn)
     rows = rows[chosen[rows]]
     if not len(rows):
-        raise InputError(f"{gene_list}: none of its genes is among the {part} genes; use --split all")
+        raise InputError(f"{gene_list}: none of its genes is among the {part} genes; use `part=all`")
     return rows

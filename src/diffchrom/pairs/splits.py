@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import UsageError
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import Genes
 from diffchrom.genome.ids import unversioned
 from diffchrom.genome.windows import runs_of_neighbours
@@ -42,7 +42,7 @@ def _by_size(genes: Genes, purpose: str) -> tuple[npt.NDArray[np.int64], list[st
     if not genes.located.all():
         raise UsageError(
             f"{purpose}: the chromosomes of {int((~genes.located).sum())} genes are not known (the published "
-            "DeepDiff format does not give them); use its own split published, or --split random"
+            "DeepDiff format does not give them); use its own split published, or `splits=random`"
         )
     names, codes = np.unique([_whole_chromosome(str(chrom)) for chrom in genes.chrom], return_inverse=True)
     counts = np.bincount(codes, minlength=len(names))
@@ -81,11 +81,11 @@ def chromosome_split(genes: Genes, seed: int = 0) -> Split:
     UsageError
         When the genes lie on fewer than three chromosomes, or chromosomes are unknown.
     """
-    codes, names, counts = _by_size(genes, "--split chromosome")
+    codes, names, counts = _by_size(genes, "`splits=chromosome`")
     if len(names) < len(PARTS):
         raise UsageError(
-            f"--split chromosome: the genes lie on {len(names)} chromosomes ({', '.join(names)}), train, "
-            "valid and test need three; use --split random"
+            f"`splits=chromosome`: the genes lie on {len(names)} chromosomes ({', '.join(names)}), train, "
+            "valid and test need three; use `splits=random`"
         )
     return np.asarray(_deal(counts, SHARES)[codes], dtype=np.int8)
 
@@ -134,7 +134,7 @@ def random_split(genes: Genes, seed: int = 0) -> Split:
 def _require_parts(split: Split, name: str) -> Split:
     for part, number in zip(PARTS, (TRAIN, VALID, TEST), strict=True):
         if not (split == number).any():
-            raise UsageError(f"--split {name}: {len(split)} genes are too few, {part} would be empty")
+            raise UsageError(f"`splits={name}`: {len(split)} genes are too few, {part} would be empty")
     return split
 
 
@@ -154,8 +154,7 @@ def make_split(name: str, genes: Genes, seed: int = 0) -> Split:
     UsageError
         When there is no such split, or the genes cannot be split so.
     """
-    if name not in SPLITS:
-        raise UsageError(f"--split {name}: unknown; choose one of {', '.join(SPLITS)}")
+    check_choice("splits", name, SPLITS)
     return SPLITS[name](genes, seed)
 
 
@@ -230,10 +229,10 @@ def make_folds(genes: Genes, k: int, seed: int = 0, reach: int = 0) -> Folds:
     largest = int(np.iinfo(np.int8).max)
     if not MIN_FOLDS <= k <= largest:
         raise UsageError(
-            f"--folds {k}: give a number from {MIN_FOLDS} to {largest}, so that train, valid and test differ"
+            f"`folds={k}`: give a number from {MIN_FOLDS} to {largest}, so that train, valid and test differ"
         )
     if genes.located.all():
-        codes, names, counts = _by_size(genes, f"--folds {k}")
+        codes, names, counts = _by_size(genes, f"`folds={k}`")
         if len(names) >= k:
             dealt = _deal(counts, [1 / k] * k)[codes] + 1
             return Folds(np.asarray(dealt, dtype=np.int8), k, "chromosome")
@@ -241,7 +240,7 @@ def make_folds(genes: Genes, k: int, seed: int = 0, reach: int = 0) -> Folds:
     else:
         reason = f"the chromosomes of {int((~genes.located).sum())} genes are not known"
     if len(genes) < k:
-        raise UsageError(f"--folds {k}: there are only {len(genes)} genes")
+        raise UsageError(f"`folds={k}`: there are only {len(genes)} genes")
     fold, divided = _gene_folds(genes, k, seed, reach)
     return Folds(fold, k, "gene", seed, reason, divided)
 
@@ -290,10 +289,10 @@ def fold_split(genes: Genes, name: str, reach: int = 0) -> Split:
     """
     match = _FOLD_NAME.fullmatch(name)
     if match is None:
-        raise UsageError(f"--split {name}: not the name of a fold, as chromosome-fold1of5 is")
+        raise UsageError(f"`split={name}`: not the name of a fold, as chromosome-fold1of5 is")
     folds = make_folds(genes, int(match["k"]), int(match["seed"] or 0), reach)
     if name not in folds.names:
-        raise UsageError(f"--split {name}: these genes have {folds.names[0]} to {folds.names[-1]}")
+        raise UsageError(f"`split={name}`: these genes have {folds.names[0]} to {folds.names[-1]}")
     return folds.split(int(match["number"]))
 
 

@@ -117,7 +117,7 @@ def _readers(
 
 def _create(request: PrepareRequest, summary: Summary) -> PrepareResult:
     if request.gtf is None:
-        raise UsageError(f"{request.store} does not exist yet: a new store needs --gtf (or --deepdiff)")
+        raise UsageError(f"{request.store} does not exist yet: a new store needs `gtf` (or `deepdiff`)")
     window = request.window
     tracks = find_tracks(request, summary)
     genes, header = annotated_genes(request, request.gtf, window, summary)
@@ -214,7 +214,7 @@ def _result(
     if lacking:
         summary.reporter.note(f"to train, add {' and '.join(lacking)} with another `diffchrom prepare`")
     elif len(store.cells()) == 2:
-        summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless --pair says otherwise")
+        summary.reporter.note(f"{direction(resolve_cells(store, None))}, unless `pair` says otherwise")
     return PrepareResult(store, tuple(added), tuple(unchanged), tuple(summary.lines))
 
 
@@ -225,7 +225,7 @@ def _lacking(store: Store) -> list[str]:
     return [
         *(["a second cell"] if len(cells) < 2 else []),
         *([] if any(store.marks(cell) for cell in cells) else ["tracks"]),
-        *([] if labelled else ["expression (--expression, or --labels)"]),
+        *([] if labelled else ["expression (`expression`, or `labels`)"]),
     ]
 
 
@@ -238,7 +238,7 @@ def _plan_more_tracks(
         return [], store.chrom_sizes
     if not store.genes.located.all():
         raise StoreError(
-            f"{store.path}: its genes have no coordinates (--deepdiff): neither tracks nor chromosome "
+            f"{store.path}: its genes have no coordinates (`deepdiff`): neither tracks nor chromosome "
             "lengths can be added"
         )
     genome = prepare_tracks.check_tracks_genome(
@@ -341,7 +341,7 @@ def _sort_out(request: PrepareRequest, store: Store, plans: list[Plan]) -> tuple
                 if not request.replace:
                     raise StoreError(
                         f"{store.path}: has {plan.mark} of {plan.cell} already, from "
-                        f"{attrs.get('source', '?')} as it was then or with other settings; use --replace to "
+                        f"{attrs.get('source', '?')} as it was then or with other settings; use `replace` to "
                         "renew it"
                     )
         asked = [region.name for region in plan.regions if region.name not in held]
@@ -354,7 +354,7 @@ def _import_deepdiff(request: PrepareRequest, summary: Summary) -> PrepareResult
     assert request.deepdiff is not None
     if request.store.exists():
         raise StoreError(
-            f"{request.store}: exists already, and --deepdiff brings genes of its own; give another --store"
+            f"{request.store}: exists already, and `deepdiff` brings genes of its own; give another `store`"
         )
     data = read_deepdiff(request.deepdiff)
     summary.note(f"{request.deepdiff}: {len(data.genes)} genes, cells {', '.join(data.cells)}")

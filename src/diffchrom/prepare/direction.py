@@ -73,7 +73,7 @@ def check_directions(
             f"(r = {r:.2f} on {both.sum()} genes)"
         )
         if not force:
-            raise InputError(f"{said}; swap: --labels {b},{a}={one.source} (or --force to keep them)")
+            raise InputError(f"{said}; swap: `labels={b},{a}={one.source}` (or `force` to keep them)")
         summary.warn(said)
     return left
 

@@ -74,7 +74,7 @@ def encode_tracks(table: Table, files: Sequence[Path], unit: str = "") -> Sheet:
     if not tracks:
         raise InputError(
             f"{table.path}: none of its {len(rows)} bigWigs is a track that is here; download them beside "
-            "it, or give their folder with --bigwigs"
+            "it, or give their folder with `bigwigs`"
         )
     return Sheet("ENCODE", check_tracks(tracks, table.path.name), {}, tuple(notes))
 

@@ -86,12 +86,12 @@ def read_joined(
     if not (kept or labelled):
         raise InputError(
             f"{specs[0].rpartition('=')[2]}: its cells ({', '.join(others[:5])}) are not those of the tracks "
-            f"({', '.join(cells[:5])}); name one with --expression CELL=FILE"
+            f"({', '.join(cells[:5])}); name one with `expression=CELL=FILE`"
         )
     if others:
         more = ", ..." if len(others) > 10 else ""
         summary.note(
-            f"expression of {len(others)} cells without tracks is kept for --gene-prior: "
+            f"expression of {len(others)} cells without tracks is kept for `gene_prior`: "
             f"{', '.join(others[:10])}{more}"
         )
     for cell in cells:
@@ -135,7 +135,7 @@ def new_elsewhere(
                 continue
             if not replace:
                 raise StoreError(
-                    f"{store.path}: has other expression of {one.cell} in {one.unit} already; use --replace "
+                    f"{store.path}: has other expression of {one.cell} in {one.unit} already; use `replace` "
                     "to renew it"
                 )
         new.append(one)
@@ -173,7 +173,7 @@ def new_expression(
                 source = store.expression_attrs(one.cell, one.unit).get("source", "?")
                 raise StoreError(
                     f"{store.path}: has expression of {one.cell} in {one.unit} already, with other "
-                    f"{differing}, from {source}; use --replace to renew it"
+                    f"{differing}, from {source}; use `replace` to renew it"
                 )
             if not differing and (one.replicates is None or replicates is not None):
                 continue  # a table of means takes no replicates away, but replicates add to means

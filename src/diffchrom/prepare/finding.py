@@ -33,7 +33,7 @@ def find_tracks(request: PrepareRequest, summary: Summary) -> tuple[Track, ...]:
     tracks, controls, used = _sheet_tracks(request, bigwigs, summary)
     files = [understand(path) for path in (*(() if used else bigwigs), *request.reads)]
     refuse_unknown([file for file in files if file.kind == UNKNOWN])
-    _tell_left_out(files, RNA, "RNA, which is no mark (expression goes to --expression)", summary)
+    _tell_left_out(files, RNA, "RNA, which is no mark (expression goes to `expression`)", summary)
     named = named_tracks([file for file in files if file.kind == MARK])
     controls = {**match_controls(named, files), **controls}
     tracks = check_tracks([*named, *tracks])
@@ -42,7 +42,7 @@ def find_tracks(request: PrepareRequest, summary: Summary) -> tuple[Track, ...]:
     for group in alike_cells(track.cell for track in tracks):
         summary.warn(
             f"cells {' and '.join(group)} differ only by what may be the number of a replicate; if they are "
-            "replicates of one cell, say so in the column replicate of a sheet (--write-samples drafts one)"
+            "replicates of one cell, say so in the column replicate of a sheet (`write_samples` drafts one)"
         )
     if tracks:
         header, rows = grid(tracks)
@@ -97,7 +97,7 @@ def _sheet_tracks(
         if not bigwigs:
             raise UsageError(
                 f"{table.path} is a sheet of {pipeline.name}, which names no bigWigs; give its folder of "
-                "results with --bigwigs"
+                "results with `bigwigs`"
             )
         sheet = pipeline_tracks(table, pipeline, bigwigs)
     elif is_encode(table):
@@ -156,10 +156,10 @@ def _with_controls(
         if lacking:
             summary.warn(f"{len(lacking)} tracks have no control, and are read without: {examples(lacking)}")
         return tuple(replace(track, control=track.control or controls.get(track.path)) for track in tracks)
-    how = "controls; --control subtract (or log-ratio) uses them"
+    how = "controls; `control=subtract` (or log-ratio) uses them"
     if not _tell_left_out(files, CONTROL, how, summary) and controls:
         summary.note(
-            f"controls of {len(controls)} tracks are known and left out; --control subtract (or log-ratio) "
+            f"controls of {len(controls)} tracks are known and left out; `control=subtract` (or log-ratio) "
             "uses them"
         )
     return tracks
@@ -194,9 +194,9 @@ def draft_samples(request: PrepareRequest, sheet: Path, reporter: Reporter = SIL
         When the file is there already: it may have been edited.
     """
     if not (request.bigwigs or request.reads or request.samples):
-        raise UsageError("--write-samples drafts a sheet of tracks; give --bigwigs or --reads")
+        raise UsageError("`write_samples` drafts a sheet of tracks; give `bigwigs` or `reads`")
     if sheet.exists() and not request.replace:
-        raise OutputError(f"{sheet}: exists already; give another name, or --replace")
+        raise OutputError(f"{sheet}: exists already; give another name, or `replace`")
     summary = Summary(reporter)
     bigwigs = open_folders(request.bigwigs, summary)
     tracks, controls, used = _sheet_tracks(request, bigwigs, summary)
@@ -220,7 +220,7 @@ def draft_samples(request: PrepareRequest, sheet: Path, reporter: Reporter = SIL
         summary.warn(f"{file.path}: {file.why}")
     reporter.note(
         f"{sheet}: {len(rows)} tracks, {len(unknown)} of them to be filled in; edit it and give it as "
-        f"--samples {sheet}"
+        f"`samples={sheet}`"
     )
 
 

@@ -88,7 +88,7 @@ def assayed_genes(
         summary.note(
             f"{int(left_out.sum())} genes left out: no track has data over {min_coverage:.0%} of their "
             f"window ({int(left_out.sum()) - partly} without any data, {partly} with less); "
-            "--min-coverage changes it"
+            "`min_coverage` changes it"
         )
     summary.note(f"{int(kept.sum())} genes kept")
     return kept

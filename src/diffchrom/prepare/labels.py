@@ -32,9 +32,9 @@ def read_all_labels(
         for cell in pair:
             if cell not in cells:
                 known = ", ".join(cells) or "none"
-                raise UsageError(f"--labels {spec}: no cell named {cell}; the store has {known}")
+                raise UsageError(f"`labels={spec}`: no cell named {cell}; the store has {known}")
         if frozenset(pair) in pairs:
-            raise UsageError(f"--labels {','.join(pair)}={path}: that pair was given another table already")
+            raise UsageError(f"`labels={','.join(pair)}={path}`: that pair was given another table already")
         pairs.add(frozenset(pair))
     joined = [read_labels(spec, genes) for spec in specs]
     for note in dict.fromkeys(note for one in joined for note in one.notes):
@@ -69,7 +69,7 @@ def new_labels(store: Store, joined: Sequence[JoinedLabels], *, replace: bool) -
             if not replace:
                 raise StoreError(
                     f"{store.path}: has labels of {','.join(one.pair)} already, with other values, from "
-                    f"{held.attrs.get('source', '?')}; use --replace to renew them"
+                    f"{held.attrs.get('source', '?')}; use `replace` to renew them"
                 )
         new.append(one)
     return new

@@ -186,8 +186,8 @@ def pipeline_tracks(table: Table, pipeline: Pipeline, files: Sequence[Path]) -> 
                 given[sample.path] = control
     if wrong:
         raise InputError(
-            f"{'; '.join(wrong)}; give {pipeline.name}'s folder of results with --bigwigs, or draft a sheet "
-            "to edit with --write-samples"
+            f"{'; '.join(wrong)}; give {pipeline.name}'s folder of results with `bigwigs`, or draft a sheet "
+            "to edit with `write_samples`"
         )
     used = {sample.path for sample in samples}
     others = [path.name for path in files if path not in used]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffchrom.config import PREPARE
-from diffchrom.errors import UsageError, did_you_mean
+from diffchrom.errors import UsageError, check_choice
 from diffchrom.genome.genes import ORIENTATIONS, Window
 from diffchrom.genome.regions import REGION_NAMES
 from diffchrom.pairs.splits import SPLITS
@@ -96,31 +96,28 @@ def check_request(request: PrepareRequest) -> None:
     tracks = request.bigwigs or request.reads or request.samples
     others = tracks or request.expression or request.labels or request.chrom_sizes
     if request.deepdiff is not None and (others or request.gtf or request.regions):
-        raise UsageError("--deepdiff brings genes, tracks and expression of its own; give it alone")
+        raise UsageError("`deepdiff` brings genes, tracks and expression of its own; give it alone")
     if request.deepdiff is None and not (others or request.splits):
         raise UsageError(
-            "nothing to prepare; give --bigwigs, --reads, --samples, --expression, --labels or --deepdiff"
+            "nothing to prepare; give `bigwigs`, `reads`, `samples`, `expression`, `labels` or `deepdiff`"
         )
     window = request.window
     if window.flank < 1 or window.bin_size < 1 or 2 * window.flank % window.bin_size:
         raise UsageError(
-            f"--flank {window.flank} --bin-size {window.bin_size}: two flanks must be a whole number of bins"
+            f"`flank={window.flank}` `bin_size={window.bin_size}`: two flanks must be a whole number of bins"
         )
     for name in request.splits:
-        if name not in SPLITS:
-            raise UsageError(
-                f"--split {name}: unknown; choose one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
-            )
+        check_choice("splits", name, SPLITS)
     settings = request.track_options.settings
-    for option, value, choices in (
-        ("--orient", window.orient, ORIENTATIONS),
-        *(("--regions", name, REGION_NAMES) for name in request.regions or ()),
-        ("--control", settings.control, CONTROL_MODES),
-        ("--count", settings.count, COUNT_MODES),
-        ("--blacklist-mode", request.blacklist_mode, BLACKLIST_MODES),
-        ("--unit", request.track_options.unit or UNITS[0], UNITS),
+    for name, value, choices in (
+        ("orient", window.orient, ORIENTATIONS),
+        *(("regions", region, REGION_NAMES) for region in request.regions or ()),
+        ("control", settings.control, CONTROL_MODES),
+        ("count", settings.count, COUNT_MODES),
+        ("blacklist_mode", request.blacklist_mode, BLACKLIST_MODES),
+        ("unit", request.track_options.unit or UNITS[0], UNITS),
     ):
         if value not in choices:
-            raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
+            raise UsageError(f"`{name}={value}`: choose one of {', '.join(choices)}")
     if not 0 <= request.min_coverage <= 1:
-        raise UsageError(f"--min-coverage {request.min_coverage}: give a share between 0 and 1")
+        raise UsageError(f"`min_coverage={request.min_coverage}`: give a share between 0 and 1")

@@ -58,7 +58,7 @@ def annotated_genes(
         bins = blacklisted_bins(Windows.around(genes, window), read_blacklist(request.blacklist, genes))
         listed = np.asarray(bins.any(axis=1))
         if listed.all():
-            raise InputError(f"{request.blacklist}: leaves no gene; mask bins with --blacklist-mode mask")
+            raise InputError(f"{request.blacklist}: leaves no gene; mask bins with `blacklist_mode=mask`")
         summary.note(f"{request.blacklist.name}: {int(listed.sum())} genes left out: window overlaps it")
         genes = genes.take(~listed)
     return genes, annotation.assembly
@@ -69,7 +69,7 @@ def asked_regions(request: PrepareRequest, summary: Summary, store: Store | None
     held = {name for cell in store.cells() for name in store.regions(cell)} if store else set()
     lacking = [name for name in PREPARE.regions if held and name not in held]
     if lacking and not request.regions:
-        summary.reporter.note(f"the store has no {', '.join(lacking)}: --regions adds them")
+        summary.reporter.note(f"the store has no {', '.join(lacking)}: `regions` adds them")
     asked = request.regions or held or PREPARE.regions
     return tuple(name for name in REGION_NAMES if name in asked or name == TSS)
 
@@ -81,8 +81,8 @@ def tell_unknown_ends(genes: Genes, regions: Collection[str], window: Window, su
     if doubtful and counts.max() > len(genes) / 2 and len(genes) > 1:
         summary.warn(
             f"{counts.max()} of {len(genes)} genes are {lengths[counts.argmax()]} bases long: where ends are "
-            f"not known, {' and '.join(doubtful)} mean nothing; --regions "
-            f"{','.join(name for name in regions if name not in doubtful)} leaves them out"
+            f"not known, {' and '.join(doubtful)} mean nothing; `regions="
+            f"{','.join(name for name in regions if name not in doubtful)}` leaves them out"
         )
 
 
@@ -133,21 +133,21 @@ def row_attrs(request: PrepareRequest) -> dict[str, Any]:
 def check_same_rows(request: PrepareRequest, store: Store) -> None:
     """Refuse options that contradict how the store's rows were made."""
     window = store.window
-    for option, asked, held in (
-        ("--flank", request.flank, window.flank),
-        ("--bin-size", request.bin_size, window.bin_size),
-        ("--orient", request.orient, window.orient),
+    for field, asked, held in (
+        ("flank", request.flank, window.flank),
+        ("bin_size", request.bin_size, window.bin_size),
+        ("orient", request.orient, window.orient),
     ):
         if asked is not None and asked != held:
             raise UsageError(
-                f"{option} {asked}: {store.path} was made with {held}; make another store with --store"
+                f"`{field}={asked}`: {store.path} was made with {held}; make another store with `store`"
             )
     if request.gtf is not None:
         held_sha = store.attrs.get("gtf_sha256")
         if held_sha and held_sha != sha256(require_file(request.gtf, "gene annotation")):
             raise UsageError(
-                f"--gtf {request.gtf}: {store.path} was made with another file ({store.attrs.get('gtf')}), "
-                "which fixed its genes; make another store with --store"
+                f"`gtf={request.gtf}`: {store.path} was made with another file ({store.attrs.get('gtf')}), "
+                "which fixed its genes; make another store with `store`"
             )
     held = str(store.attrs.get("blacklist_sha256", ""))
     masked = store.attrs.get("blacklist_mode") == "mask"
@@ -155,11 +155,11 @@ def check_same_rows(request: PrepareRequest, store: Store) -> None:
     asked = sha256(request.blacklist, "blacklist") if request.blacklist else ""
     if masked and tracks and asked != held:
         raise UsageError(
-            f"{store.path}: its bins are masked by {store.attrs.get('blacklist')}; give the same --blacklist"
+            f"{store.path}: its bins are masked by {store.attrs.get('blacklist')}; give the same `blacklist`"
         )
     if masked and tracks and request.blacklist_mode != "mask":
-        raise UsageError(f"{store.path}: its bins are masked; tracks are added with --blacklist-mode mask")
+        raise UsageError(f"{store.path}: its bins are masked; tracks are added with `blacklist_mode=mask`")
     if asked and asked != held:
         raise UsageError(
-            f"--blacklist {request.blacklist}: {store.path} was made without it; make another with --store"
+            f"`blacklist={request.blacklist}`: {store.path} was made without it; make another with `store`"
         )

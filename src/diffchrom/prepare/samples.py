@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffchrom.errors import InputError
-from diffchrom.prepare.track_names import MARK, NamedFile, numbered, understand, without_replicate
+from diffchrom.prepare.track_names import MARK, NamedFile, numbered, without_replicate
 
 WAY_OUT = (
-    "say it in a table with the columns cell, mark and path: --samples sheet.tsv (--write-samples drafts one)"
+    "say it in a table with the columns cell, mark and path: `samples=sheet.tsv` (`write_samples` drafts one)"
 )
 
 
@@ -33,17 +33,6 @@ class Track:
     scale: float = 1.0
     control: Path | None = None
     unit: str = ""
-
-
-def guess_track(path: str | Path) -> Track:
-    """Understand one path, as `track_names.understand` does.
-
-    Raises
-    ------
-    InputError
-        When the path names no mark, several marks, no cell, or what may be two cells.
-    """
-    return guess_tracks([path])[0]
 
 
 def refuse_unknown(files: Sequence[NamedFile]) -> None:
@@ -109,13 +98,6 @@ def check_tracks(tracks: Sequence[Track], where: str = "") -> tuple[Track, ...]:
                 f"{WAY_OUT}"
             )
     return tuple(tracks)
-
-
-def guess_tracks(paths: Iterable[str | Path]) -> tuple[Track, ...]:
-    """Understand many paths, refusing what is no mark's, and two files for one cell, mark and replicate."""
-    files = [understand(path) for path in paths]
-    refuse_unknown(files)
-    return check_tracks(named_tracks(files))
 
 
 def alike_cells(cells: Iterable[str]) -> list[tuple[str, ...]]:

@@ -67,17 +67,12 @@ def read_table(path: str | Path) -> Table:
     return Table(sheet, tuple(columns), tuple(rows))
 
 
-def read_sample_sheet(path: str | Path) -> tuple[Track, ...]:
-    """Read diffchrom's own sample sheet: a header, then one track a line.
+def own_tracks(table: Table) -> tuple[Track, ...]:
+    """Return the tracks of diffchrom's own sample sheet: one a row.
 
     Columns are cell, mark and path, and optionally replicate, scale, control and unit. Relative paths are
     looked up from the sheet's folder. Empty cells and ``NA`` take the default.
     """
-    return own_tracks(read_table(path))
-
-
-def own_tracks(table: Table) -> tuple[Track, ...]:
-    """Return the tracks of a table with diffchrom's own columns."""
     missing = [name for name in SHEET_REQUIRED if name not in table.columns]
     unknown = [name for name in table.columns if name not in SHEET_REQUIRED + SHEET_OPTIONAL]
     if missing or unknown:

@@ -73,7 +73,7 @@ def added_splits(
                 continue
             if not replace:
                 raise StoreError(
-                    f"{store.path}: holds another split {name} already; use --replace to renew it"
+                    f"{store.path}: holds another split {name} already; use `replace` to renew it"
                 )
         new.append(split)
     return new

@@ -201,7 +201,7 @@ def understand(path: str | Path) -> NamedFile:
         return _checked(path, in_folder[0][0], cell_name(name.split(".", 1)[0]), replicate)
     why = "names no histone mark that is known"
     if _ENCODE_FILE.match(path.name):
-        why = "is named by its ENCODE accession alone (give ENCODE's metadata.tsv as --samples)"
+        why = "is named by its ENCODE accession alone (give ENCODE's metadata.tsv as `samples`)"
     return NamedFile(path, UNKNOWN, cell_name(name.split(".", 1)[0]), replicate=replicate, why=why)
 
 

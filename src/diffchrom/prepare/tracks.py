@@ -185,7 +185,7 @@ def plan_tracks(
         if len(units) > 1:
             raise InputError(
                 f"{members[0].path}: replicates of {mark} of {cell} have different units "
-                f"({', '.join(unit or 'unknown' for unit in sorted(units))}); name one with --unit"
+                f"({', '.join(unit or 'unknown' for unit in sorted(units))}); name one with `unit`"
             )
         digests = {
             name: settings_digest(sources, window, rule, options.settings, options.mask_sha256)
@@ -200,7 +200,7 @@ def plan_tracks(
             summary.note(f"{cell} {mark}: control used by {options.settings.control}")
     for unit in dict.fromkeys(plan.unit for plan in plans):
         count = sum(plan.unit == unit for plan in plans)
-        told = "--unit" if options.unit else "by file names or kind" if unit else "name it with --unit"
+        told = "`unit`" if options.unit else "by file names or kind" if unit else "name it with `unit`"
         summary.note(f"unit of {count} tracks: {unit or 'unknown'} ({told})")
     return plans
 

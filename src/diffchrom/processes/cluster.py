@@ -140,18 +140,18 @@ def dask_pool(
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError("--dask needs dask.distributed: pip install 'diffchrom[dask]'") from error
+        raise UsageError("`dask` needs dask.distributed: pip install 'diffchrom[dask]'") from error
     try:
         client = Client(address, timeout=timeout, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise UsageError(
-            f"--dask {address}: no Dask scheduler answers within {timeout:.0f} s; start one with "
+            f"`dask={address}`: no Dask scheduler answers within {timeout:.0f} s; start one with "
             "`dask scheduler`, and give the address that it prints"
         ) from error
     try:
         pool = DaskPool(client.get_executor(pure=False), lambda: _threads(client), purpose, ahead)
         if not pool.capacity:
-            reporter.warn(f"--dask {address}: the cluster has no workers yet; waiting for some")
+            reporter.warn(f"`dask={address}`: the cluster has no workers yet; waiting for some")
         yield pool
     except DiffchromError:
         raise
@@ -160,7 +160,7 @@ def dask_pool(
         if client.status == "running" and not isinstance(error, CancelledError):
             raise
         raise ClusterLostError(
-            f"--dask {address}: the scheduler is gone; start it again, and give the same command to go on"
+            f"`dask={address}`: the scheduler is gone; start it again, and give the same command to go on"
         ) from error
     finally:
         _close_quietly(client)

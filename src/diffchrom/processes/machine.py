@@ -19,7 +19,7 @@ def share_cores(cores: int, n_jobs: int, workers: int | None = None) -> tuple[in
     gets more threads.
     """
     if workers is not None and workers > cores:
-        raise UsageError(f"--workers {workers}: more than the {cores} cores to use (see --threads)")
+        raise UsageError(f"`workers={workers}`: more than the {cores} cores to use (see `threads`)")
     count = max(1, min(workers or cores, n_jobs))
     return count, max(1, cores // count)
 

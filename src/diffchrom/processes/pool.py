@@ -61,7 +61,7 @@ class Purpose:
     doing: str = "reading it"
     undone: str = "not read"
     advice: str = "is the file damaged?"
-    memory: str = "use fewer --threads"
+    memory: str = "use fewer `threads`"
     retries: int = 0
 
 

@@ -96,7 +96,7 @@ def open_stores(
             if store is not None:
                 raise
             missing.add(path)
-            reporter.warn(f"{error}; without it the report has no tracks and no attention (give --store)")
+            reporter.warn(f"{error}; without it the report has no tracks and no attention (give `store`)")
             continue
         stores[result.pair] = held
     return stores

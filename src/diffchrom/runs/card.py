@@ -63,7 +63,7 @@ def _data(config: RunConfig) -> Iterator[str]:
     if config.held_out:
         yield f"Cells held out, to be judged on them: {', '.join(config.held_out)}."
     if config.normalise != NORMALISE[0]:
-        yield f"Signal: normalised ({config.normalise}): each cell's to the mean of all that it learnt from."
+        yield f"Signal is normalised ({config.normalise}): each cell's to the mean of those it learnt from."
     yield f"Marks, all of which it needs: {', '.join(config.marks)}."
     yield f"Windows: {config.window.described()}; regions {', '.join(tuple(config.regions) or (TSS,))}."
     yield f"Unit of expression: {config.unit or 'none, changes were given'}; split: {config.split}."

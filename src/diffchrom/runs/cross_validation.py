@@ -98,7 +98,7 @@ def _deal(pair: Pair, k: int, seed: int, reporter: Reporter) -> Folds:
     if folds.reason:
         how = "are divided, since too many overlap" if folds.divided else "stay together"
         windows = f"; overlapping windows {how}" if pair.genes.located.any() else ""
-        reporter.note(f"{folds.reason}: the folds are made of genes, by --seed{windows}")
+        reporter.note(f"{folds.reason}: the folds are made of genes, by `seed`{windows}")
     return folds
 
 
@@ -135,7 +135,7 @@ def _folder(path: Path, force: bool) -> Path:
         strange.append(CONFIG)
     if strange:
         raise OutputError(
-            f"{path}: holds something else than a cross-validation ({strange[0]}); choose another --out"
+            f"{path}: holds something else than a cross-validation ({strange[0]}); choose another `out`"
         )
     if force:
         remove_folder(path)

@@ -34,7 +34,7 @@ def write_model(run: Run, path: Path, card: str) -> None:
     config = run.config
     if config.kind != "deepdiff" or config.folds:
         what = "a cross-validation" if config.folds else f"a {config.kind} ({config.variant})"
-        raise RunError(f"{run.path}: is {what}; a model that `train` made can be handed on")
+        raise RunError(f"{run.path}: is {what}; a model that `diffchrom train` made can be handed on")
     arrays, metadata = as_record(signal_seen(run), SIGNAL_AT) if has_signal(run) else ({}, {})
     store = {name: value for name, value in config.store.items() if name != _PRIVATE}
     values: dict[str, Any] = {

@@ -223,7 +223,7 @@ class Run:
             raise RunError(what) from error
         if config.status != FINISHED and not unfinished:
             raise RunError(
-                f"{path}: has not ended; go on with the command that made it, --resume and --out {path}"
+                f"{path}: has not ended; go on with the command that made it, `resume` and `out={path}`"
             )
         return cls(path, config)
 
@@ -278,15 +278,15 @@ def new_run_folder(out: str | Path | None, default_name: str, *, force: bool = F
         if (path / CONFIG).is_file():
             if not force:
                 unfinished = not is_finished(path) and not is_broken(path)
-                remedy = "--resume to go on with it" if unfinished else "choose another --out"
+                remedy = "`resume` to go on with it" if unfinished else "choose another `out`"
                 what = "holds an unfinished run" if unfinished else "exists already"
-                raise OutputError(f"{path}: {what}; {remedy}, or --force to replace that run")
+                raise OutputError(f"{path}: {what}; {remedy}, or `force` to replace that run")
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise OutputError(f"{path}: holds something else than a run; choose another --out")
+            raise OutputError(f"{path}: holds something else than a run; choose another `out`")
     except FileExistsError as error:
-        raise OutputError(f"{path}: is a file, no folder; choose another --out") from error
+        raise OutputError(f"{path}: is a file, no folder; choose another `out`") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error})") from error
     return path

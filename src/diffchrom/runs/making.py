@@ -170,7 +170,16 @@ def make(
     if warning := leakage.warning():
         reporter.note(warning)
     learner = recipe.meet(pairs, reporter)
-    config = RunConfig(
+    run = open_run_folder(_configuration(recipe, pairs, learner), out, resume=resume, force=force)
+    if run.config.status == FINISHED:
+        learner.clean(run.path)  # it may have been killed just before it did so itself
+        return run
+    return _fit(run, learner, as_stored, reporter)
+
+
+def _configuration(recipe: Recipe, pairs: PairSet, learner: Learner) -> RunConfig:
+    pair = pairs.first
+    return RunConfig(
         kind=recipe.kind,
         variant=recipe.name,
         preset=recipe.preset,
@@ -190,12 +199,12 @@ def make(
         versions=library_versions(*recipe.libraries),
         **learner.configuration,
     )
-    run = open_run_folder(config, out, resume=resume, force=force)
-    if run.config.status == FINISHED:
-        learner.clean(run.path)  # it may have been killed just before it did so itself
-        return run
+
+
+def _fit(run: Run, learner: Learner, as_stored: PairSet, reporter: Reporter) -> Run:
+    """Fit into the run's folder; of one that failed nothing stays that cannot be gone on with."""
     try:
-        if pairs.judged or config.normalise != NORMALISE[0]:
+        if as_stored.judged or as_stored.normalise != NORMALISE[0]:
             write_record(run.path / SIGNAL, as_stored.signal_seen)
         fitted = learner.fit(run.path, reporter)
     except BaseException:
@@ -221,8 +230,8 @@ def seen_by(
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
     if lacking and len(pair.regions) == 1 and pair.genes.located.all():
         reporter.note(
-            f"{recipe.name} reads the bins around the TSS alone; `diffchrom prepare --regions "
-            f"{','.join(lacking)}` adds what lies beyond, which predicts better"
+            f"{recipe.name} reads the bins around the TSS alone; `prepare_store(regions="
+            f"{','.join(lacking)})` adds what lies beyond, which predicts better"
         )
     return pair
 
@@ -285,7 +294,7 @@ def open_run_folder(
         if other := differing(run.config, config):
             raise RunError(
                 f"{path}: was made with other {', '.join(other)}; give the same options to go on, "
-                "or choose another --out"
+                "or choose another `out`"
             )
         return run
     if not (resume and path.is_dir()):

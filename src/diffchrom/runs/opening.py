@@ -46,7 +46,7 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
         if config.regions.get(region.name, region.digest) != region.digest:
             raise RunError(
                 f"{run.path}: was trained on other windows in region {region.name} than {store.path} has; "
-                f"prepare them again with --regions {region.name} --replace"
+                f"prepare them again with `regions={region.name}` `replace`"
             )
     return pair
 

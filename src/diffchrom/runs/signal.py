@@ -50,7 +50,10 @@ def describe_distances(distances: Sequence[Distance]) -> str:
         return ""
     outside = [distance for distance in distances if distance.outside]
     worst = max(distances, key=lambda distance: distance.distance / distance.limit)
-    what = "Kolmogorov-Smirnov distance to the nearest cell of the training, and between these"
+    what = (
+        "Kolmogorov-Smirnov distance, as it is in the store, to the nearest cell of the training, and "
+        "between these"
+    )
     if not outside:
         return (
             f"signal is like that of the training: at worst {worst.mark} of {worst.cell}, "

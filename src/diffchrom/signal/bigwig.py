@@ -161,7 +161,7 @@ def _byte_order(path: Path, first: bytes) -> str:
         if magic in OTHER_MAGICS:
             raise InputError(f"{path}: is {OTHER_MAGICS[magic]}; give the track as bigWig")
     if first[:2] == b"\x1f\x8b":
-        raise InputError(f"{path}: is gzipped (or BAM), not a bigWig; gunzip it, or give reads with --reads")
+        raise InputError(f"{path}: is gzipped (or BAM), not a bigWig; gunzip it, or give reads with `reads`")
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in first):
         raise InputError(
             f"{path}: is text, not a bigWig; convert bedGraph or wig with bedGraphToBigWig/wigToBigWig"

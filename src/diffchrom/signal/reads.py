@@ -73,7 +73,7 @@ def reads_kind(path: str | Path) -> str:
     if first == b"CRAM":
         raise InputError(f"{path}: is CRAM; convert it with `samtools view -b -T genome.fa`")
     if first[:4] in (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26"):
-        raise InputError(f"{path}: is a bigWig, not reads; give it with --bigwigs")
+        raise InputError(f"{path}: is a bigWig, not reads; give it with `bigwigs`")
     if first[:2] == b"\x1f\x8b":
         import gzip
         import zlib
@@ -155,7 +155,7 @@ def _bad_bed_line(path: Path, stranded: bool) -> InputError:
             return InputError(f"{path}:{number}: {fields[1]!r} and {fields[2]!r} are no start and end")
         if stranded and (len(fields) < 6 or fields[5].strip() not in ("+", "-")):
             return InputError(
-                f"{path}:{number}: no strand in column 6, which --count start and --extend need"
+                f"{path}:{number}: no strand in column 6, which `count=start` and `extend` need"
             )
     return InputError(f"{path}: not a BED of reads")
 
@@ -312,41 +312,41 @@ def count_reads(
         reads used, in the whole file.
     """
     path = Path(path)
-    kind = reads_kind(path)
-    lengths = bam_chroms(path) if kind == "bam" else dict(sizes or {})
+    bam = reads_kind(path) == "bam"
+    lengths = bam_chroms(path) if bam else sizes or {}
     by_name = {canonical(name): length for name, length in lengths.items()}
     names, number = np.unique([canonical(str(name)) for name in regions[0].chrom], return_inverse=True)
     numbers = {name: i for i, name in enumerate(names.tolist())}
     counters = [_Counter(windows, number) for windows in regions]
     dark_chroms = np.array([canonical(str(name)) for name in masked.chrom], dtype=object)
     stranded = count == "start" or extend > 0
-    seen = set(by_name) if kind == "bam" else set()
-    depth = 0
-    for reads in read_bam(path, min_mapq) if kind == "bam" else read_bed(path, stranded=stranded):
+    seen, depth = set(by_name) if bam else set(), 0
+    for reads in read_bam(path, min_mapq) if bam else read_bed(path, stranded=stranded):
         depth += len(reads.chrom)
-        known = [canonical(name) for name in reads.names]
-        first, last = laid_out(reads, count, extend)
-        by_chrom = np.argsort(reads.chrom, kind="stable")
-        cuts = np.flatnonzero(np.diff(reads.chrom[by_chrom])) + 1
-        for rows in np.split(by_chrom, cuts):
-            if not len(rows):
-                continue
-            name = known[int(reads.chrom[rows[0]])]
+        for name, first, last in _by_chromosome(reads, count, extend):
             seen.add(name)
             if name in numbers:
-                light = rows[_off(first[rows], last[rows], masked.take(dark_chroms == name))]
+                light = _off(first, last, masked.take(dark_chroms == name))
                 for counter in counters:
-                    some = rows if counter.windows.region.bins else light
+                    some = slice(None) if counter.windows.region.bins else light
                     counter.add(numbers[name], np.sort(first[some]), np.sort(last[some]))
-    length = np.array([by_name.get(name, MAX_POSITION) for name in names.tolist()], dtype=np.int64)[number]
-    absent = np.array([name not in seen for name in names.tolist()], dtype=bool)[number]
+    length = np.array([by_name.get(name, MAX_POSITION) for name in numbers], dtype=np.int64)[number]
+    absent = np.array([name not in seen for name in numbers], dtype=bool)[number]
+    return [_signal(counter, length, absent, bin_size) for counter in counters], depth
+
+
+def _by_chromosome(reads: Reads, count: str, extend: int) -> Iterator[tuple[str, IntArray, IntArray]]:
+    """Yield each chromosome of some reads, and where these begin and end there."""
+    first, last = laid_out(reads, count, extend)
+    by_chrom = np.argsort(reads.chrom, kind="stable")
+    for rows in np.split(by_chrom, np.flatnonzero(np.diff(reads.chrom[by_chrom])) + 1):
+        if len(rows):
+            yield canonical(reads.names[int(reads.chrom[rows[0]])]), first[rows], last[rows]
+
+
+def _signal(
+    counter: _Counter, length: IntArray, absent: npt.NDArray[np.bool_], bin_size: int
+) -> BinnedSignal:
     coverage = np.where(absent, 0, 1).astype(np.float32)  # no reads means a count of 0, not missing data
-    return [
-        BinnedSignal(
-            counter.counted(length, bin_size),
-            coverage,
-            on_chromosome(counter.windows.start, counter.windows.end, length)[2] & ~absent,
-            absent,
-        )
-        for counter in counters
-    ], depth
+    clipped = on_chromosome(counter.windows.start, counter.windows.end, length)[2] & ~absent
+    return BinnedSignal(counter.counted(length, bin_size), coverage, clipped, absent)

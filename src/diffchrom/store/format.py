@@ -53,7 +53,7 @@ _MAX_DEFLATE_RATIO = 1100
 def reading(path: Path) -> Iterator[h5py.File]:
     """Open for reading; whatever a broken or hostile file makes h5py raise becomes a StoreError."""
     if not path.exists():
-        raise StoreError(f"{path}: no such store; make one with `diffchrom prepare` or give --store")
+        raise StoreError(f"{path}: no such store; make one with `diffchrom prepare` or give `store`")
     try:
         require_sound(path)
         with h5py.File(path, "r", locking=False) as file:

@@ -191,7 +191,7 @@ class Store:
         if missing or not (held or name in BIN_REGIONS):
             raise StoreError(
                 f"{self.path}: cell {cell} has no {name} signal of {', '.join(missing) or 'any mark'}; it "
-                f"has {', '.join(held) or 'none'}; add it with `diffchrom prepare --regions {name}`"
+                f"has {', '.join(held) or 'none'}; add it with `prepare_store(regions={name})`"
             )
         if name in BIN_REGIONS:
             return region_of(name, self.window)
@@ -200,7 +200,7 @@ class Store:
         if len(rules) > 1:
             raise StoreError(
                 f"{self.path}: tracks of {cell} have different windows in region {name}; prepare them again "
-                f"with --regions {name} --replace"
+                f"with `regions={name}` `replace`"
             )
         return rules.pop()
 
@@ -272,7 +272,7 @@ class Store:
                 known = datasets_in(self._cell(file, cell), "expression")
                 raise StoreError(
                     f"{self.path}: cell {cell} has no expression in {unit}; it has "
-                    f"{', '.join(known) or 'none'}; add it with `diffchrom prepare --expression`"
+                    f"{', '.join(known) or 'none'}; add it with `prepare_store(expression=...)`"
                 )
             return np.asarray(read_column(group, unit, self.n_genes), dtype=np.float64)
 

@@ -118,7 +118,7 @@ class StoreEditor:
     def _make_room(self, group: h5py.Group, name: str, replace: bool) -> None:
         if name in group:
             if not replace:
-                raise StoreError(f"{self.path}: {group.name}/{name} exists; use --replace to renew it")
+                raise StoreError(f"{self.path}: {group.name}/{name} exists; use `replace` to renew it")
             del group[name]
 
     def _put(

@@ -93,7 +93,7 @@ def status_of(job: Job, out: Path) -> str:
     differing = differences(run.config, job)
     if differing:
         raise RunError(
-            f"{folder}: holds a run with other {', '.join(differing)}; choose another --out, or remove it"
+            f"{folder}: holds a run with other {', '.join(differing)}; choose another `out`, or remove it"
         )
     return FINISHED if run.config.status == FINISHED else STARTED
 

@@ -13,18 +13,18 @@ from diffchrom.baselines.methods import METHODS
 from diffchrom.config import (
     DEFAULT_PRESET,
     DEFAULT_VARIANT,
-    DEVICES,
     NORMALISE,
     PRESETS,
     Hyperparameters,
+    check_device,
     hyperparameters,
-    is_device,
+    usual_normalise,
 )
 from diffchrom.errors import UsageError, did_you_mean
 from diffchrom.genome.regions import DEFAULT_REGIONS, TSS
 from diffchrom.pairs.choices import resolve_split
 from diffchrom.pairs.naming import ALL, expressed, resolve_pairs
-from diffchrom.pairs.pair_set import check_distinct
+from diffchrom.pairs.pair_set import PairSet
 from diffchrom.pairs.splits import make_folds
 from diffchrom.store.store import Store
 from diffchrom.sweeps.plan import Plan
@@ -112,7 +112,7 @@ def _cells_of(pairs: Iterable[Cells]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell for pair in pairs for cell in pair))
 
 
-def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def chosen(field: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """Names out of the `known` ones, each once; ``all`` is all of them."""
     wanted, known = tuple(names), tuple(known)
     if ALL in wanted:
@@ -120,7 +120,7 @@ def chosen(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
     for name in wanted:
         if name not in known:
             choices = f"choose from {', '.join(known)}, or all"
-            raise UsageError(f"{what} {name}: unknown; {choices}{did_you_mean(name, known)}")
+            raise UsageError(f"`{field}={name}`: unknown; {choices}{did_you_mean(name, known)}")
     return tuple(dict.fromkeys(wanted))
 
 
@@ -150,12 +150,13 @@ def jobs_of(plan: Plan) -> list[Job]:
     for kind, method, preset, changed in methods:
         prior = plan.gene_prior and (METHODS if kind == BASELINE else VARIANTS)[method].reads_covariates
         for task in tasks:
+            normalise = plan.normalise or usual_normalise(several=bool(task.held_out))
             jobs += [
                 Job(
                     "", path, fingerprints[_cells_of(task.learnt)], kind, method, preset, changed,
                     task.learnt[0], split, plan.unit, plan.marks, seed, plan.device,
                     plan.settings.get("epochs") if kind == BASELINE else None, regions,
-                    task.pairs, task.held_out, plan.normalise or NORMALISE[0], prior,
+                    task.pairs, task.held_out, normalise, prior,
                 )
                 for fold in range(len(splits[plan.seeds[0]]))
                 for seed in plan.seeds
@@ -165,25 +166,24 @@ def jobs_of(plan: Plan) -> list[Job]:
         readers = [
             name for names in (VARIANTS, METHODS) for name, row in names.items() if row.reads_covariates
         ]
-        raise UsageError(f"--gene-prior: none of the methods reads it; {', '.join(readers)} do")
+        raise UsageError(f"`gene_prior`: none of the methods reads it; {', '.join(readers)} do")
     return _named(jobs, folds=plan.folds)
 
 
 def _checked(plan: Plan) -> tuple[str, ...] | None:
     """Refuse what no store can serve; the plan's regions in the order in which they are read."""
     if not (plan.variants or plan.baselines or plan.leave_cells_out):
-        raise UsageError("nothing to run: give --variants, --baselines, or both")
-    if not is_device(plan.device):
-        raise UsageError(f"--device {plan.device}: unknown; choose one of {', '.join(DEVICES)}, cuda:N")
+        raise UsageError("nothing to run: give `variants`, `baselines`, or both")
+    check_device(plan.device)
     if plan.normalise is not None:
-        chosen("--normalise", (plan.normalise,), NORMALISE)
+        chosen("normalise", (plan.normalise,), NORMALISE)
     if plan.leave_cells_out not in (0, 1, 2):
         raise UsageError(
-            f"--leave-cells-out {plan.leave_cells_out}: one or two cells of a pair can be unseen"
+            f"`leave_cells_out={plan.leave_cells_out}`: one or two cells of a pair can be unseen"
         )
     if plan.folds and plan.split:
-        raise UsageError("--folds makes its own splits; leave out --split")
-    regions = plan.regions and chosen("--regions", (TSS, *plan.regions), DEFAULT_REGIONS)
+        raise UsageError("`folds` makes its own splits; leave out `split`")
+    regions = plan.regions and chosen("regions", (TSS, *plan.regions), DEFAULT_REGIONS)
     return regions and tuple(name for name in DEFAULT_REGIONS if name in regions)
 
 
@@ -193,9 +193,9 @@ def _methods_of(store: Store, plan: Plan) -> list[tuple[str, str, str, Hyperpara
     Asked for by name, a method that cannot be fitted to the store fails and says why; what is taken unasked
     is all that can be fitted.
     """
-    variants = chosen("--variants", plan.variants, VARIANTS)
-    baselines = chosen("--baselines", plan.baselines, METHODS)
-    presets = chosen("--presets", plan.presets, PRESETS)
+    variants = chosen("variants", plan.variants, VARIANTS)
+    baselines = chosen("baselines", plan.baselines, METHODS)
+    presets = chosen("presets", plan.presets, PRESETS)
     if plan.leave_cells_out and not baselines:
         variants, baselines = variants or (DEFAULT_VARIANT,), BESIDE
     unasked = ALL in plan.baselines or not plan.baselines
@@ -222,7 +222,8 @@ def _tasks_of(plan: Plan, pairs: Sequence[Cells]) -> list[_Task]:
     tasks = [_Task((pair,)) for pair in pairs]
     if not plan.leave_cells_out:
         return tasks
-    check_distinct(pairs)
+    # What any choice would be refused for, all are at once.
+    PairSet.of(Store(plan.store), pairs, marks=plan.marks, split="", unit=plan.unit, regions=plan.regions)
     choices = [
         _Task(learnt, tuple(pairs), cells)
         for cells in combinations(_cells_of(pairs), plan.leave_cells_out)
@@ -230,7 +231,7 @@ def _tasks_of(plan: Plan, pairs: Sequence[Cells]) -> list[_Task]:
     ]
     if not choices:
         raise UsageError(
-            f"--leave-cells-out {plan.leave_cells_out}: leaves no pair to learn from; it takes pairs of "
+            f"`leave_cells_out={plan.leave_cells_out}`: leaves no pair to learn from; it takes pairs of "
             f"{plan.leave_cells_out + 2} cells or more"
         )
     return tasks + choices
@@ -252,7 +253,8 @@ def _named(jobs: list[Job], folds: int) -> list[Job]:
     for job in jobs:
         parts = ["-".join(("without", *job.held_out) if job.held_out else job.pair)]
         parts += [job.method.replace(":", "-"), job.preset, "gene-prior" if job.gene_prior else ""]
-        parts += ["" if job.normalise == NORMALISE[0] else job.normalise, f"seed{job.seed}"]
+        usual = usual_normalise(several=bool(job.held_out))
+        parts += ["" if job.normalise == usual else f"normalise-{job.normalise}", f"seed{job.seed}"]
         if folds:
             parts.append(job.split.removeprefix("chromosome-").partition(".")[0])
         name = _UNSAFE.sub("_", ".".join(part for part in parts if part))

@@ -132,7 +132,7 @@ def make_plan(
     ----------
     path : of a TOML plan, or None.
     given : attributes of `Plan`; those that are None were not given.
-    pairs : as after ``--pairs``.
+    pairs : as ``pairs`` takes them.
     seeds : how many.
     epochs : most epochs, for every preset.
     """

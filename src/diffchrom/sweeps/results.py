@@ -273,5 +273,5 @@ def of_pairs(results: Sequence[Result], pairs: Sequence[str]) -> list[Result]:
         by_pair.get(",".join(result.pair), []).append(result)
     lacking = [pair for pair, its in by_pair.items() if not its]
     if lacking:
-        raise RunError(f"no run of {'; '.join(lacking)} is among those given; leave it out of --pairs")
+        raise RunError(f"no run of {'; '.join(lacking)} is among those given; leave it out of `pairs`")
     return [result for its in by_pair.values() for result in its]

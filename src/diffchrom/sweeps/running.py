@@ -35,7 +35,7 @@ SWEEPING = Purpose(
     doing="running it",
     undone="not run",
     advice="try its method alone",
-    memory="use fewer --workers",
+    memory="use fewer `workers`",
     retries=2,
 )
 
@@ -107,7 +107,7 @@ def run_job(job: Job, out: Path, threads: int, worker: int = 0) -> Outcome:
     except DiffchromError as error:
         reason = " ".join(str(error).split())
     except MemoryError:
-        reason = "out of memory; use fewer --workers"
+        reason = "out of memory; use fewer `workers`"
     except Exception as error:
         # A defect in one method costs its job, not the sweep; the type leads to it.
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -75,7 +75,7 @@ def summary_tables(
     """
     labels = dict.fromkeys(label for comparison in comparisons for label in comparison.labels)
     if against is not None and against not in labels:
-        raise UsageError(f"--against {against}: not among the methods: {', '.join(labels)}")
+        raise UsageError(f"`against={against}`: not among the methods: {', '.join(labels)}")
     return [summary_rows(one, against if against in one.labels else None) for one in comparisons]
 
 
