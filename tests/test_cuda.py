@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from conftest import Case, called, predictions_of, train, training
 from diffchrom.baselines import networks
-from diffchrom.config import hyperparameters, is_device
+from diffchrom.config import check_device, hyperparameters
 from diffchrom.deepdiff import blocked_lstm, cuda
 from diffchrom.deepdiff.building import build_model
 from diffchrom.deepdiff.cuda import computing, on_card, resolve_device
@@ -252,7 +252,8 @@ def test_without_a_card_cuda_is_refused_and_auto_is_the_cpu(monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "auto:1", ""])
 def test_no_other_names_are_devices(name: str) -> None:
-    assert not is_device(name)
+    with pytest.raises(UsageError, match="unknown; choose one of"):
+        check_device(name)
 
 
 def test_on_a_card_sums_are_repeatable_and_the_callers_settings_come_back() -> None:

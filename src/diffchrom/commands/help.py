@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
-
-from diffchrom.config import Hyperparameters
 
 ADVANCED = "Advanced options"
 #: Parameters that go to the panel `ADVANCED`, by command; others stay where they are declared.
 ADVANCED_OPTIONS: Mapping[str, frozenset[str]] = {
     "prepare": frozenset({"dask", "time_limit", "threads", "seed", "force", "replace"}),
     "train": frozenset(
-        {field.name for field in fields(Hyperparameters)}
-        | {"memory", "no_ridge", "unit", "force", "normalise"}
+        {"epochs", "batch_size", "lr", "patience", "ensemble", "hidden", "dropout", "precision"}
+        | {"aux_task", "cell_weight", "weight_by_se", "memory", "no_ridge", "unit", "force", "normalise"}
+        | {"contrastive", "contrastive_weight", "contrastive_dropout", "margin", "change_threshold"}
     ),
     "predict": frozenset({"device", "threads"}),
     "attend": frozenset(
