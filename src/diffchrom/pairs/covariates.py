@@ -20,6 +20,8 @@ from diffchrom.store.store import Store
 
 #: Bases on either side of a TSS in which the TSS of other genes are counted.
 NEIGHBOURHOOD = 1_000_000
+#: Fewest genes that tell how dense genes are: those of a few regions tell the region, learnt by heart.
+GENES_OF_A_GENOME = 5000
 #: Fewest cells beyond the pair that make a gene prior.
 MIN_PRIOR_CELLS = 2
 #: Pearson's r of log2 expression above which two cells are one, and the fewest genes that can tell.
@@ -56,8 +58,13 @@ def log_end_distance(genes: Genes) -> Levels:
 
 
 def _by_chromosome(genes: Genes, of: Callable[[Positions], Levels]) -> Levels:
-    """A number of every gene, by the TSS of all genes of its chromosome; NaN without coordinates."""
+    """A number of every gene, by the TSS of all genes of its chromosome; NaN without coordinates.
+
+    NaN of all where they are fewer than `GENES_OF_A_GENOME`.
+    """
     values = np.full(len(genes), np.nan)
+    if np.count_nonzero(genes.located) < GENES_OF_A_GENOME:
+        return values
     for chromosome in np.unique(genes.chrom[genes.located]):
         rows = np.flatnonzero(genes.chrom == chromosome)
         values[rows] = of(genes.tss[rows])
