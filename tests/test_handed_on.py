@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from conftest import called, fitting, make_store, training
 from diffchrom.config import hyperparameters
@@ -204,6 +205,16 @@ def test_a_transform_that_lacks_something_is_named(run: Run, model: Path, tmp_pa
     damaged = with_config(model, tmp_path / "m", lambda config: config["transform"].pop("mean"))
     with pytest.raises(RunError, match="broken transform"):
         open_model(Run.open(damaged), Store(run.config.store["path"]), ("A1", "B2"), device="cpu")
+
+
+def test_a_tree_that_leads_nowhere_ends_in_one_error(run: Run, tmp_path: Path) -> None:
+    copy = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+    weights = load_file(copy.weights)
+    name = next(name for name in weights if name.endswith("trees.feature"))
+    weights[name][0, 0] = 10**6
+    save_file(weights, copy.weights)
+    with pytest.raises(RunError, match=r"leads nowhere; train the run again"):
+        open_model(copy, Store(run.config.store["path"]), device="cpu")
 
 
 @pytest.mark.parametrize("claim", [{"hidden": 10**9}, {"ensemble": 10**9}, {"trees": 10**9}])

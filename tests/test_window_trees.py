@@ -99,6 +99,17 @@ def test_derivatives_along_a_line_add_up_to_what_the_trees_change_by(trees: Wind
     assert float((total - change).abs().mean()) < 0.25 * float(change.abs().mean())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("feature", 10**6), ("feature", -1), ("right", 1000), ("right", 1), ("right", -5), ("window", 99)],
+)
+def test_nodes_that_lead_nowhere_are_refused(trees: WindowTrees, name: str, value: int) -> None:
+    damaged = {key: values.clone() for key, values in trees.state_dict().items()}
+    damaged[name][0, 0] = value
+    with pytest.raises(ValueError, match="leads nowhere"):
+        WindowTrees(60, N_WINDOWS, 1).load_state_dict(damaged)
+
+
 def test_too_few_genes_to_part_grow_no_trees(trees: WindowTrees) -> None:
     a, b, covariate = (values[:30] for values in genes())
     few = WindowTrees(5, N_WINDOWS, 1)

@@ -79,7 +79,10 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise RunError(f"{path}: damaged safetensors file ({error}); train the run again") from error
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise RunError(f"{path}: has weights that are not finite numbers; train the run again")
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}; train the run again") from error
 
 
 @dataclass

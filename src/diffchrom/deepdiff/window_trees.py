@@ -68,6 +68,18 @@ class WindowTrees(nn.Module):
         self.register_buffer("number", torch.zeros(shape))
         self.register_buffer("window", torch.full(shape, n_windows, dtype=torch.int32))
         self.register_buffer("start", torch.zeros(()))
+        # The hook is handed the module, which may be a copy of this one.
+        self.register_load_state_dict_post_hook(WindowTrees._check)  # type: ignore[no-untyped-call]
+
+    def _check(self, _: object = None) -> None:
+        """Refuse nodes that ask, lead or belong outside, with ValueError: a file may say anything."""
+        n_features = 3 * self.n_windows + self.n_covariates
+        position = torch.arange(self.right.shape[1], device=self.right.device)
+        ahead = (self.right > position + 1) & (self.right < len(position))
+        within = (self.feature >= 0) & (self.feature < n_features)
+        belongs = (self.window >= 0) & (self.window <= self.n_windows)
+        if not (((self.right == 0) | ahead) & within & belongs).all():
+            raise ValueError("a node of a tree leads nowhere")
 
     def fit(self, a: Tensor, b: Tensor, covariates: Tensor, log2fc: Tensor, seed: int) -> None:
         """Grow the trees on scaled signal [n_genes, n_windows] of A and of B, and covariates of the genes."""

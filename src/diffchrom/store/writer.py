@@ -199,15 +199,18 @@ class StoreEditor:
 
         Replicates of the expression that it replaces go with it.
         """
-        if values.shape != (self.n_genes,):
-            raise ValueError(f"expression of {cell} is {values.shape}")
-        if np.isinf(values).any() or (values < 0).any():
-            raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
+        self._check_expression(cell, unit, values)
         group = self._group("cells", _check_name("cell", cell), "expression")
         chunks = (self.n_genes,)
         self._put(group, _check_name("unit", unit), np.asarray(values, np.float64), chunks, attrs, replace)
         if unit in self._file["cells"][cell].get(REPLICATES, {}):
             del self._file["cells"][cell][REPLICATES][unit]
+
+    def _check_expression(self, cell: str, unit: str, values: npt.NDArray[np.float64]) -> None:
+        if values.shape != (self.n_genes,):
+            raise ValueError(f"expression of {cell} is {values.shape}")
+        if np.isinf(values).any() or (values < 0).any():
+            raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
 
     def add_expression_elsewhere(
         self,
@@ -219,10 +222,7 @@ class StoreEditor:
         replace: bool = False,
     ) -> None:
         """Add expression of a cell without tracks, as `add_expression`; its first track makes it its own."""
-        if values.shape != (self.n_genes,):
-            raise ValueError(f"expression of {cell} is {values.shape}")
-        if np.isinf(values).any() or (values < 0).any():
-            raise StoreError(f"expression of {cell} ({unit}) has negative or infinite values")
+        self._check_expression(cell, unit, values)
         group = self._group(ELSEWHERE, _check_name("unit", unit))
         chunks = (self.n_genes,)
         self._put(group, _check_name("cell", cell), np.asarray(values, np.float64), chunks, attrs, replace)
