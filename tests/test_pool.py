@@ -256,29 +256,38 @@ def test_a_folder_that_a_worker_of_a_cluster_lacks_is_no_obstacle(
 
 
 @needs_proc
-def test_workers_go_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starting", [False, True], ids=["in a call", "while one starts"])
+def test_workers_go_with_a_parent_that_is_killed(tmp_path: Path, *, starting: bool) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\ntime.sleep(float(os.environ.get('START_SECONDS', 0)))\n"
+    )
     script = tmp_path / "parent.py"
     script.write_text(
-        "import worker_tasks\n"
+        "import os, worker_tasks\n"
         "from diffchrom.processes.pool import Call, LocalPool\n"
+        "def calls():\n"
+        "    yield Call('a', worker_tasks.tell_and_hang)\n"
+        f"    os.environ['START_SECONDS'] = '{3 * starting}'\n"
+        f"    yield Call('b', worker_tasks.{'hang' if starting else 'tell_and_hang'})\n"
         "with LocalPool(2) as pool:\n"
-        "    for reply in pool.run([Call('a', worker_tasks.process_id), Call('b', worker_tasks.hang)]):\n"
-        "        print(reply.value, flush=True)\n"
-        "        worker_tasks.hang()\n"
+        "    for _ in pool.run(calls(), told=lambda _, process: print(process, flush=True)):\n"
+        "        pass\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path, str(Path(__file__).parent)])
+    }
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
     ) as parent:
         try:
             assert parent.stdout is not None
-            worker = Path("/proc") / parent.stdout.readline().strip()
+            hanging = {int(parent.stdout.readline()) for _ in range(1 if starting else 2)}
             ours = worker_tasks.descendants(parent.pid)
-            assert int(worker.name) in ours
+            assert hanging <= set(ours)
             assert len(ours) == 2
         finally:
             parent.kill()
-    wait_for(lambda: all(worker_tasks.state(pid) in "ZX" for pid in ours), 30)
+    wait_for(lambda: all(worker_tasks.state(pid) in "ZX" for pid in ours))
 
 
 def test_ctrl_c_reaches_the_caller_and_no_worker() -> None:

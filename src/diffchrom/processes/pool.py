@@ -26,7 +26,10 @@ from typing import Any, Self
 from diffchrom.errors import DiffchromError, InputError
 from diffchrom.processes.machine import THREAD_VARIABLES
 
-_START = "import sys; sys.path[:] = {path!r}; from diffchrom.processes.pool import serve; serve({fd}, {keep})"
+_START = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from diffchrom.processes.pool import serve; serve({fd}, {keep}, parent={parent})"
+)
 
 
 @dataclass(frozen=True)
@@ -148,19 +151,21 @@ def tell(message: Any) -> None:
         _parent.send_bytes(pickle.dumps(_Told(message)))
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Have the kernel end this worker when its parent dies, even by SIGKILL in the middle of a call."""
     if sys.platform == "linux":
         import ctypes
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died while this worker started: nobody is told of that any more
+        sys.exit()
 
 
-def serve(descriptor: int, keep: float | None) -> None:
+def serve(descriptor: int, keep: float | None, *, parent: int) -> None:
     """Run in a worker: make calls until the parent is gone, or no other comes for `keep` seconds."""
     global _parent
-    _die_with_parent()
+    _die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _parent = Connection(descriptor)
     patience = None
@@ -180,7 +185,9 @@ class _Worker:
         self.connection, theirs = Pipe()
         path = [entry or str(Path.cwd()) for entry in sys.path]
         # Twice as long as it is used for, so that it never goes while a call is on its way.
-        code = _START.format(path=path, fd=theirs.fileno(), keep=None if keep is None else 2 * keep)
+        code = _START.format(
+            path=path, fd=theirs.fileno(), keep=None if keep is None else 2 * keep, parent=os.getpid()
+        )
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code],
