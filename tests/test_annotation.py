@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffchrom.annotation.formats import GeneRecord, read_transcripts
+from diffchrom.annotation.formats import read_transcripts
+from diffchrom.annotation.records import GeneRecord
 from diffchrom.annotation.reading import (
     blacklisted_bins,
     genes_from_records,

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffchrom.annotation.formats import GeneRecord, read_transcripts
+from diffchrom.annotation.formats import read_transcripts
+from diffchrom.annotation.records import GeneRecord
 from diffchrom.annotation.reading import genes_from_records, read_annotation, read_blacklist
 from diffchrom.errors import DiffchromError
 from diffchrom.expression.joining import join_expression

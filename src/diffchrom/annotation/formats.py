@@ -1,4 +1,4 @@
-"""GTF, GFF3 and BED read into gene records, one line at a time.
+"""GTF, GFF3, BED and UCSC's tables of genes read into gene records, one line at a time.
 
 Coordinates become 0-based and half-open here. Specifications: GTF2.2 (mblab.wustl.edu/GTF22.html), GFF3 1.26
 (The Sequence Ontology), BED v1 (samtools/hts-specs). Only lines of the wanted features have their attributes
@@ -8,52 +8,27 @@ parsed: a GENCODE file has 60,000 gene lines among 3 million.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from urllib.parse import unquote
 
+from diffchrom.annotation.genepred import GenePred, genepred_layout, genepred_transcripts, read_genepred
+from diffchrom.annotation.records import (
+    GeneRecord,
+    LineNumber,
+    Merged,
+    Records,
+    checked_strand,
+    parse_interval,
+)
 from diffchrom.errors import InputError
 from diffchrom.files.text import text_blocks, words
 from diffchrom.genome.assemblies import from_text
 
-# A chromosome longer than this is no chromosome; HDF5 and bigWig coordinates stay far inside int64.
-MAX_POSITION = 1 << 40
 # Ensembl and RefSeq put a line for each contig before the genes.
 _HEAD_LINES = 5000
-
-
-@dataclass
-class GeneRecord:
-    """One gene as its file gives it; `start` and `end` are 0-based, half-open."""
-
-    id: str
-    name: str
-    chrom: str
-    strand: str
-    start: int
-    end: int
-    biotype: str | None
-
-
-@dataclass
-class Records:
-    """What a file held.
-
-    Attributes
-    ----------
-    level : the feature that genes were taken from: ``gene``, or ``transcript`` or ``exon`` in a file without
-        gene lines, or ``interval`` (BED).
-    dropped : reason to number of genes (or transcripts) left out while reading.
-    """
-
-    format: str
-    level: str
-    genes: list[GeneRecord]
-    dropped: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -120,26 +95,6 @@ def _first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
     return next((attributes[key] for key in keys if attributes.get(key)), None)
 
 
-def parse_interval(
-    path: str | Path, number: int | LineNumber, start: str, end: str, offset: int
-) -> tuple[int, int]:
-    """Parse coordinates; `offset` is 1 for 1-based closed ones (GTF, GFF3), 0 for BED."""
-    if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
-        raise InputError(f"{path}:{number}: start {start!r:.60} and end {end!r:.60} must be whole numbers")
-    if len(start) > 15 or len(end) > 15 or int(end) > MAX_POSITION:
-        raise InputError(f"{path}:{number}: position {end:.20} is beyond any chromosome's end")
-    first, last = int(start) - offset, int(end)
-    if first < 0 or last <= first:
-        raise InputError(f"{path}:{number}: start {start} and end {end} are no interval; check the line")
-    return first, last
-
-
-def _strand(path: Path, number: int | LineNumber, strand: str) -> str:
-    if strand not in ("+", "-", ".", "?", ""):
-        raise InputError(f"{path}:{number}: strand is {strand!r:.60}, not + or -")
-    return strand
-
-
 def _check_columns(path: Path, number: int | LineNumber, fields: Sequence[str], name: str) -> None:
     if len(fields) != 9:
         raise InputError(f"{path}:{number}: {len(fields)} tab-separated columns, a {name} has 9")
@@ -163,55 +118,11 @@ def _record(
         id=identifier,
         name=_first(attributes, dialect.names) or identifier,
         chrom=fields[0],
-        strand=_strand(path, number, fields[6]),
+        strand=checked_strand(path, number, fields[6]),
         start=start,
         end=end,
         biotype=_first(attributes, dialect.biotypes),
     )
-
-
-class _Merged:
-    """Genes put together from their transcripts or exons, in a file without gene lines."""
-
-    def __init__(self) -> None:
-        self.genes: dict[str, GeneRecord] = {}
-        self.elsewhere = 0
-        self.nameless = 0
-
-    def add(self, record: GeneRecord | None) -> None:
-        if record is None:
-            self.nameless += 1
-            return
-        gene = self.genes.setdefault(record.id, record)
-        if (gene.chrom, gene.strand) != (record.chrom, record.strand):
-            self.elsewhere += 1
-        else:
-            gene.start = min(gene.start, record.start)
-            gene.end = max(gene.end, record.end)
-
-    def records(self, dialect: FeatureDialect, level: str) -> Records:
-        # With start the smallest and end the largest of its parts, a gene's TSS is its 5'-most part's.
-        found = Records(dialect.name, level, list(self.genes.values()))
-        found.notes.append(f"no gene lines: each gene's TSS is that of its 5'-most {level}")
-        if self.elsewhere:
-            found.dropped[f"{level}s on another chromosome or strand than their gene's first"] = (
-                self.elsewhere
-            )
-        if self.nameless:
-            found.dropped[f"{level}s without a gene id"] = self.nameless
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class LineNumber:
-    """A line's number, counted only where a message wants it."""
-
-    first: int
-    text: str
-    start: int
-
-    def __str__(self) -> str:
-        return str(self.first + self.text.count("\n", 0, self.start))
 
 
 def _lines_of(features: Iterable[str], first: int, text: str) -> Iterator[tuple[LineNumber, list[str]]]:
@@ -241,8 +152,8 @@ class _FeatureReader:
         self.path = path
         self.dialect = dialect
         self.genes: list[GeneRecord] = []
-        self.transcripts = _Merged()
-        self.exons = _Merged()
+        self.transcripts = Merged()
+        self.exons = Merged()
 
     def _records(self, features: Iterable[str], first: int, text: str) -> Iterator[GeneRecord | None]:
         for number, fields in _lines_of(features, first, text):
@@ -268,8 +179,8 @@ class _FeatureReader:
         if self.genes:
             return Records(self.dialect.name, "gene", self.genes)
         if self.transcripts.genes:
-            return self.transcripts.records(self.dialect, "transcript")
-        return self.exons.records(self.dialect, "exon")
+            return self.transcripts.records(self.dialect.name, "transcript")
+        return self.exons.records(self.dialect.name, "exon")
 
 
 def read_features(path: Path, blocks: Iterable[tuple[int, str]], dialect: FeatureDialect) -> Records:
@@ -302,7 +213,7 @@ def read_bed_genes(path: Path, blocks: Iterable[tuple[int, str]]) -> Records:
         start, end = parse_interval(path, number, fields[1], fields[2], 0)
         if not fields[3]:
             raise InputError(f"{path}:{number}: column 4 (the gene's id) is empty")
-        strand = _strand(path, number, fields[5])
+        strand = checked_strand(path, number, fields[5])
         found.genes.append(GeneRecord(fields[3], fields[3], fields[0], strand, start, end, None))
     return found
 
@@ -311,7 +222,7 @@ _GTF_COLUMN = re.compile(r'(?:^|;)\s*\w+\s+(?:"[^"]*"|[^\s";=]+)\s*(?:;|$)')
 _GFF3_COLUMN = re.compile(r"(?:^|;)\s*[^\s=;]+=")
 
 
-def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> FeatureDialect | None:
+def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> FeatureDialect | GenePred | None:
     """Return the dialect of an annotation from its first lines (None is BED), or raise InputError."""
     for number, line in head:
         if line.startswith("##gff-version"):
@@ -325,14 +236,19 @@ def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> Feature
             return GTF
         if len(fields) == 9 and _GFF3_COLUMN.search(fields[8]):
             return GFF3
+        layout = genepred_layout(path, number, fields)
+        if layout is not None:
+            return layout
         blanks = line.split()
         if len(blanks) >= 3 and blanks[1].isdigit() and blanks[2].isdigit():
             return None
-        raise InputError(f"{path}:{number}: neither GTF, GFF3 nor BED; give a gene annotation with `gtf`")
+        raise InputError(
+            f"{path}:{number}: neither GTF, GFF3, genePred, refFlat nor BED; give a gene annotation with `gtf`"
+        )
     raise InputError(f"{path}: holds no genes; give a gene annotation with `gtf`")
 
 
-def _open(path: Path) -> tuple[FeatureDialect | None, str, Iterator[tuple[int, str]]]:
+def _open(path: Path) -> tuple[FeatureDialect | GenePred | None, str, Iterator[tuple[int, str]]]:
     """Return the dialect, the comments at the file's head, and all blocks of its lines."""
     blocks = text_blocks(path, "gene annotation")
     first = list(islice(blocks, 1))
@@ -342,7 +258,7 @@ def _open(path: Path) -> tuple[FeatureDialect | None, str, Iterator[tuple[int, s
 
 
 def read_records(path: Path) -> tuple[Records, str]:
-    """Read all genes of a GTF, GFF3 or BED.
+    """Read all genes of a GTF, GFF3, genePred, refFlat or BED.
 
     Returns
     -------
@@ -350,7 +266,12 @@ def read_records(path: Path) -> tuple[Records, str]:
         The assembly that comments at the file's head name, or empty.
     """
     dialect, comments, blocks = _open(path)
-    found = read_bed_genes(path, blocks) if dialect is None else read_features(path, blocks, dialect)
+    if dialect is None:
+        found = read_bed_genes(path, blocks)
+    elif isinstance(dialect, GenePred):
+        found = read_genepred(path, blocks, dialect)
+    else:
+        found = read_features(path, blocks, dialect)
     return found, from_text(comments)
 
 
@@ -362,11 +283,13 @@ _TRANSCRIPT_FEATURES = words(
 
 
 def read_transcripts(path: str | Path) -> dict[str, str]:
-    """Return transcript id to gene id of a GTF or GFF3."""
+    """Return transcript id to gene id of a GTF, GFF3, genePred with genes or refFlat."""
     path = Path(path)
     dialect, _, blocks = _open(path)
     if dialect is None:
         raise InputError(f"{path}: a BED names no transcripts; give `tx2gene` or a GTF")
+    if isinstance(dialect, GenePred):
+        return genepred_transcripts(path, blocks, dialect)
     genes: dict[str, str] = {}
     for first, text in blocks:
         # A GFF3's exons have transcripts as parents, not genes.

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.annotation.chromosomes import match_names
-from diffchrom.annotation.formats import GeneRecord, parse_interval, read_records
+from diffchrom.annotation.formats import read_records
+from diffchrom.annotation.records import GeneRecord, parse_interval
 from diffchrom.errors import InputError
 from diffchrom.files.text import numbered_lines
 from diffchrom.files.whole import require_file
@@ -38,7 +39,7 @@ class Annotation:
     Attributes
     ----------
     genes : in the order of the file.
-    format : ``GTF``, ``GFF3`` or ``BED``.
+    format : ``GTF``, ``GFF3``, ``genePred``, ``refFlat`` or ``BED``.
     dropped : reason to number of genes left out.
     notes : what was guessed or needs saying, one sentence each.
     assembly : what the file's header names (``hg19``, ...), or empty.
@@ -120,7 +121,7 @@ def read_annotation(
     biotype: str = DEFAULT_BIOTYPE,
     exclude_chroms: Collection[str] = (),
 ) -> Annotation:
-    """Read the genes of a GTF, GFF3 or BED6, gzipped or not.
+    """Read the genes of a GTF, GFF3, genePred, refFlat or BED6, gzipped or not.
 
     Parameters
     ----------
