@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import diffchrom as dc
-from conftest import PROJECT, make_store
+from conftest import PROJECT, called, make_store
 
 SCRIPTS = PROJECT / "examples" / "attention"
 
@@ -63,3 +64,24 @@ def test_figure_5_over_seeds_is_the_mean_of_what_attend_says_of_each(tmp_path: P
         assert [float(end) for end in seeds.split(" to ")] == pytest.approx(ends, abs=1e-3)
     for by in ("attention", "contribution"):
         assert (tmp_path / f"figure5.{by}.svg").read_text().startswith("<?xml")
+
+
+def test_the_table_of_checks_is_that_of_the_checks(tmp_path: Path) -> None:
+    make_store(tmp_path / "s.h5", n_genes=150)
+    folder = tmp_path / "toy"
+    pair = dc.open_store(tmp_path / "s.h5").pair()
+    for seed in (0, 1):
+        run = dc.train(
+            pair, "raw:d", seed=seed, epochs=2, hidden=4, device="cpu", out=folder / f"raw-d.seed{seed}"
+        )
+    check = folder / "raw-d.check.tsv"
+    words = ["--store", tmp_path / "s.h5", "--threads", 1, "--split", "test", "--check", "-o", check]
+    assert called(["attend", *map(str, [folder / "raw-d.seed0", *words])]) == 0
+    ((_, row),) = [printed("checked.py", folder)]
+    assert row[:2] == ["toy", "raw:d"]
+    assert row[2].endswith(f"{run.metrics['pearson']:.3f}")
+    table = pd.read_csv(check, sep="\t").query("level == 'bin' and statistic == 'deletion_area'")
+    area = dict(zip(table["comparison"], table["value"], strict=True))
+    orders = ("attention", "integrated_gradients", "absolute_difference", "random", "random_weights")
+    assert row[4:9] == [f"{area[order]:.3f}" for order in orders]
+    assert set(row[10].split(", ")) <= {"yes", "no"}
