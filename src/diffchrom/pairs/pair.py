@@ -36,6 +36,8 @@ from diffchrom.store.store import Store
 
 #: Signal of chosen genes is read at once up to this size, and batch by batch beyond it.
 SIGNAL_BUDGET = 256 * 1024 * 1024
+#: Genes at most this far apart are read in one go: opening all regions again takes as long as some chunks.
+_NEIGHBOURS = 4 * CHUNK_GENES
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class Pair:
         marks = self.marks if marks is None else marks
         values = np.empty((len(rows), len(marks), self.n_windows), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
-        gaps = np.flatnonzero(np.diff(rows[order]) > CHUNK_GENES) + 1
+        gaps = np.flatnonzero(np.diff(rows[order]) > _NEIGHBOURS) + 1
         for places in np.split(order, gaps):
             if len(places):
                 first, last = int(rows[places[0]]), int(rows[places[-1]])

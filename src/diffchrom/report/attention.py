@@ -269,7 +269,7 @@ def genes(attended: Sequence[Attended]) -> Chart:
     for one in attended:
         opened, pair = one.opened, one.result.pair
         test = opened.pair.rows("test")
-        predicted = opened.attention_of(test).log2fc_pred.astype(np.float64)
+        predicted = _predicted(one, test)
         truth = opened.pair.labels.log2fc[test]
         for position, verdict in choose_genes(truth, predicted):
             row = test[position]
@@ -297,6 +297,13 @@ def genes(attended: Sequence[Attended]) -> Chart:
     return Chart("genes", "Genes", caption, views, 160 + 110 * n_marks, 0, Table(header, rows))
 
 
+def _predicted(one: Attended, rows: Rows) -> Array:
+    """What the run wrote down for these of its test genes."""
+    test = one.result.test
+    written = dict(zip(test.gene_id.tolist(), test.prediction.tolist(), strict=True))
+    return np.array([written.get(gene, np.nan) for gene in one.opened.genes.id[rows].tolist()])
+
+
 def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces and layout of one gene: a panel a mark, signal on the left axis, attention on the right."""
     opened, pair = one.opened, one.result.pair
@@ -313,10 +320,9 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
         layout[key.replace("x", "xaxis")] = axis(title, anchor=f"y{2 * n_marks - 1}", **domain)
         x = opened.window.middles if region.bins else place_names(region)
         places.append((key, opened.pair.layout.spans[region.name], x))
-    (batch,) = list(opened.attend_batches(at))
-    from_upstream = opened.windows.from_upstream
-    alpha = from_upstream(batch.alpha, at)[0]
-    signals = [from_upstream(signal, at)[0] for signal in opened.pair.signal(at)]
+    from_upstream, both = opened.windows.from_upstream, opened.pair.signal(at)
+    alpha = from_upstream(opened.attend_signal(at, *both).alpha, at)[0]
+    signals = [from_upstream(signal, at)[0] for signal in both]
     traces: list[dict[str, Any]] = []
     for j, mark in enumerate(opened.marks):
         left, right = f"y{2 * j + 1}", f"y{2 * j + 2}"

@@ -31,6 +31,7 @@ from diffchrom.store.format import (
     signal_group,
 )
 from diffchrom.store.soundness import write_attrs
+from diffchrom.store.statistics import Statistics
 
 
 def _check_name(kind: str, name: str) -> str:
@@ -172,8 +173,9 @@ class StoreEditor:
         if not np.isfinite(values).all():
             raise StoreError(f"signal of {cell} {mark} has values that are not finite numbers")
         group = self._signal_group(cell, mark, rule.name)
-        told = {**({} if rule.bins else rule.attrs()), **(attrs or {})}
-        self._put(group, mark, np.asarray(values, np.float32), signal_chunks(*shape), told, replace)
+        values = np.asarray(values, np.float32)
+        told = {**({} if rule.bins else rule.attrs()), **(attrs or {}), **Statistics.of(values).attrs()}
+        self._put(group, mark, values, signal_chunks(*shape), told, replace)
 
     def add_part(self, cell: str, mark: str, part: Path, *, region: str = TSS, replace: bool = False) -> None:
         """Add a track in one region from a file that `write_part` made, without compressing it again."""
