@@ -154,8 +154,8 @@ class WindowTrees(nn.Module):
 
     def exchanged(self, covariates: Tensor) -> Tensor:
         """The same with A and B exchanged."""
-        same, cells = covariates.split((covariates.shape[1] - self.n_cells, self.n_cells), dim=1)
-        return torch.cat((same, -cells), dim=1) if self.n_cells else covariates
+        n = covariates.shape[1] - self.n_cells
+        return torch.cat((covariates[:, :n], -covariates[:, n:]), dim=1) if self.n_cells else covariates
 
     def _sums(self, a: Tensor, b: Tensor, covariates: Tensor) -> Tensor:
         """Sum of the leaves of every window [n_genes, n_windows + 1], in the last of leaves without one."""

@@ -61,7 +61,7 @@ def _changed(config: RunConfig, pair: Pair) -> tuple[str, ...]:
     digests = config.store.get("cells", {})
 
     def differs(cell: str) -> bool:
-        return pair.store.signal_digest((cell,), pair.marks, pair.layout.names) != digests[cell]
+        return pair.store.signal_digest((cell,), pair.marks, pair.layout.names) != str(digests[cell])
 
     return tuple(cell for cell in pair.cells if cell in digests and differs(cell))
 
