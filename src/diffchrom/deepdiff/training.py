@@ -39,7 +39,7 @@ from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.genome.genes import Rows, Signal
 from diffchrom.metrics import pearson
-from diffchrom.pairs.covariates import OF_GENES
+from diffchrom.pairs.covariates import OF_GENES, counts
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import LEAST_CELLS, PairSet
@@ -104,6 +104,11 @@ class Training:
     def covariates(self) -> tuple[str, ...]:
         """Numbers of the genes that the variant reads beside the signal."""
         return tuple(OF_GENES) if self.variant.reads_covariates else ()
+
+    @property
+    def cell_shifts(self) -> bool:
+        """Whether the variant learns a shift of every cell, where there are several pairs."""
+        return self.variant.cell_shifts
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -194,9 +199,9 @@ class TrainingLearner:
         recipe = self.recipe
         train_set, valid_set = (self._examples(part) for part in ("train", "valid"))
         order = 1.0 if self.pairs.single else 0.0  # the shift is one pair's
-        layout = self.pairs.first.layout
+        layout, n_cells = self.pairs.first.layout, counts(self.pairs.first.covariate_names)[1]
         members = members_of(
-            folder, recipe.variant, recipe.settings, recipe.seed, layout, recipe.module, order
+            folder, recipe.variant, recipe.settings, recipe.seed, layout, recipe.module, order, n_cells
         )
         if not self.pairs.single:
             reporter.note(self._described(members, len(train_set)))

@@ -41,6 +41,7 @@ class WindowTrees(nn.Module):
     n_trees : at most.
     n_windows : of all marks together.
     n_covariates : numbers of a gene beside its signal.
+    n_cells : how many of these, the last ones, change their sign when the cells are exchanged.
 
     Attributes
     ----------
@@ -61,10 +62,10 @@ class WindowTrees(nn.Module):
     window: Tensor
     start: Tensor
 
-    def __init__(self, n_trees: int, n_windows: int, n_covariates: int) -> None:
+    def __init__(self, n_trees: int, n_windows: int, n_covariates: int, n_cells: int = 0) -> None:
         super().__init__()
         shape = (n_trees, 2 * LEAVES - 1)
-        self.n_windows, self.n_covariates = n_windows, n_covariates
+        self.n_windows, self.n_covariates, self.n_cells = n_windows, n_covariates, n_cells
         for name in ("feature", "right"):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.int32))
         self.register_buffer("number", torch.zeros(shape))
@@ -139,13 +140,21 @@ class WindowTrees(nn.Module):
 
     def of_windows(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
         """What differences contribute [n_genes, n_windows], and levels [n_genes, n_windows + 1]."""
-        middle = (a + b) / 2
-        at_level = self._sums(middle, middle, covariates)
+        middle, exchanged = (a + b) / 2, self.exchanged(covariates)
+        levels = order * self._sums(middle, middle, covariates)
+        if self.n_cells:
+            levels = self._sums(middle, middle, covariates) - self._sums(middle, middle, exchanged)
+            levels /= 2
         forward = self._sums(a, b, covariates) if order != -1 else 0
-        backward = self._sums(b, a, covariates) if order != 1 else 0
-        differences = ((1 + order) * forward - (1 - order) * backward) / 2 - order * at_level
-        at_level[:, -1] += self.start
-        return differences[:, :-1], order * at_level
+        backward = self._sums(b, a, exchanged) if order != 1 else 0
+        differences = ((1 + order) * forward - (1 - order) * backward) / 2 - levels
+        levels[:, -1] += order * self.start
+        return differences[:, :-1], levels
+
+    def exchanged(self, covariates: Tensor) -> Tensor:
+        """The same with A and B exchanged."""
+        n = covariates.shape[1] - self.n_cells
+        return torch.cat((covariates[:, :n], -covariates[:, n:]), dim=1) if self.n_cells else covariates
 
     def _sums(self, a: Tensor, b: Tensor, covariates: Tensor) -> Tensor:
         """Sum of the leaves of every window [n_genes, n_windows + 1], in the last of leaves without one."""

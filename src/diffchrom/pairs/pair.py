@@ -86,6 +86,7 @@ class Pair:
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
     covariate_names : numbers of the genes that are read beside the signal.
     prior_without : cells that are no part of a gene prior, beside A and B.
+    unknown : cells that a model of several pairs doesn't know, though it may know cells of that name.
     reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
@@ -97,6 +98,7 @@ class Pair:
     regions: tuple[Region, ...]
     covariate_names: tuple[str, ...] = ()
     prior_without: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     reference: Reference | None = None
 
     @classmethod
@@ -204,7 +206,8 @@ class Pair:
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
         without = (*self.cells, *self.prior_without, *self.doubles)
-        return covariates_of(self.genes, self.covariate_names, self.store, without)
+        unknown = (*self.prior_without, *self.unknown)
+        return covariates_of(self.genes, self.covariate_names, self.store, without, unknown)
 
     @cached_property
     def doubles(self) -> dict[str, str]:
