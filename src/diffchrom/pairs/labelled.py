@@ -30,6 +30,8 @@ class LabelledArray:
             raise ValueError(f"{self.name}: {self.values.shape} does not fit axes {list(self.axes)}")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is None:  # a word that numpy 1 does not know
+            return np.asarray(self.values, dtype=dtype)
         return np.array(self.values, dtype=dtype, copy=copy)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
