@@ -262,6 +262,33 @@ def _with_flags(tracks: Sequence[TrackSummary], sketches: _Sketches) -> tuple[Tr
     return tuple(flagged)
 
 
+def _tracks(store: Store, verify: bool, reporter: Reporter) -> tuple[TrackSummary, ...]:
+    """Every track in every region, region by region."""
+    sketches = _Sketches()
+    regions = {cell: store.regions(cell) for cell in store.cells()}
+    names = [
+        (cell, mark, region)
+        for region in dict.fromkeys(name for held in regions.values() for name in held)
+        for cell in regions
+        for mark in store.marks(cell, region=region)
+    ]
+    tracks = []
+    with reporter.task("reading tracks", len(names)) as task:
+        for cell, mark, region in names:
+            tracks.append(_track(store, cell, mark, region, sketches, verify))
+            task.advance(1, f"{cell} {mark}")
+    return _with_flags(tracks, sketches)
+
+
+def _splits(store: Store) -> dict[str, dict[str, int]]:
+    """Genes in the parts of every split."""
+    splits = {}
+    for name in store.splits():
+        counts = Counter(store.split(name).tolist())
+        splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
+    return splits
+
+
 def _expression(store: Store, cell: str, unit: str, verify: bool) -> ExpressionSummary:
     values = store.expression(cell, unit)
     known = values[np.isfinite(values)]
@@ -330,29 +357,13 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
     StoreError
         When what is read of the store cannot be read.
     """
-    sketches = _Sketches()
-    regions = {cell: store.regions(cell) for cell in store.cells()}
-    names = [
-        (cell, mark, region)
-        for region in dict.fromkeys(name for held in regions.values() for name in held)
-        for cell in regions
-        for mark in store.marks(cell, region=region)
-    ]
-    tracks = []
-    with reporter.task("reading tracks", len(names)) as task:
-        for cell, mark, region in names:
-            tracks.append(_track(store, cell, mark, region, sketches, verify))
-            task.advance(1, f"{cell} {mark}")
+    tracks = _tracks(store, verify, reporter)
     expression = tuple(
         _expression(store, cell, unit, verify)
         for cell in store.cells()
         for unit in store.expression_units(cell)
     )
     chroms = Counter(str(chrom) for chrom in store.genes.chrom)
-    splits = {}
-    for name in store.splits():
-        counts = Counter(store.split(name).tolist())
-        splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
     bad = [f"{t.mark} of {t.cell}" for t in tracks if t.intact is False]
     bad += [f"{e.unit} of {e.cell}" for e in expression if e.intact is False]
     if verify:
@@ -366,8 +377,8 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         n_genes=store.n_genes,
         about=_about(store),
         chroms={chrom: chroms[chrom] for chrom in sorted(chroms, key=natural_order)},
-        splits=splits,
-        tracks=_with_flags(tracks, sketches),
+        splits=_splits(store),
+        tracks=tracks,
         expression=expression,
         notes=_notes(store),
         verified=True if verify else None,

@@ -95,10 +95,8 @@ def creating(
         group = file.create_group("genes")
         for field in fields(Genes):
             values = getattr(genes, field.name)
-            if values.dtype == object:
-                _write_strings(group, field.name, values)
-            else:
-                _write_column(group, field.name, values)
+            write = _write_strings if values.dtype == object else _write_column
+            write(group, field.name, values)
         file.create_group("chrom_sizes")
         editor = StoreEditor(file, path, len(genes), window)
         editor.set_chrom_sizes(chrom_sizes or {})

@@ -195,9 +195,7 @@ def run_sweep(
         # The longest first, so that no worker is left alone with a long job at the end.
         pending.sort(key=lambda job: -expected.get(job.name, 0.0))
         before = len(jobs) - len(pending) - len(refused)
-        progress = Progress(
-            len(jobs), pending, expected, pool.capacity, finished_before=before, outcomes=refused
-        )
+        progress = Progress(len(jobs), pending, expected, pool.capacity, before, refused)
         if before:
             reporter.note(f"{before} of {len(jobs)} jobs are finished already")
         table = JobTable(jobs, out)
