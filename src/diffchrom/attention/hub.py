@@ -8,7 +8,7 @@ in them where a bigBed can be written, and else in the session alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -99,24 +99,25 @@ def write_hub(
         big = can_write_bigbed() and bed.tell() > 0
         if big:
             write_bigbed(temporary / PEAKS, temporary / BIG_PEAKS, known_sizes(opened))
-        texts = {
-            HUB: _stanzas([_hub(weights)]),
-            GENOMES: _stanzas([{"genome": assembly, "trackDb": TRACKS}]),
-            TRACKS: _stanzas([*_track_db(weights, tracks), *([_peaks(weights)] if big else [])]),
-            SESSION: _session(
-                weights, tracks, assembly, _locus(opened, ordered[0]), BIG_PEAKS if big else PEAKS
-            ),
-        }
-        for name, text in texts.items():
+        locus = _locus(opened, ordered[0])
+        for name, text in _texts(weights, tracks, assembly, locus, big).items():
             (temporary / name).write_text(text, encoding="utf-8")
-    reporter.note(
-        f"IGV opens {folder / SESSION}; for UCSC, put the folder behind a URL and give that of {HUB}"
-        + (
-            ""
-            if can_write_bigbed()
-            else f", which has no {PEAKS} (`pip install diffchrom[hub]` to have it as a bigBed)"
-        )
-    )
+    said = f"IGV opens {folder / SESSION}; for UCSC, put the folder behind a URL and give that of {HUB}"
+    if not can_write_bigbed():
+        said += f", which has no {PEAKS} (`pip install diffchrom[hub]` to have it as a bigBed)"
+    reporter.note(said)
+
+
+def _texts(
+    weights: Weights, tracks: Sequence[HubTrack], genome: str, locus: str, big: bool
+) -> dict[str, str]:
+    """The files that name the tracks, and the bigBed of the largest weights where it is there (`big`)."""
+    return {
+        HUB: _stanzas([_hub(weights)]),
+        GENOMES: _stanzas([{"genome": genome, "trackDb": TRACKS}]),
+        TRACKS: _stanzas([*_track_db(weights, tracks), *([_peaks(weights)] if big else [])]),
+        SESSION: _session(weights, tracks, genome, locus, BIG_PEAKS if big else PEAKS),
+    }
 
 
 def _assembly(store: Store) -> str:

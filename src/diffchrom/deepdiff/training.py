@@ -33,7 +33,7 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.deepdiff.unseen import calibrate, judge, of_order, predict_part
+from diffchrom.deepdiff.unseen import calibrate, judge, predict_part, r_without_shift
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
@@ -290,7 +290,7 @@ class TrainingLearner:
         strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
         notes, further = [], {}
         if model.variant.antisymmetric and self.pairs.single:
-            without = _r_without_shift(opened, self.data, test)
+            without = r_without_shift(opened, self.data, test)
             further["pearson_without_shift"] = without
             with_it = pearson(self.data.log2fc[test], predicted.log2fc[test])
             notes.append(
@@ -368,16 +368,6 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
             parts.append(opened.predict_signal(rows, data.signal_a[span], data.signal_b[span]))
             task.advance(len(rows))
     return Predictions.concatenate(parts)
-
-
-def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
-    """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
-    with of_order(opened.model, 0.0):
-        predicted = [
-            opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
-            for piece in pieces(rows)
-        ]
-    return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")
 
 
 def _mean_asymmetry(

@@ -141,10 +141,8 @@ class WindowTrees(nn.Module):
     def of_windows(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
         """What differences contribute [n_genes, n_windows], and levels [n_genes, n_windows + 1]."""
         middle, exchanged = (a + b) / 2, self.exchanged(covariates)
-        levels = order * self._sums(middle, middle, covariates)
-        if self.n_cells:
-            levels = self._sums(middle, middle, covariates) - self._sums(middle, middle, exchanged)
-            levels /= 2
+        levels = self._sums(middle, middle, covariates)
+        levels = (levels - self._sums(middle, middle, exchanged)) / 2 if self.n_cells else order * levels
         forward = self._sums(a, b, covariates) if order != -1 else 0
         backward = self._sums(b, a, exchanged) if order != 1 else 0
         differences = ((1 + order) * forward - (1 - order) * backward) / 2 - levels

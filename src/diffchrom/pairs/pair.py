@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import OutputError, StoreError
+from diffchrom.errors import StoreError
+from diffchrom.files.disk_array import disk_array
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS, Region
@@ -374,27 +373,6 @@ class PairData(Labels):
 
 def _rows_of(part: str, parts: npt.NDArray[np.int8], log2fc: npt.NDArray[np.float64]) -> Rows:
     return np.flatnonzero((parts == SPLIT_PARTS[part]) & np.isfinite(log2fc))
-
-
-def disk_array(folder: Path, shape: tuple[int, ...]) -> Signal:
-    """Make a float32 array that lies on disk and is paged in where it is used.
-
-    Its file has no name any more when this returns, so nothing is left of it when the process ends, however
-    it ends. The space is taken at once: a full disk is an OutputError here, not a crash later.
-    """
-    n_bytes = 4 * int(np.prod(shape))
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, max(n_bytes, 1))
-            else:
-                os.truncate(file.fileno(), n_bytes)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: no room for {n_bytes / 1e9:.1f} GB of signal ({error.strerror}); "
-                "set TMPDIR to a larger disk, or give `memory`"
-            ) from error
-        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def signal_bytes(pair: Pair) -> int:
