@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from diffchrom.deepdiff import opened
 from diffchrom.deepdiff.opened import OpenedModel
 from diffchrom.errors import InputError, OutputError, UsageError
 from diffchrom.genome.genes import Genes, Window
+from diffchrom.progress import SilentReporter
+from diffchrom.signal.bigbed_writer import write_bigbed
 from diffchrom.store.store import Store
 
 SIZES = {"chr1": 6000, "chr10": 5000, "chr2": 2500}
@@ -46,6 +49,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> OpenedModel:
 
 @pytest.fixture(scope="module")
 def hub(source: OpenedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("pybigtools", reason="the extra hub is not installed")
     folder = tmp_path_factory.mktemp("made") / "hub"
     write_hub(source, np.arange(5), BED, folder, "hg19")
     return folder
@@ -55,6 +59,16 @@ def stanzas(path: Path) -> list[dict[str, str]]:
     """Blocks of ``key value`` lines."""
     blocks = path.read_text().split("\n\n")
     return [dict(line.split(" ", 1) for line in block.strip().splitlines()) for block in blocks]
+
+
+class Noting(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 @pytest.fixture
@@ -70,7 +84,7 @@ _NAMED = {"track": "name", "type": "tracktype", "shortLabel": "short_label", "lo
 
 def test_the_trackhub_package_takes_every_setting_and_would_write_the_same(hub: Path, trackhub: Any) -> None:
     (named,), (genome,) = stanzas(hub / "hub.txt"), stanzas(hub / "genomes.txt")
-    parent, *tracks = stanzas(hub / "trackDb.txt")
+    parent, *tracks, peaks = stanzas(hub / "trackDb.txt")
 
     def options(stanza: dict[str, str]) -> dict[str, str]:
         kept = {key: value for key, value in stanza.items() if key not in ("compositeTrack", "parent")}
@@ -79,8 +93,9 @@ def test_the_trackhub_package_takes_every_setting_and_would_write_the_same(hub: 
     composite = trackhub.CompositeTrack(**options(parent))
     for track in tracks:
         composite.add_subtrack(trackhub.Track(source=str(hub / track["bigDataUrl"]), **options(track)))
+    beside = trackhub.Track(source=str(hub / peaks["bigDataUrl"]), **options(peaks))
     db = trackhub.TrackDb()
-    db.add_tracks(composite)
+    db.add_tracks([composite, beside])
     theirs = trackhub.Hub(named["hub"], named["shortLabel"], named["longLabel"], email=named["email"])
     assert genome == {"genome": "hg19", "trackDb": "trackDb.txt"}
     genomes = trackhub.GenomesFile()
@@ -95,22 +110,23 @@ def test_the_trackhub_package_takes_every_setting_and_would_write_the_same(hub: 
     assert [named[key] for key in shown] == [written[key] for key in shown]
     rendered = [
         dict(line.strip().split(" ", 1) for line in block.splitlines() if line.strip())
-        for block in str(composite).split("\n\n")
+        for block in f"{composite}\n\n{beside}".split("\n\n")
         if block.strip()
     ]
-    assert [block["track"] for block in rendered] == [track["track"] for track in (parent, *tracks)]
-    for block, stanza in zip(rendered, (parent, *tracks), strict=True):
+    every = (parent, *tracks, peaks)
+    assert [block["track"] for block in rendered] == [track["track"] for track in every]
+    for block, stanza in zip(rendered, every, strict=True):
         assert {key: block[key] for key in stanza if key != "parent"} == {
             key: value for key, value in stanza.items() if key != "parent"
         }
         assert block.get("parent", "").split()[:1] == stanza.get("parent", "").split()[:1]
-    assert all(len(stanza["shortLabel"]) <= 17 for stanza in (parent, *tracks))
+    assert all(len(stanza["shortLabel"]) <= 17 for stanza in every)
 
 
 def test_tracks_are_the_bigwigs_of_the_format_under_names_fit_for_files(
     source: OpenedModel, hub: Path, tmp_path: Path
 ) -> None:
-    _, *tracks = stanzas(hub / "trackDb.txt")
+    _, *tracks, _ = stanzas(hub / "trackDb.txt")
     names = [track["bigDataUrl"] for track in tracks]
     assert names == ["contribution_H3_K4.bw", "contribution_H3_K4_2.bw", "contribution_a_b___c_.bw"]
     marks = [track["longLabel"] for track in tracks]
@@ -127,12 +143,64 @@ def test_a_session_names_what_lies_beside_it(hub: Path) -> None:
     session = ElementTree.parse(hub / "igv_session.xml").getroot()
     assert session.attrib == {"genome": "hg19", "locus": "chr1:651-1150", "version": "8"}
     paths = [resource.attrib["path"] for resource in session.iter("Resource")]
-    assert sorted(paths) == sorted(
-        set(os.listdir(hub)) - {"hub.txt", "genomes.txt", "trackDb.txt", "igv_session.xml"}
-    )
+    texts = {"hub.txt", "genomes.txt", "trackDb.txt", "igv_session.xml"}
+    assert sorted(paths) == sorted(set(os.listdir(hub)) - texts - {"peaks.bed"})
     tracks = list(session.iter("Track"))
     assert [track.attrib["id"] for track in tracks] == paths
     assert tracks[2].attrib["name"] == f"contribution of {MARKS[2]} in contribution, A to B"
+
+
+def test_the_bigbed_of_the_peaks_is_their_bed(hub: Path) -> None:
+    lines = [line.split("\t") for line in (hub / "peaks.bed").read_text().splitlines()]
+    with pyBigWig.open(str(hub / "peaks.bb")) as file:
+        assert file.isBigBed()
+        assert file.chroms() == SIZES
+        entries = [
+            [chrom, str(start), str(end), *rest.split("\t")]
+            for chrom, size in file.chroms().items()
+            for start, end, rest in file.entries(chrom, 0, size)
+        ]
+        assert [line.split()[1].rstrip(";") for line in file.SQL().decode().splitlines()[3:-1]] == [
+            "chrom", "chromStart", "chromEnd", "name", "score", "strand",
+        ]  # fmt: skip
+    assert sorted(entries) == sorted(lines)
+    *_, stanza = stanzas(hub / "trackDb.txt")
+    assert (stanza["bigDataUrl"], stanza["type"]) == ("peaks.bb", "bigBed 6")
+    with (hub / "peaks.bb").open("rb") as file:
+        file.seek(32)
+        assert struct.unpack("<HH", file.read(4)) == (6, 6)  # fields, and those of BED: what browsers draw
+
+
+def test_a_bigbed_that_was_not_written_whole_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pybigtools", reason="the extra hub is not installed")
+    (tmp_path / "x.bed").write_text("chr1\t9\t20\ta\t1\t+\nchr1\t1\t2\tb\t1\t+\n")
+    with pytest.raises(OutputError, match="x.bb: cannot be written as a bigBed"):
+        write_bigbed(tmp_path / "x.bed", tmp_path / "x.bb", SIZES)
+    assert "not sorted" in capfd.readouterr().out
+
+
+def test_without_pybigtools_a_hub_has_its_peaks_as_bed_and_says_so(
+    source: OpenedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffchrom.signal.bigbed_writer.find_spec", lambda _: None)
+    reporter = Noting()
+    write_hub(source, np.arange(5), BED, tmp_path / "hub", "hg19", reporter)
+    assert (
+        "which has no peaks.bed (`pip install diffchrom[hub]` to have it as a bigBed)" in reporter.notes[-1]
+    )
+    assert not (tmp_path / "hub" / "peaks.bb").exists()
+    assert 'path="peaks.bed" type="bed"' in (tmp_path / "hub" / "igv_session.xml").read_text()
+    assert "bigBed" not in (tmp_path / "hub" / "trackDb.txt").read_text()
+
+
+def test_a_hub_without_peaks_has_no_bigbed(source: OpenedModel, tmp_path: Path) -> None:
+    write_hub(
+        source, np.arange(5), ExportOptions(format="bed", min_weight=1.0, top=None), tmp_path / "hub", "hg19"
+    )
+    assert (tmp_path / "hub" / "peaks.bed").read_bytes() == b""
+    assert "peaks.bb" not in os.listdir(tmp_path / "hub")
 
 
 def test_peaks_are_the_first_six_columns_of_bed(
@@ -183,6 +251,7 @@ def test_genes_without_coordinates_and_assemblies_without_names_are_refused(
 def test_the_command_writes_a_hub_and_says_where_to_open_it(
     toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("pybigtools", reason="the extra hub is not installed")
     job = training(toy_store.path, "raw:d", settings=hyperparameters("default", epochs=1, hidden=4))
     run = train(job, tmp_path / "run").path
     capsys.readouterr()
@@ -203,7 +272,7 @@ def test_the_command_writes_a_hub_and_says_where_to_open_it(
     (genome,) = stanzas(tmp_path / "hub" / "genomes.txt")
     assert genome["genome"] == "hg38"
     assert [track["track"] for track in stanzas(tmp_path / "hub" / "trackDb.txt")] == [
-        "diffchrom", "gradient_x_input_H3K4me3",
+        "diffchrom", "gradient_x_input_H3K4me3", "diffchrom_peaks",
     ]  # fmt: skip
     for wrong, message in (
         (["-o", "x"], "--output x: not with --hub"),

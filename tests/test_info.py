@@ -16,6 +16,7 @@ from diffchrom.genome.genes import Genes, Window
 from diffchrom.inspection.summary import summarise_store
 from diffchrom.inspection.text import json_text, plot_profiles, run_dict, run_text, store_text
 from diffchrom.runs.folder import Run, RunConfig
+from diffchrom.store.soundness import write_attrs
 from diffchrom.store.store import Store, create
 
 N_GENES = 60
@@ -136,6 +137,54 @@ def test_text_goes_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert shown.err == ""
     assert "split random: train 15, valid 15, test 15, unused 15" in shown.out
     assert "verified: every checksum agrees" in shown.out
+
+
+def test_what_tracks_come_to_is_written_with_them_and_read_without_their_values(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    written = summarise_store(build(path)).to_dict()
+    with h5py.File(path, "r+") as file:
+        for cell in "ABC":
+            for mark in MARKS:
+                file[f"cells/{cell}/signal/{mark}"][...] = np.inf
+    assert json_text(summarise_store(Store(path)).to_dict()) == json_text(written)
+
+
+@pytest.mark.parametrize("attribute", ["mean", "profile", "sketch"])
+@pytest.mark.parametrize("value", [None, np.nan, "much", np.zeros((2, 2))])
+def test_tracks_without_what_they_come_to_are_read_for_it(
+    tmp_path: Path, attribute: str, value: object
+) -> None:
+    path = tmp_path / "s.h5"
+    store = build(path)
+    before, fingerprint = summarise_store(store).to_dict(), store.fingerprint(("A", "B"))
+    with h5py.File(path, "r+") as file:
+        for cell in "ABC":
+            for mark in MARKS:
+                held = file[f"cells/{cell}/signal/{mark}"].attrs
+                del held[attribute]
+                if value is not None:
+                    write_attrs(file[f"cells/{cell}/signal/{mark}"], {attribute: value})
+    assert json_text(summarise_store(Store(path)).to_dict()) == json_text(before)
+    assert Store(path).fingerprint(("A", "B")) == fingerprint
+
+
+def test_attributes_of_another_track_do_not_pass_for_a_tracks_own(tmp_path: Path) -> None:
+    store = build(tmp_path / "s.h5")
+    with store.edit() as editor:
+        values = 2 * store.signal("A", ["H3K4me3"])[:, 0]
+        editor.add_signal("D", "H3K4me3", values, store.signal_attrs("A", "H3K4me3"))
+    means = {track.cell: track.mean for track in summarise_store(store).tracks if track.mark == "H3K4me3"}
+    assert means["D"] == pytest.approx(2 * means["A"])
+
+
+def test_bins_of_one_base_have_a_profile_too(tmp_path: Path) -> None:
+    window = Window(10_000, 1, "transcription")
+    store = create(tmp_path / "s.h5", genes(), window)
+    values = np.random.default_rng(0).random((N_GENES, window.n_bins), dtype=np.float32)
+    with store.edit() as editor:
+        editor.add_signal("A", "H3K4me3", values)
+    (track,) = summarise_store(store).tracks
+    np.testing.assert_array_equal(track.profile, values.mean(axis=0, dtype=np.float64))
 
 
 def test_changed_values_are_found_by_verify_only(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 import diffchrom
 from conftest import called, make_store
-from diffchrom.deepdiff.loading import load_model
-from diffchrom.deepdiff.opened import open_model
+from diffchrom.deepdiff.opened import OpenedModel, open_model
 from diffchrom.inspection.text import run_dict, run_text
 from diffchrom.metrics import pearson
 from diffchrom.pairs.pair import Pair
@@ -155,18 +155,61 @@ def test_pairs_of_two_held_out_cells_are_a_kind_of_their_own_with_ridge_beside(
     assert fitted_file(tmp_path / "ridge") != fitted_file(tmp_path / "alone")
 
 
-def test_a_model_of_several_pairs_has_no_shift_and_is_odd_in_every_pair(store: Store, tmp_path: Path) -> None:
-    learn = LEARNERS["additive"]
-    assert command(store, tmp_path / "run", "--pair", "A,B", "--pair", "B,C", learn=learn) == 0
-    run = Run.open(tmp_path / "run")
-    weights = load_model(run).state_dict()
-    assert not weights["shift.weight"].any()
+@pytest.fixture(scope="module")
+def of_three(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The default, of two pairs of the cells A, B and C."""
+    out = tmp_path_factory.mktemp("of_three") / "run"
+    learn = (*LEARNERS["additive"][:1], "--epochs", "4", *LEARNERS["additive"][3:])
+    assert command(store, out, "--pair", "A,B", "--pair", "B,C", learn=learn) == 0
+    return Run.open(out)
+
+
+def codes(opened: OpenedModel) -> list[float]:
+    """What is read of the cells A, B and C, the same of every gene."""
+    of_cells = opened.pair.covariates[:, -3:]
+    assert opened.pair.covariate_names[-3:] == ("cell:A", "cell:B", "cell:C")
+    assert (of_cells == of_cells[0]).all()
+    return [float(code) for code in of_cells[0]]
+
+
+def test_a_model_of_several_pairs_is_odd_in_every_pair(store: Store, of_three: Run) -> None:
     for cells in (("A", "B"), ("B", "C"), ("A", "D")):
-        opened, back = open_model(run, store, cells), open_model(run, store, cells[::-1])
+        opened, back = open_model(of_three, store, cells), open_model(of_three, store, cells[::-1])
         assert opened.model.order == 0
         assert opened.without_shift == ""
         rows = np.arange(20)
         np.testing.assert_allclose(opened.predict(rows).log2fc, -back.predict(rows).log2fc, atol=1e-6)
+
+
+def test_every_cell_that_was_learnt_from_has_a_shift_of_its_own(store: Store, of_three: Run) -> None:
+    rows = np.arange(50)
+
+    def shift(a: str, b: str) -> npt.NDArray[np.float32]:
+        opened = open_model(of_three, store, (a, b))
+        attended = opened.attention_of(rows)
+        assert attended.contribution is not None
+        return attended.log2fc_pred - attended.contribution.sum(axis=(1, 2))
+
+    assert codes(open_model(of_three, store, ("C", "B"))) == [0, 1, -1]
+    assert codes(open_model(of_three, store, ("D", "B"))) == [0, 1, 0]
+    assert np.abs(shift("A", "C")).mean() > 1e-3  # a pair that was not learnt from, of cells that were
+    assert np.abs(shift("D", "B")).mean() > 1e-3
+    np.testing.assert_allclose(shift("A", "B"), -shift("B", "A"), atol=1e-5)
+
+
+def test_a_cell_of_the_same_name_with_other_signal_is_none_that_was_learnt_from(
+    store: Store, of_three: Run, tmp_path: Path
+) -> None:
+    other = make_store(tmp_path / "other.h5", n_genes=200, cells=CELLS)
+    assert codes(open_model(of_three, other, ("A", "B"))) == [-1, 1, 0]  # the same signal in another file
+    changed = {mark: other.signal("B", [mark])[::-1, 0] for mark in other.marks("B")}
+    with other.edit() as editor:
+        for mark, values in changed.items():
+            editor.add_signal("B", mark, values, {"unit": "coverage", "source": mark}, replace=True)
+    assert codes(open_model(of_three, other, ("A", "B"))) == [-1, 0, 0]
+    with other.edit() as editor:
+        editor.add_expression("A", "counts", other.expression("A", "counts")[::-1], replace=True)
+    assert codes(open_model(of_three, other, ("A", "B"))) == [-1, 0, 0]  # labels are no part of it
 
 
 @pytest.mark.parametrize(

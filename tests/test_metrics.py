@@ -16,6 +16,7 @@ from diffchrom.metrics import (
     METRICS,
     MIN_BLOCKS,
     Resamples,
+    benjamini_hochberg,
     block_numbers,
     bootstrap,
     evaluate,
@@ -300,3 +301,8 @@ def test_ten_metrics_of_a_genome_take_seconds():
     started = time.process_time()
     bootstrap(truth, truth + noise, block, expressed=both)
     assert time.process_time() - started < 30  # 2.5 s on an idle core
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_false_discovery_rates_are_scipys_to_the_last_bit(p: list[float]) -> None:
+    np.testing.assert_array_equal(benjamini_hochberg(p), stats.false_discovery_control(p))

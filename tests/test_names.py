@@ -30,8 +30,8 @@ FILE = re.compile(r"[\w./-]+\.(?:py|c|h|sh|css|js|html|toml|md)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 #: In documents: endings of data files, and names of other programs.
 DATA = {
-    "bed", "bigWig", "bw", "csv", "gz", "json", "pdf", "results", "safetensors", "sf", "tab", "tsv",
-    "txt", "xml",
+    "bb", "bed", "bigWig", "bw", "csv", "gz", "h5", "json", "pdf", "results", "safetensors", "sf", "tab",
+    "tsv", "txt", "xml",
 }  # fmt: skip
 FOREIGN = {
     "csv.write_csv",

@@ -30,7 +30,7 @@ from diffchrom.runs.tables import HISTORY_COLUMNS
 from diffchrom.store.store import Store
 from diffchrom.sweeps.jobs import jobs_of
 from diffchrom.sweeps.plan import Plan
-from diffchrom.sweeps.results import Result, load_results
+from diffchrom.sweeps.results import Result, TestGenes, load_results
 from diffchrom.sweeps.running import run_job
 from test_compare import make_run
 
@@ -131,6 +131,11 @@ def test_attention_to_every_region_has_a_view_at_its_own_places(
     source = adding_source(whole_gene_store)
     groups = collect(Weights.of(source), np.arange(60), GroupRule(quantile=0.2))
     (result, *_) = [one for one in load_results([folder / "sweep"]) if one.run.config.kind == "deepdiff"]
+    test = source.pair.rows("test")
+    values = source.pair.labels.log2fc[test], source.predict(test).log2fc
+    result.__dict__["test"] = TestGenes(
+        source.genes.id[test], *values, source.genes.chrom[test], source.genes.located[test]
+    )
     attended = Attended(result, source, np.arange(60), "test genes", groups)
     views = attention_around_tss([attended]).views
     assert [view.name.rpartition(": ")[2] for view in views] == ["tss", "body", "tes", "distal"]

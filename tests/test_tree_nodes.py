@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
-from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.errors import RunError
+from diffchrom.tree_nodes import Trees
 
 
 def problem(n=400, p=9, seed=0):

@@ -99,6 +99,34 @@ def test_derivatives_along_a_line_add_up_to_what_the_trees_change_by(trees: Wind
     assert float((total - change).abs().mean()) < 0.25 * float(change.abs().mean())
 
 
+def test_what_is_a_cells_own_is_learnt_apart_from_what_differs_and_is_odd() -> None:
+    """Three cells: the third one's libraries add 1 where the covariate is high."""
+    a, b, covariate = genes(4)
+    random = np.random.default_rng(0)
+    pairs = torch.from_numpy(random.permuted(np.tile([-1.0, 1.0, 0.0], (N_GENES, 1)), axis=1)).float()
+    of_third = pairs[:, 2] * (covariate[:, 0] > 0)
+    both = torch.cat((covariate, pairs), dim=1)
+    grown = WindowTrees(80, N_WINDOWS, 4, n_cells=3)
+    exchanged = grown.exchanged(both)
+    assert torch.equal(exchanged, torch.cat((covariate, -pairs), dim=1))
+    truth = (b - a)[:, 1] + of_third
+    grown.fit(
+        torch.cat((a, b)),
+        torch.cat((b, a)),
+        torch.cat((both, exchanged)),
+        torch.cat((truth, -truth)),
+        seed=0,
+    )
+    contributions, of_cells = grown(a, b, both, 0.0)
+    assert np.corrcoef(of_cells, of_third)[0, 1] > 0.9
+    assert np.corrcoef(contributions.sum(dim=1), (b - a)[:, 1])[0, 1] > 0.95
+    back, of_cells_back = grown(b, a, exchanged, 0.0)
+    torch.testing.assert_close(back, -contributions, rtol=0, atol=1e-5)
+    torch.testing.assert_close(of_cells_back, -of_cells, rtol=0, atol=1e-5)
+    unseen = torch.cat((covariate, torch.zeros(N_GENES, 3)), dim=1)
+    assert not grown(a, b, unseen, 0.0)[1].any()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("feature", 10**6), ("feature", -1), ("right", 1000), ("right", 1), ("right", -5), ("window", 99)],

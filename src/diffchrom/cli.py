@@ -16,6 +16,7 @@ from diffchrom.commands.baseline import BaselineCommand, baseline
 from diffchrom.commands.compare import compare
 from diffchrom.commands.defaults import default_map
 from diffchrom.commands.demo import demo
+from diffchrom.commands.details import taken
 from diffchrom.commands.export import export
 from diffchrom.commands.gene import gene
 from diffchrom.commands.greedy import OnceCommand
@@ -73,6 +74,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
+            if kwargs.get("verbose"):
+                print(f"diffchrom: {taken()}", file=sys.stderr)
         except BrokenPipeError:
             # The reader has what it wants (`| head`); keep the interpreter from complaining on exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

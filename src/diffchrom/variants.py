@@ -49,6 +49,8 @@ class Variant:
         Reads every region that the store has, not the bins around the TSS alone.
     reads_covariates : bool
         Whether numbers of a gene are read beside the signal (`pairs.covariates.OF_GENES`).
+    cell_shifts : bool
+        Whether a model of several pairs learns what the libraries of every cell add, by its covariates.
     settings : mapping
         Where the default preset is another than `config.Hyperparameters` says.
     members : int
@@ -68,6 +70,7 @@ class Variant:
     additive: bool = False
     whole_gene: bool = False
     reads_covariates: bool = False
+    cell_shifts: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     members: int = 1
 
@@ -118,6 +121,7 @@ VARIANTS = {
             additive=True,
             whole_gene=True,
             reads_covariates=True,
+            cell_shifts=True,
             settings={
                 "hidden": 128,
                 "dropout": 0.5,

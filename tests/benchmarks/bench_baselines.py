@@ -57,11 +57,10 @@ def timed(name: str, genes: int, work: Callable[[], object], scale: float = 1.0)
 
 def narrow(examples: Examples, bins: int) -> Examples:
     """Keep so many bins, spread evenly over the 160 that the SVR methods use."""
-    first = examples.signal_a.shape[2] // 2 - PUBLISHED_BINS // 2
+    first = examples.n_bins // 2 - PUBLISHED_BINS // 2
     columns = first + np.linspace(0, PUBLISHED_BINS - 1, bins).astype(int)
-    return replace(
-        examples, signal_a=examples.signal_a[:, :, columns], signal_b=examples.signal_b[:, :, columns]
-    )
+    signal_a, signal_b = (signal[:, :, columns] for signal in (examples.signal_a, examples.signal_b))
+    return replace(examples, n_bins=bins, signal_a=signal_a, signal_b=signal_b)
 
 
 def alternating(rounds: int, genes: int, **works: Callable[[], object]) -> None:
@@ -82,7 +81,7 @@ def against_ridge_cv(train: Examples, rounds: int) -> None:
     """Ridge of every number of merged bins with all penalties, beside scikit-learn's RidgeCV."""
     from sklearn.linear_model import RidgeCV
 
-    grid = get_method("ridge").grid
+    grid = get_method("ridge").grid()
     for merge in reversed(grid["merge"]):
         features = PairFeatures.fit(train, merge).apply(train)
         ours = fit_ridge(features, train.log2fc, grid["alpha"])
@@ -148,8 +147,8 @@ def main() -> None:
         if not path.exists():
             prepare(path)
         data = Pair.of(Store(path), ("E116", "E127")).load()
-        every = Examples(data.marks, data.signal_a, data.signal_b, data.log2fc, data.expr_a, data.expr_b)
-        every = every.take(slice(None))
+        signal = data.signal_a, data.signal_b
+        every = Examples(data.marks, data.layout.n_bins, *signal, data.log2fc, data.expr_a, data.expr_b)
         train, valid = every.take(data.rows("train")), every.take(data.rows("valid"))
         some = train.take(np.random.default_rng(0).permutation(len(train))[: arguments.genes])
         context = Context(threads=available_threads())

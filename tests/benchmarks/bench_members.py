@@ -17,9 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import train, training
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from conftest import train, training
 
 
 def train_seconds(store: Path, folder: Path, models: int, epochs: int, side_by_side: bool) -> float:

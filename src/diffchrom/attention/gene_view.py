@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from diffchrom.attention.deletion import attention_map
 from diffchrom.attention.weights import CONTRIBUTION, Kind, Weights
-from diffchrom.deepdiff.opened import OpenedModel
+from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.genome.genes import Genes, Rows, Window
 from diffchrom.genome.layout import Layout
 from diffchrom.pairs.choices import SPLIT_PARTS
@@ -81,7 +81,7 @@ def gene_views(opened: OpenedModel, rows: Rows, by: str | None = None) -> Iterat
         a, b = opened.pair.signal(at)
         (batch,) = weights.batches(at)
         of_windows = batch.alpha if weights.kind.signed else attention_map(opened, batch)
-        predicted = opened.predict(at)
+        predicted = GenePredictions.of(opened.pair, at, opened.predict_signal(at, a, b), opened.calibration)
         change, spread = _swapped(opened, row, a, b)
         turned = opened.windows.from_upstream
         yield GeneView(

@@ -18,6 +18,7 @@ from diffchrom.deepdiff.opened import LevelOneSequence
 from diffchrom.errors import InputError, UsageError, check_choice
 from diffchrom.genome.genes import Rows, Window
 from diffchrom.genome.layout import Layout
+from diffchrom.metrics import benjamini_hochberg
 from diffchrom.progress import SILENT, Reporter
 
 GROUPS = ("up", "down")
@@ -192,8 +193,6 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
         Sizes of the groups, mean beta of each with its bootstrap interval, their difference (up - down), the
         permutation test's p, and q, p adjusted for the number of rows (Benjamini-Hochberg).
     """
-    from scipy.stats import false_discovery_control
-
     random = np.random.default_rng(seed)
     name = groups.kind.of_marks
     up, down = (groups.beta[group] for group in GROUPS)
@@ -212,5 +211,5 @@ def group_table(groups: GroupAttention, seed: int = 0) -> dict[str, npt.NDArray[
     return columns | {
         "difference": columns[f"{name}_up"] - columns[f"{name}_down"],
         "p": p,
-        "q": false_discovery_control(p),
+        "q": benjamini_hochberg(p),
     }

@@ -1,14 +1,14 @@
 """Weights where biologists look: a folder that is a UCSC track hub and an IGV session at once.
 
 A hub is text files that name bigWigs (https://genome.ucsc.edu/goldenPath/help/hgTrackHubHelp.html); all lie
-in one folder, which serves from any web server. Hubs take no plain BED, so the windows of the largest weight
-are in the session alone.
+in one folder, which serves from any web server. Hubs take no plain BED: the windows of the largest weight are
+in them where a bigBed can be written, and else in the session alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,16 +19,18 @@ import numpy.typing as npt
 from diffchrom.attention.bed import BedSorter
 from diffchrom.attention.export import ExportOptions, choose_sequences
 from diffchrom.attention.formats import require_coordinates
-from diffchrom.attention.tracks import combine, output_folder, require_sizes, write_bigwigs
+from diffchrom.attention.tracks import combine, known_sizes, output_folder, require_sizes, write_bigwigs
 from diffchrom.attention.weights import Weights
 from diffchrom.deepdiff.opened import AttentionBatch, OpenedModel
 from diffchrom.errors import UsageError
 from diffchrom.genome.assemblies import from_sizes
 from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter
+from diffchrom.signal.bigbed_writer import can_write_bigbed, write_bigbed
 from diffchrom.store.store import Store
 
 HUB, GENOMES, TRACKS, SESSION, PEAKS = "hub.txt", "genomes.txt", "trackDb.txt", "igv_session.xml", "peaks.bed"
+BIG_PEAKS = "peaks.bb"
 _PARENT = "diffchrom"
 #: Of what moves the prediction towards B, and towards A (as in `gene_picture`).
 _COLOUR, _OTHER_COLOUR = "213,94,0", "0,114,178"
@@ -82,12 +84,6 @@ def write_hub(
     assembly = genome or _assembly(opened.pair.store)
     tracks = hub_tracks(weights, keep)
     ordered = opened.windows.genome_order(rows)
-    texts = {
-        HUB: _stanzas([_hub(weights)]),
-        GENOMES: _stanzas([{"genome": assembly, "trackDb": TRACKS}]),
-        TRACKS: _stanzas(_track_db(weights, tracks)),
-        SESSION: _session(weights, tracks, assembly, _locus(opened, ordered[0])),
-    }
     with output_folder(folder) as temporary, (temporary / PEAKS).open("wb") as bed:
         sorter = BedSorter(weights, keep, options.choice, _BED6)
 
@@ -99,11 +95,29 @@ def write_hub(
 
         stretches = combine(opened, passed(), keep, options.combine)
         write_bigwigs(opened, [temporary / track.file for track in tracks], stretches)
-        for name, text in texts.items():
+        bed.flush()
+        big = can_write_bigbed() and bed.tell() > 0
+        if big:
+            write_bigbed(temporary / PEAKS, temporary / BIG_PEAKS, known_sizes(opened))
+        locus = _locus(opened, ordered[0])
+        for name, text in _texts(weights, tracks, assembly, locus, big).items():
             (temporary / name).write_text(text, encoding="utf-8")
-    reporter.note(
-        f"IGV opens {folder / SESSION}; for UCSC, put the folder behind a URL and give that of {HUB}"
-    )
+    said = f"IGV opens {folder / SESSION}; for UCSC, put the folder behind a URL and give that of {HUB}"
+    if not can_write_bigbed():
+        said += f", which has no {PEAKS} (`pip install diffchrom[hub]` to have it as a bigBed)"
+    reporter.note(said)
+
+
+def _texts(
+    weights: Weights, tracks: Sequence[HubTrack], genome: str, locus: str, big: bool
+) -> dict[str, str]:
+    """The files that name the tracks, and the bigBed of the largest weights where it is there (`big`)."""
+    return {
+        HUB: _stanzas([_hub(weights)]),
+        GENOMES: _stanzas([{"genome": genome, "trackDb": TRACKS}]),
+        TRACKS: _stanzas([*_track_db(weights, tracks), *([_peaks(weights)] if big else [])]),
+        SESSION: _session(weights, tracks, genome, locus, BIG_PEAKS if big else PEAKS),
+    }
 
 
 def _assembly(store: Store) -> str:
@@ -162,6 +176,17 @@ def _track_db(weights: Weights, tracks: Iterable[HubTrack]) -> Iterator[Stanza]:
         }  # fmt: skip
 
 
+def _peaks(weights: Weights) -> Stanza:
+    return {
+        "track": f"{_PARENT}_peaks", "bigDataUrl": BIG_PEAKS, "shortLabel": _shown("largest weights", _SHORT),
+        "longLabel": _shown(_largest(weights), _LONG), "type": "bigBed 6", "visibility": "pack",
+    }  # fmt: skip
+
+
+def _largest(weights: Weights) -> str:
+    return f"windows of the largest {weights.kind.of_windows}"
+
+
 def _stanzas(stanzas: Iterable[Stanza]) -> str:
     return "\n".join("".join(f"{key} {value}\n" for key, value in stanza.items()) for stanza in stanzas)
 
@@ -172,7 +197,7 @@ def _locus(opened: OpenedModel, row: int) -> str:
     return f"{opened.genes.chrom[row]}:{max(int(bins.start[row]), 0) + 1}-{int(bins.end[row])}"
 
 
-def _session(weights: Weights, tracks: Iterable[HubTrack], genome: str, locus: str) -> str:
+def _session(weights: Weights, tracks: Iterable[HubTrack], genome: str, locus: str, peaks: str) -> str:
     """Return an IGV session; what it names lies beside it."""
     session = ElementTree.Element("Session", genome=genome, locus=locus, version="8")
     resources = ElementTree.SubElement(session, "Resources")
@@ -184,9 +209,8 @@ def _session(weights: Weights, tracks: Iterable[HubTrack], genome: str, locus: s
             panel, "Track", colours, id=track.file, name=track.long, autoScale="true", height="50",
             renderer="BAR_CHART", visible="true", windowFunction="mean",
         )  # fmt: skip
-    ElementTree.SubElement(resources, "Resource", path=PEAKS, type="bed")
-    largest = f"windows of the largest {weights.kind.of_windows}"
-    ElementTree.SubElement(panel, "Track", id=PEAKS, name=largest, visible="true")
+    ElementTree.SubElement(resources, "Resource", path=peaks, type="bigbed" if peaks == BIG_PEAKS else "bed")
+    ElementTree.SubElement(panel, "Track", id=peaks, name=_largest(weights), visible="true")
     ElementTree.indent(session)
     text: bytes = ElementTree.tostring(session, encoding="utf-8", xml_declaration=True)
     return text.decode() + "\n"

@@ -72,6 +72,11 @@ class Fitting:
         return get_method(self.name).whole_gene
 
     @property
+    def cell_shifts(self) -> bool:
+        """None does."""
+        return False
+
+    @property
     def covariates(self) -> tuple[str, ...]:
         """Numbers of the genes that the method reads beside the signal."""
         return tuple(OF_GENES) if get_method(self.name).reads_covariates else ()

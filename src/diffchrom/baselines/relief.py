@@ -21,9 +21,9 @@ from diffchrom.baselines.method import (
     require_genes,
     selection_score,
 )
-from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.baselines.trees import combinations
 from diffchrom.genome.genes import Signal
+from diffchrom.tree_nodes import Trees
 
 _ELEMENTS = 4_000_000  # differences held at a time
 

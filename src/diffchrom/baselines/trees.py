@@ -20,8 +20,8 @@ from diffchrom.baselines.method import (
     require_genes,
     selection_score,
 )
-from diffchrom.baselines.tree_nodes import Trees
 from diffchrom.metrics import mse
+from diffchrom.tree_nodes import Trees
 
 #: Below this many genes a second thread costs boosting more than it brings.
 GENES_A_THREAD = 2000

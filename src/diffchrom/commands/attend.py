@@ -12,6 +12,7 @@ from diffchrom.commands import completion, options
 from diffchrom.commands.attend_modes import choose_mode
 from diffchrom.commands.attend_work import Request
 from diffchrom.commands.declared import takes
+from diffchrom.commands.details import tell_chosen
 from diffchrom.commands.options import was_given
 from diffchrom.config import check_device
 from diffchrom.errors import check_choice
@@ -121,6 +122,7 @@ def attend(asked: AttendOptions) -> None:
 
     run = Run.open(asked.run)
     opened = open_model(run, Store(asked.store), parse_pair(asked.pair), device=asked.device)
+    tell_chosen(console, opened.pair)
     parts = opened.pair.parts
     rows = chosen_rows(opened.genes, parts, part=asked.split, gene_list=asked.genes, reporter=console)
     with noting(console, lambda: (direction(opened.pair.cells), opened.without_shift)):

@@ -10,9 +10,10 @@ import typer
 
 from diffchrom.commands import completion, options
 from diffchrom.commands.declared import takes
+from diffchrom.commands.details import tell_chosen
 from diffchrom.commands.options import split_names
-from diffchrom.config import DEVICES
-from diffchrom.errors import UsageError, check_choice
+from diffchrom.config import check_device
+from diffchrom.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class GeneOptions:
 @takes(GeneOptions)
 def gene(asked: GeneOptions) -> None:
     """Draw genes: both cells' tracks, what the model weighed, prediction and measurement, perturbation."""
-    check_choice("device", asked.device, DEVICES)
+    check_device(asked.device)
     names = split_names(asked.genes) or ()
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.files.figures import check_figure_path
@@ -65,6 +66,7 @@ def gene(asked: GeneOptions) -> None:
 
     run, store = Run.open(asked.run), Store(asked.store)
     opened, note = open_model(run, store, parse_pair(asked.pair), device=asked.device).calibrated(run)
+    tell_chosen(console, opened.pair)
     rows = named_rows(opened.genes, names, str(asked.store))
     if len(rows) > 1 and asked.output.suffix.lower() != ".pdf":
         shown = ", ".join(opened.genes.id[rows])

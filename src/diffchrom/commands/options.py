@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from diffchrom._version import __version__
 from diffchrom.commands import completion
 from diffchrom.commands.console import Console
 from diffchrom.config import DEVICES, default_store
@@ -104,7 +106,9 @@ DaskOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="On stderr: what is chosen and read, and what it takes.")
+]
 
 
 def split_names(value: str | None) -> tuple[str, ...] | None:
@@ -136,4 +140,7 @@ def start(*, quiet: bool, verbose: bool, threads: int | None = None) -> Console:
     if threads is not None:
         for variable in THREAD_VARIABLES:
             os.environ[variable] = str(threads)
-    return Console(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose)
+    python = ".".join(map(str, sys.version_info[:3]))
+    console.detail(f"diffchrom {__version__}, Python {python}" + (f", threads {threads}" if threads else ""))
+    return console

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from diffchrom.baselines.opened import open_predictor
 from diffchrom.commands.console import Console
+from diffchrom.commands.details import tell_chosen
 from diffchrom.files.tables import joined_lines
 from diffchrom.files.whole import output_text
 from diffchrom.genome.genes import Rows
@@ -29,6 +30,7 @@ def write_pair(run: Run, store: Store, asked: PredictOptions, console: Console) 
     opened, note = open_predictor(
         run, store, parse_pair(asked.pair), device=asked.device, threads=asked.threads
     )
+    tell_chosen(console, opened.pair)
     distance = describe_distances(signal_distances(run, opened.pair))
     rows = _rows(opened.pair, asked, console)
     table = PredictedTable(opened.pair)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffchrom.commands.console import Console
+from diffchrom.commands.details import tell_chosen
 from diffchrom.commands.pair_options import PairOptions
 from diffchrom.commands.printing import Lines
 from diffchrom.pairs.choices import direction
@@ -22,7 +24,7 @@ def make_and_print(
     pairs: PairSet,
     asked: PairOptions,
     out: Path | None,
-    console: Reporter,
+    console: Console,
     lines: Lines,
     *,
     ridge: bool = False,
@@ -32,6 +34,9 @@ def make_and_print(
     Of several pairs, or with cells held out, there is a row a pair, with `ridge` of the same pairs beside it.
     """
     first = not lines.started
+    if first:
+        for pair in pairs.pairs:
+            tell_chosen(console, pair)
     if asked.folds:
         run = cross_validate(recipe, pairs, asked.folds, out, force=asked.force, reporter=console)
     else:

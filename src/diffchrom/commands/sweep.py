@@ -77,7 +77,7 @@ class SweepOptions:
     regions: options.RegionsOption = None
     split: options.SplitOption = None
     unit: options.UnitOption = None
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")] = None
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Jobs at a time on this machine.", show_default="as many as cores"),

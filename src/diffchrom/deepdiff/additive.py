@@ -84,6 +84,7 @@ class Additive(PairModel):
     settings : of the training.
     layout : of the signal's last axis.
     n_covariates : numbers of a gene that the trunk reads beside the signal.
+    n_cells : cells, each with a shift of its own; their codes come behind the covariates.
     """
 
     pooling: Tensor
@@ -95,8 +96,10 @@ class Additive(PairModel):
         settings: Hyperparameters,
         layout: Layout,
         n_covariates: int = 0,
+        n_cells: int = 0,
     ) -> None:
         super().__init__()
+        self.n_cells = n_cells
         self.of_gene = CovariateScaling(n_covariates)
         self.variant, self.n_marks, self.settings = variant, n_marks, settings
         self.near = windows_of_bins(layout.regions[0])
@@ -128,8 +131,10 @@ class Additive(PairModel):
         self.level2 = _from_zero(nn.Linear(hidden, n_marks))
         self.value = _from_zero(nn.Linear(hidden, 2 * size))
         self.gain = _from_zero(nn.Linear(hidden, 1))
-        self.shift = _from_zero(nn.Linear(hidden, 1))
-        self.trees = WindowTrees(settings.trees, size, n_covariates) if settings.trees else None
+        self.shift = _from_zero(nn.Linear(hidden, max(1, n_cells)))
+        self.trees = None
+        if settings.trees:
+            self.trees = WindowTrees(settings.trees, size, n_covariates + n_cells, n_cells)
         self.expression = nn.Linear(hidden, 2 if settings.aux_task == "classification" else 1)
 
     def sequences(self) -> dict[str, tuple[str, ...]]:
@@ -148,26 +153,28 @@ class Additive(PairModel):
         On the linear model a few hundred genes hardly improve.
         """
         parts = [
-            (self._scaled(a), self._scaled(b), self._covariates(a, *covariates))
+            (self._scaled(a), self._scaled(b), *self._of_genes(a, *covariates))
             for a, b, *covariates in batches()
         ]
-        a, b, c = (torch.cat(part) for part in zip(*parts, strict=True))
+        a, b, c, cells = (torch.cat(part) for part in zip(*parts, strict=True))
         if self.trees is not None:
             seed = int(torch.randint(2**31 - 1, ()))
             if self.order:
                 self.trees.fit(a, b, c, log2fc, seed)
             else:  # of several pairs, to any of which the trees' answer must be odd
                 both = torch.cat((log2fc, -log2fc))
-                self.trees.fit(torch.cat((a, b)), torch.cat((b, a)), torch.cat((c, c)), both, seed)
-        features = (UNIT * (b - a)).double()
-        weights, mean = lasso(features, log2fc.double(), self._penalty(log2fc))
+                of_genes = torch.cat((torch.cat((c, cells), 1), torch.cat((c, -cells), 1)))
+                self.trees.fit(torch.cat((a, b)), torch.cat((b, a)), of_genes, both, seed)
+        truth, codes = log2fc.double(), cells.double()
+        shifts = torch.linalg.lstsq(codes.T @ codes, codes.T @ truth, driver="gelsd").solution
+        weights, mean = lasso((UNIT * (b - a)).double(), truth - codes @ shifts, self._penalty(log2fc))
         with torch.no_grad():
             self.value.bias[: len(weights)] = weights.float()
-            self.shift.bias.fill_(mean)
+            self.shift.bias.copy_(shifts if self.n_cells else torch.tensor([mean]))
 
     def fit_covariates(self, covariates: Tensor) -> None:
         """Learn the covariates' scaling from the training genes."""
-        self.of_gene.fit(covariates)
+        self.of_gene.fit(covariates[:, : len(self.of_gene.mean)])
 
     def fit_labels(self, log2fc: Tensor, level: float | None) -> None:
         """Weigh the penalty by the spread of the training genes' labels; see `PairModel.fit_labels`."""
@@ -190,11 +197,12 @@ class Additive(PairModel):
 
         Parameters
         ----------
-        covariates : [batch, n_covariates], not scaled, NaN where unknown; None of a model without.
+        covariates : [batch, n_covariates + n_cells], not scaled, NaN where unknown; None of a model without.
+            The last n_cells are 1 for cell B, -1 for cell A and 0 for all others.
         """
         n = len(a)
         both = torch.cat((a, b))
-        c = self._covariates(a, covariates)
+        c, cells = self._of_genes(a, covariates)
         z = self._scaled(both)
         z = z * self._kept(z[:n], self.settings.input_dropout).repeat(2, 1)
         z_a, z_b = z.chunk(2)
@@ -203,9 +211,10 @@ class Additive(PairModel):
         h = self.trunk(torch.cat((torch.cat((f_a, f_b, c), 1), torch.cat((f_b, f_a, c), 1))))
         gene = (h[:n] + h[n:]) / 2
         contribution = self._contributions(gene, z_b - z_a)
-        shift = self.order * self.shift(gene).squeeze(1)
+        shift = self.shift(gene)
+        shift = (cells * shift).sum(1) if self.n_cells else self.order * shift.squeeze(1)
         if self.trees is not None and not self.training:  # neither is to learn what the other leaves
-            of_trees, of_pair = self.trees(z_a, z_b, c, self.order)
+            of_trees, of_pair = self.trees(z_a, z_b, torch.cat((c, cells), 1), self.order)
             contribution = (contribution + of_trees.unflatten(1, (self.n_marks, -1))) / 2
             shift = (shift + of_pair) / 2
         log2fc = contribution.sum(dim=(1, 2)) + shift
@@ -222,9 +231,12 @@ class Additive(PairModel):
             penalty=self.penalty * contribution.abs().sum(dim=(1, 2)).mean() if self.training else None,
         )
 
-    def _covariates(self, a: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Scaled covariates [batch, n_covariates] of the genes whose signal is `a`."""
-        return a.new_empty(len(a), 0) if covariates is None else self.of_gene(covariates)
+    def _of_genes(self, a: Tensor, covariates: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scaled covariates [batch, n_covariates] of genes with signal `a`, codes of cells."""
+        if covariates is None:
+            return a.new_empty(len(a), 0), a.new_zeros(len(a), self.n_cells)
+        n = covariates.shape[1] - self.n_cells
+        return self.of_gene(covariates[:, :n]), covariates[:, n:]
 
     def _gates(self, gene: Tensor) -> Tensor:
         """How far marks and windows are open, by what a gene looks like [batch, n_marks, windows]."""

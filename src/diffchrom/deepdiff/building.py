@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -16,6 +16,7 @@ from diffchrom.errors import RunError, UsageError
 from diffchrom.genome.genes import Rows, Signal, Window
 from diffchrom.genome.layout import Layout, layout_of
 from diffchrom.genome.regions import TSS
+from diffchrom.pairs.covariates import counts
 from diffchrom.pairs.transform import Transform
 from diffchrom.runs.folder import Run
 from diffchrom.variants import Variant, get_variant
@@ -53,6 +54,7 @@ def build_model(
     settings: Hyperparameters,
     layout: Layout | None = None,
     n_covariates: int = 0,
+    n_cells: int = 0,
 ) -> PairModel:
     """Make the model of a variant with random weights.
 
@@ -61,9 +63,11 @@ def build_model(
     layout : of the signal's last axis, for variants that have weights for every window; None is the bins
         around the TSS as `prepare` cuts them by default.
     n_covariates : numbers of a gene that are read beside the signal, by variants that do.
+    n_cells : cells whose codes are read behind these, by a model of several pairs.
     """
     if variant.additive:
-        return Additive(variant, n_marks, settings, layout or layout_of(Window(), (TSS,)), n_covariates)
+        layout = layout or layout_of(Window(), (TSS,))
+        return Additive(variant, n_marks, settings, layout, n_covariates, n_cells)
     outputs = 2 if settings.aux_task == "classification" else 1
     if variant.antisymmetric:
         return Antisymmetric(
@@ -81,7 +85,7 @@ def build_model(
 
 
 def untrained_like(
-    trained: PairModel, settings: Hyperparameters, layout: Layout | None, n_covariates: int, seed: int
+    trained: PairModel, settings: Hyperparameters, layout: Layout | None, covariates: Sequence[str], seed: int
 ) -> PairModel:
     """As many members of the same variant with random weights, drawn as training draws its first ones.
 
@@ -90,7 +94,7 @@ def untrained_like(
     models = []
     with seeded(seed):
         for member in trained.members if isinstance(trained, Ensemble) else [trained]:
-            model = build_model(trained.variant, trained.n_marks, settings, layout, n_covariates)
+            model = build_model(trained.variant, trained.n_marks, settings, layout, *counts(covariates))
             if settings.init_range is not None:
                 initialise(model, settings.init_range)
             fitted = {
@@ -128,10 +132,8 @@ def build_run_model(run: Run, layout: Layout | None = None) -> PairModel:
         n_members = variant.ensemble_size(settings.ensemble)
         with seeded(0):  # these weights are replaced; the caller's random numbers are not to be drawn
             n_marks = len(config.marks)
-            n_covariates = len(config.covariates)
-            members = [
-                build_model(variant, n_marks, settings, layout, n_covariates) for _ in range(n_members)
-            ]
+            numbers = counts(config.covariates)
+            members = [build_model(variant, n_marks, settings, layout, *numbers) for _ in range(n_members)]
         return members[0] if len(members) == 1 else Ensemble(members)
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, UsageError) as error:
         raise RunError(f"{run.path}: config.json describes no model of this version ({error})") from error

@@ -19,9 +19,10 @@ from diffchrom.config import Hyperparameters
 from diffchrom.deepdiff.loss import Targets, median_classes
 from diffchrom.deepdiff.model import CELL_A, CELL_B
 from diffchrom.errors import OutputError
+from diffchrom.files.disk_array import disk_array
 from diffchrom.genome.genes import Rows, Signal
 from diffchrom.pairs.label_noise import inverse_variance_weights
-from diffchrom.pairs.pair import PairData, disk_array
+from diffchrom.pairs.pair import PairData
 from diffchrom.pairs.transform import PIECE, Transform, pieces
 
 

@@ -55,6 +55,7 @@ class Member:
     number : of the model, from 0.
     module : somebody's own, with the weights to begin with; None is the variant's model.
     order : `PairModel.order` while it trains: 0 where there is no one pair whose shift it could learn.
+    n_cells : whose codes are among the covariates, in a model of several pairs.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Member:
     number: int = 0
     module: nn.Module | None = None
     order: float = 1.0
+    n_cells: int = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -81,7 +83,9 @@ class Member:
         n_marks = examples.a.shape[1]
         n_covariates = 0 if examples.covariates is None else examples.covariates.shape[1]
         model: PairModel = (
-            build_model(self.variant, n_marks, self.settings, self.layout, n_covariates)
+            build_model(
+                self.variant, n_marks, self.settings, self.layout, n_covariates - self.n_cells, self.n_cells
+            )
             if self.module is None
             else Custom(copy.deepcopy(self.module), n_marks)
         )

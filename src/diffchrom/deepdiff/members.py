@@ -56,10 +56,14 @@ def members_of(
     layout: Layout,
     module: nn.Module | None = None,
     order: float = 1.0,
+    n_cells: int = 0,
 ) -> list[Member]:
-    """All members of the run in `folder`; `module` and `order` as of `Member`."""
+    """All members of the run in `folder`; `module`, `order` and `n_cells` as of `Member`."""
     size = variant.ensemble_size(settings.ensemble)
-    return [Member(folder, variant, settings, seed, layout, number, module, order) for number in range(size)]
+    return [
+        Member(folder, variant, settings, seed, layout, number, module, order, n_cells)
+        for number in range(size)
+    ]
 
 
 def fit_members(

@@ -257,8 +257,8 @@ class OpenedModel:
 
     def untrained(self, seed: int) -> OpenedModel:
         """The same with random weights instead of the trained ones; see `building.untrained_like`."""
-        n_covariates = len(self.pair.covariate_names)
-        model = untrained_like(self.model, self.settings, self.pair.layout, n_covariates, seed)
+        names = self.pair.covariate_names
+        model = untrained_like(self.model, self.settings, self.pair.layout, names, seed)
         return replace(self, model=model.to(self.device).eval())
 
     def inputs(self, rows: Rows, a: Signal, b: Signal) -> tuple[torch.Tensor, ...]:

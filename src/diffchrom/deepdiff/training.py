@@ -33,13 +33,13 @@ from diffchrom.deepdiff.model import CELL_A, CELL_B, PairModel
 from diffchrom.deepdiff.opened import READ_BATCH, GenePredictions, OpenedModel
 from diffchrom.deepdiff.timing import step_seconds
 from diffchrom.deepdiff.uncertainty import Calibration
-from diffchrom.deepdiff.unseen import calibrate, judge, of_order, predict_part
+from diffchrom.deepdiff.unseen import calibrate, judge, predict_part, r_without_shift
 from diffchrom.errors import StoreError, UsageError
 from diffchrom.files.tables import write_table
 from diffchrom.files.whole import output_text, remove_folder
 from diffchrom.genome.genes import Rows, Signal
 from diffchrom.metrics import pearson
-from diffchrom.pairs.covariates import OF_GENES
+from diffchrom.pairs.covariates import OF_GENES, counts
 from diffchrom.pairs.coverage import coverage_by_stratum, larger_expression
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import LEAST_CELLS, PairSet
@@ -104,6 +104,11 @@ class Training:
     def covariates(self) -> tuple[str, ...]:
         """Numbers of the genes that the variant reads beside the signal."""
         return tuple(OF_GENES) if self.variant.reads_covariates else ()
+
+    @property
+    def cell_shifts(self) -> bool:
+        """Whether the variant learns a shift of every cell, where there are several pairs."""
+        return self.variant.cell_shifts
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
@@ -194,9 +199,9 @@ class TrainingLearner:
         recipe = self.recipe
         train_set, valid_set = (self._examples(part) for part in ("train", "valid"))
         order = 1.0 if self.pairs.single else 0.0  # the shift is one pair's
-        layout = self.pairs.first.layout
+        layout, n_cells = self.pairs.first.layout, counts(self.pairs.first.covariate_names)[1]
         members = members_of(
-            folder, recipe.variant, recipe.settings, recipe.seed, layout, recipe.module, order
+            folder, recipe.variant, recipe.settings, recipe.seed, layout, recipe.module, order, n_cells
         )
         if not self.pairs.single:
             reporter.note(self._described(members, len(train_set)))
@@ -285,7 +290,7 @@ class TrainingLearner:
         strata = coverage_by_stratum(self.data, test, genes.log2fc, genes.low, genes.high, larger)
         notes, further = [], {}
         if model.variant.antisymmetric and self.pairs.single:
-            without = _r_without_shift(opened, self.data, test)
+            without = r_without_shift(opened, self.data, test)
             further["pearson_without_shift"] = without
             with_it = pearson(self.data.log2fc[test], predicted.log2fc[test])
             notes.append(
@@ -363,16 +368,6 @@ def _predict(opened: OpenedModel, data: PairData, reporter: Reporter) -> Predict
             parts.append(opened.predict_signal(rows, data.signal_a[span], data.signal_b[span]))
             task.advance(len(rows))
     return Predictions.concatenate(parts)
-
-
-def _r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
-    """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
-    with of_order(opened.model, 0.0):
-        predicted = [
-            opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
-            for piece in pieces(rows)
-        ]
-    return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")
 
 
 def _mean_asymmetry(

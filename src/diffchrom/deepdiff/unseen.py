@@ -18,9 +18,12 @@ import numpy as np
 from diffchrom.deepdiff.model import PairModel
 from diffchrom.deepdiff.opened import GenePredictions, OpenedModel
 from diffchrom.deepdiff.uncertainty import Calibration
+from diffchrom.genome.genes import Rows
+from diffchrom.metrics import pearson
 from diffchrom.pairs.coverage import larger_expression
-from diffchrom.pairs.pair import Pair
+from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
+from diffchrom.pairs.transform import pieces
 from diffchrom.runs.pair_results import PairPrediction
 
 
@@ -70,3 +73,13 @@ def judge(
             genes = here.predict(pair.rows("test"))
         judged.append(PairPrediction(pair, pairs.kind(pair), genes.rows, genes.log2fc, genes.low, genes.high))
     return tuple(judged)
+
+
+def r_without_shift(opened: OpenedModel, data: PairData, rows: Rows) -> float:
+    """Pearson's r of the genes `rows` where the shift is left out, as it is for any other pair."""
+    with of_order(opened.model, 0.0):
+        predicted = [
+            opened.predict_signal(piece, data.signal_a[piece], data.signal_b[piece]).log2fc
+            for piece in pieces(rows)
+        ]
+    return pearson(data.log2fc[rows], np.concatenate(predicted)) if len(rows) else float("nan")

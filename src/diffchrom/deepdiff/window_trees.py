@@ -12,12 +12,14 @@ For other data than the pair of the training (`PairModel.order`), only (c(A, B) 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from diffchrom.tree_nodes import Trees
 
 #: Leaves of a tree at most, and questions on the way to one.
 LEAVES, DEPTH = 16, 6
@@ -39,6 +41,7 @@ class WindowTrees(nn.Module):
     n_trees : at most.
     n_windows : of all marks together.
     n_covariates : numbers of a gene beside its signal.
+    n_cells : how many of these, the last ones, change their sign when the cells are exchanged.
 
     Attributes
     ----------
@@ -59,10 +62,10 @@ class WindowTrees(nn.Module):
     window: Tensor
     start: Tensor
 
-    def __init__(self, n_trees: int, n_windows: int, n_covariates: int) -> None:
+    def __init__(self, n_trees: int, n_windows: int, n_covariates: int, n_cells: int = 0) -> None:
         super().__init__()
         shape = (n_trees, 2 * LEAVES - 1)
-        self.n_windows, self.n_covariates = n_windows, n_covariates
+        self.n_windows, self.n_covariates, self.n_cells = n_windows, n_covariates, n_cells
         for name in ("feature", "right"):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.int32))
         self.register_buffer("number", torch.zeros(shape))
@@ -73,13 +76,13 @@ class WindowTrees(nn.Module):
 
     def _check(self, _: object = None) -> None:
         """Refuse nodes that ask, lead or belong outside, with ValueError: a file may say anything."""
-        n_features = 3 * self.n_windows + self.n_covariates
-        position = torch.arange(self.right.shape[1], device=self.right.device)
-        ahead = (self.right > position + 1) & (self.right < len(position))
-        within = (self.feature >= 0) & (self.feature < n_features)
-        belongs = (self.window >= 0) & (self.window <= self.n_windows)
-        if not (((self.right == 0) | ahead) & within & belongs).all():
-            raise ValueError("a node of a tree leads nowhere")
+        nodes = (self.feature, self.right, self.number.double())
+        feature, right, number = (values.flatten().cpu().numpy() for values in nodes)
+        sizes = np.full(len(self.feature), self.feature.shape[1], dtype=np.int32)
+        importance = np.zeros(3 * self.n_windows + self.n_covariates)
+        Trees(sizes, feature, right, number, start=0.0, divisor=1, importance=importance)
+        if not ((self.window >= 0) & (self.window <= self.n_windows)).all():
+            raise ValueError("a leaf of a tree leads nowhere: it belongs to no window")
 
     def fit(self, a: Tensor, b: Tensor, covariates: Tensor, log2fc: Tensor, seed: int) -> None:
         """Grow the trees on scaled signal [n_genes, n_windows] of A and of B, and covariates of the genes."""
@@ -109,26 +112,23 @@ class WindowTrees(nn.Module):
         )
         with threadpool_limits(limits=torch.get_num_threads()):
             model.fit(_features(a, b, covariates).numpy(), log2fc.numpy())
-        self.start.fill_(float(np.ravel(model._baseline_prediction)[0]))
-        for number, (predictor,) in enumerate(model._predictors):
-            self._keep(number, predictor.nodes)
+        self._keep(Trees.of_boosting(model, len(self.feature)))
 
-    def _keep(self, number: int, nodes: npt.NDArray[Any]) -> None:
-        """Take a tree of scikit-learn's, to whose nodes no public way leads; they are in pre-order."""
-        inner = nodes["is_leaf"] == 0
-        window = np.full(len(nodes), self.n_windows, dtype=np.int32)
-        for node in np.flatnonzero(inner):
-            feature = int(nodes["feature_idx"][node])
-            asked = feature % self.n_windows if feature < 3 * self.n_windows else window[node]
-            window[nodes["left"][node]] = window[nodes["right"][node]] = asked
-        tree = slice(0, len(nodes))
-        self.window[number, tree] = torch.from_numpy(window)
-        self.feature[number, tree] = torch.from_numpy(
-            np.where(inner, nodes["feature_idx"], 0).astype(np.int32)
-        )
-        self.right[number, tree] = torch.from_numpy(np.where(inner, nodes["right"], 0).astype(np.int32))
-        values = np.where(inner, nodes["num_threshold"], nodes["value"])
-        self.number[number, tree] = torch.from_numpy(values.astype(np.float32))
+    def _keep(self, trees: Trees) -> None:
+        """Take grown trees, and note the window that each leaf belongs to."""
+        self.start.fill_(trees.start)
+        ends = np.cumsum(trees.sizes).tolist()
+        for number, (first, last) in enumerate(pairwise([0, *ends])):
+            feature, right = trees.feature[first:last], trees.right[first:last]
+            window = np.full(last - first, self.n_windows, dtype=np.int32)
+            for node in np.flatnonzero(right).tolist():
+                of_covariate = feature[node] >= 3 * self.n_windows
+                asked = window[node] if of_covariate else feature[node] % self.n_windows
+                window[node + 1] = window[right[node]] = asked
+            kept = {"feature": feature, "right": right, "number": trees.number[first:last], "window": window}
+            for name, values in kept.items():
+                buffer = getattr(self, name)
+                buffer[number, : last - first] = torch.from_numpy(values).to(buffer.dtype)
 
     def forward(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
         """What windows contribute [n_genes, n_windows], and what is the pair's own [n_genes].
@@ -140,13 +140,19 @@ class WindowTrees(nn.Module):
 
     def of_windows(self, a: Tensor, b: Tensor, covariates: Tensor, order: float) -> tuple[Tensor, Tensor]:
         """What differences contribute [n_genes, n_windows], and levels [n_genes, n_windows + 1]."""
-        middle = (a + b) / 2
-        at_level = self._sums(middle, middle, covariates)
+        middle, exchanged = (a + b) / 2, self.exchanged(covariates)
+        levels = self._sums(middle, middle, covariates)
+        levels = (levels - self._sums(middle, middle, exchanged)) / 2 if self.n_cells else order * levels
         forward = self._sums(a, b, covariates) if order != -1 else 0
-        backward = self._sums(b, a, covariates) if order != 1 else 0
-        differences = ((1 + order) * forward - (1 - order) * backward) / 2 - order * at_level
-        at_level[:, -1] += self.start
-        return differences[:, :-1], order * at_level
+        backward = self._sums(b, a, exchanged) if order != 1 else 0
+        differences = ((1 + order) * forward - (1 - order) * backward) / 2 - levels
+        levels[:, -1] += order * self.start
+        return differences[:, :-1], levels
+
+    def exchanged(self, covariates: Tensor) -> Tensor:
+        """The same with A and B exchanged."""
+        n = covariates.shape[1] - self.n_cells
+        return torch.cat((covariates[:, :n], -covariates[:, n:]), dim=1) if self.n_cells else covariates
 
     def _sums(self, a: Tensor, b: Tensor, covariates: Tensor) -> Tensor:
         """Sum of the leaves of every window [n_genes, n_windows + 1], in the last of leaves without one."""

@@ -15,6 +15,8 @@ from diffchrom.genome.genes import Window
 
 #: What windows count from: the 5' edge of the TSS or TES, or the TSS in parts of the gene's length.
 ANCHORS = ("tss", "tes", "gene")
+#: What a store's attributes say of a rule.
+RULE_ATTRS = ("anchor", "windows", "parts")
 #: Limits of a rule that is read from a file.
 _MAX_WINDOWS, _MAX_PARTS, _MAX_REACH = 1_000_000, 10_000, 2**40
 

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffchrom.errors import StoreError
-from diffchrom.genome.regions import TSS
+from diffchrom.genome.regions import BIN_REGIONS, TSS
 from diffchrom.pairs.choices import PART_NAMES
 from diffchrom.pairs.splits import natural_order
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.store.elsewhere import cells_elsewhere, units_elsewhere
 from diffchrom.store.format import digest
+from diffchrom.store.statistics import Statistics
 from diffchrom.store.store import Store
 
 #: A track this many times deeper, or shallower, than the median of its mark's other tracks is flagged.
@@ -26,9 +27,6 @@ DEPTH_RATIO = 100.0
 MARK_DEPTH_RATIO = 3.0
 #: A track is flagged when it is this much better correlated with another mark than with its own.
 SWAP_MARGIN = 0.1
-# Tracks are compared by the log of their signal in this many stretches of this many genes, evenly chosen.
-_PROFILE_STRETCHES = 10
-_PROFILE_GENES = 4000
 
 
 @dataclass(frozen=True)
@@ -156,16 +154,13 @@ class StoreSummary:
 
 
 @dataclass
-class _Profiles:
-    """Standardised log signal of each track, for telling marks apart."""
+class _Sketches:
+    """Standardised log signal of each track (`Statistics.sketch`), for telling marks apart."""
 
     vectors: dict[tuple[str, str], npt.NDArray[np.float32]] = field(default_factory=dict)
 
-    def add(self, cell: str, mark: str, values: npt.NDArray[np.float32]) -> None:
-        step = max(1, len(values) // _PROFILE_GENES)
-        chosen = np.log1p(np.maximum(values[::step], 0))
-        stretches = np.array_split(chosen, min(_PROFILE_STRETCHES, chosen.shape[1]), axis=1)
-        vector = np.concatenate([stretch.mean(axis=1) for stretch in stretches])
+    def add(self, cell: str, mark: str, sketch: npt.NDArray[np.float32]) -> None:
+        vector = sketch.ravel()
         deviation = float(vector.std())
         if deviation > 0:
             self.vectors[cell, mark] = ((vector - vector.mean()) / deviation).astype(np.float32)
@@ -197,17 +192,23 @@ def _digest_agrees(values: npt.NDArray[Any], attrs: Mapping[str, Any]) -> bool:
 
 
 def _track(
-    store: Store, cell: str, mark: str, region: str, profiles: _Profiles, verify: bool
+    store: Store, cell: str, mark: str, region: str, sketches: _Sketches, verify: bool
 ) -> TrackSummary:
-    values = store.region_signal(cell, region, (mark,))[:, 0]
     attrs = store.signal_attrs(cell, mark, region=region)
+    n_windows = store.window.n_bins if region in BIN_REGIONS else len(attrs["windows"])
+    statistics = None if verify else Statistics.from_attrs(attrs, (store.n_genes, n_windows))
+    intact = None
+    if statistics is None:
+        values = store.region_signal(cell, region, (mark,))[:, 0]
+        statistics = Statistics.of(values)
+        intact = _digest_agrees(values, attrs) if verify else None
     if region == TSS:
-        profiles.add(cell, mark, values)
+        sketches.add(cell, mark, statistics.sketch)
     flags = []
-    if not values.any():
+    if not statistics.nonzero:
         flags.append("all zero")
-    elif values.min() == values.max():
-        flags.append(f"the same everywhere ({values.flat[0]:g})")
+    elif statistics.minimum == statistics.maximum:
+        flags.append(f"the same everywhere ({statistics.mean:g})")
     return TrackSummary(
         cell=cell,
         mark=mark,
@@ -215,12 +216,12 @@ def _track(
         unit=str(attrs.get("unit", "")),
         source=", ".join(str(attrs.get("source", "")).split("\n")),
         covered=float(attrs.get("covered", np.nan)),
-        nonzero=float(np.count_nonzero(values) / values.size),
-        mean=float(values.mean(dtype=np.float64)),
-        maximum=float(values.max()),
-        profile=values.mean(axis=0, dtype=np.float64),
+        nonzero=statistics.nonzero,
+        mean=statistics.mean,
+        maximum=statistics.maximum,
+        profile=statistics.profile,
         flags=tuple(flags),
-        intact=_digest_agrees(values, attrs) if verify else None,
+        intact=intact,
     )
 
 
@@ -251,14 +252,41 @@ def _depth_flag(track: TrackSummary, tracks: Sequence[TrackSummary]) -> str:
     )
 
 
-def _with_flags(tracks: Sequence[TrackSummary], profiles: _Profiles) -> tuple[TrackSummary, ...]:
+def _with_flags(tracks: Sequence[TrackSummary], sketches: _Sketches) -> tuple[TrackSummary, ...]:
     flagged = []
     for track in tracks:
         more = []
         if track.region == TSS:  # what is wrong with a whole track is said once
-            more = [_depth_flag(track, tracks), profiles.swapped(track.cell, track.mark)]
+            more = [_depth_flag(track, tracks), sketches.swapped(track.cell, track.mark)]
         flagged.append(replace(track, flags=(*track.flags, *(flag for flag in more if flag))))
     return tuple(flagged)
+
+
+def _tracks(store: Store, verify: bool, reporter: Reporter) -> tuple[TrackSummary, ...]:
+    """Every track in every region, region by region."""
+    sketches = _Sketches()
+    regions = {cell: store.regions(cell) for cell in store.cells()}
+    names = [
+        (cell, mark, region)
+        for region in dict.fromkeys(name for held in regions.values() for name in held)
+        for cell in regions
+        for mark in store.marks(cell, region=region)
+    ]
+    tracks = []
+    with reporter.task("reading tracks", len(names)) as task:
+        for cell, mark, region in names:
+            tracks.append(_track(store, cell, mark, region, sketches, verify))
+            task.advance(1, f"{cell} {mark}")
+    return _with_flags(tracks, sketches)
+
+
+def _splits(store: Store) -> dict[str, dict[str, int]]:
+    """Genes in the parts of every split."""
+    splits = {}
+    for name in store.splits():
+        counts = Counter(store.split(name).tolist())
+        splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
+    return splits
 
 
 def _expression(store: Store, cell: str, unit: str, verify: bool) -> ExpressionSummary:
@@ -322,36 +350,20 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
 
     Parameters
     ----------
-    verify : compare every array with the checksum that was stored when it was written.
+    verify : read every array and compare it with the checksum that was stored when it was written.
 
     Raises
     ------
     StoreError
-        When something in the store cannot be read; HDF5 checks the checksum of every chunk on the way.
+        When what is read of the store cannot be read.
     """
-    profiles = _Profiles()
-    regions = {cell: store.regions(cell) for cell in store.cells()}
-    names = [
-        (cell, mark, region)
-        for region in dict.fromkeys(name for held in regions.values() for name in held)
-        for cell in regions
-        for mark in store.marks(cell, region=region)
-    ]
-    tracks = []
-    with reporter.task("reading tracks", len(names)) as task:
-        for cell, mark, region in names:
-            tracks.append(_track(store, cell, mark, region, profiles, verify))
-            task.advance(1, f"{cell} {mark}")
+    tracks = _tracks(store, verify, reporter)
     expression = tuple(
         _expression(store, cell, unit, verify)
         for cell in store.cells()
         for unit in store.expression_units(cell)
     )
     chroms = Counter(str(chrom) for chrom in store.genes.chrom)
-    splits = {}
-    for name in store.splits():
-        counts = Counter(store.split(name).tolist())
-        splits[name] = {part: counts[number] for number, part in PART_NAMES.items() if counts[number]}
     bad = [f"{t.mark} of {t.cell}" for t in tracks if t.intact is False]
     bad += [f"{e.unit} of {e.cell}" for e in expression if e.intact is False]
     if verify:
@@ -365,8 +377,8 @@ def summarise_store(store: Store, *, verify: bool = False, reporter: Reporter = 
         n_genes=store.n_genes,
         about=_about(store),
         chroms={chrom: chroms[chrom] for chrom in sorted(chroms, key=natural_order)},
-        splits=splits,
-        tracks=_with_flags(tracks, profiles),
+        splits=_splits(store),
+        tracks=tracks,
         expression=expression,
         notes=_notes(store),
         verified=True if verify else None,

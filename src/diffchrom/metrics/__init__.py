@@ -3,6 +3,7 @@
 from diffchrom.metrics.intervals import (
     Difference,
     Interval,
+    benjamini_hochberg,
     bootstrap,
     holm,
     mean_interval,
@@ -38,6 +39,7 @@ __all__ = [
     "Metric",
     "Resamples",
     "auprc",
+    "benjamini_hochberg",
     "block_numbers",
     "bootstrap",
     "cells_expressing",

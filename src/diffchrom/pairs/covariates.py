@@ -26,6 +26,8 @@ GENES_OF_A_GENOME = 5000
 MIN_PRIOR_CELLS = 2
 #: Pearson's r of log2 expression above which two cells are one, and the fewest genes that can tell.
 SAME, _LEAST_EXPRESSED = 0.999, 10
+#: First part of the name of a covariate that says which cell B is (1) and which A is (-1).
+CELL = "cell"
 PRIOR_MEAN, PRIOR_SD = "prior_mean", "prior_sd"
 
 Levels = npt.NDArray[np.float64]
@@ -110,6 +112,17 @@ def prior_names(store: Store, pair: Sequence[str], unit: str | None) -> tuple[st
     return tuple(f"{name}:{unit}" for name in OF_OTHER_CELLS)
 
 
+def cell_names(cells: Sequence[str]) -> tuple[str, ...]:
+    """Names of the covariates that code for cells, as ``cell:E116``."""
+    return tuple(f"{CELL}:{cell}" for cell in cells)
+
+
+def counts(names: Sequence[str]) -> tuple[int, int]:
+    """How many covariates say something of the genes, and how many, behind those, code for cells."""
+    cells = sum(name.startswith(f"{CELL}:") for name in names)
+    return len(names) - cells, cells
+
+
 def has_prior(names: Sequence[str]) -> bool:
     """Whether the gene prior is among covariates."""
     return any(name.partition(":")[0] in OF_OTHER_CELLS for name in names)
@@ -168,13 +181,18 @@ def _require_cells(store: Store, pair: Sequence[str], unit: str) -> tuple[str, .
 
 
 def covariates_of(
-    genes: Genes, names: Sequence[str], store: Store | None = None, pair: Sequence[str] = ()
+    genes: Genes,
+    names: Sequence[str],
+    store: Store | None = None,
+    pair: Sequence[str] = (),
+    unknown: Sequence[str] = (),
 ) -> npt.NDArray[np.float32]:
     """Covariates [n_genes, len(names)] as they are, not scaled; NaN where unknown.
 
     Parameters
     ----------
     store, pair : where a gene prior is made, and the cells that are no part of it: A, B, those held out.
+    unknown : cells that are not those which a model was trained on, whatever their name.
 
     Raises
     ------
@@ -187,6 +205,8 @@ def covariates_of(
         kind, _, unit = name.partition(":")
         if kind in OF_GENES:
             values[:, column] = OF_GENES[kind](genes)
+        elif kind == CELL:
+            values[:, column] = 0.0 if unit in unknown else float(unit == pair[1]) - float(unit == pair[0])
         else:
             assert store is not None
             if unit not in elsewhere:

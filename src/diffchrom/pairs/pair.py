@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.errors import OutputError, StoreError
+from diffchrom.errors import StoreError
+from diffchrom.files.disk_array import disk_array
 from diffchrom.genome.genes import Genes, Rows, Signal, Window
 from diffchrom.genome.layout import Layout
 from diffchrom.genome.regions import TSS, Region
@@ -36,6 +35,8 @@ from diffchrom.store.store import Store
 
 #: Signal of chosen genes is read at once up to this size, and batch by batch beyond it.
 SIGNAL_BUDGET = 256 * 1024 * 1024
+#: Genes at most this far apart are read in one go: opening all regions again takes as long as some chunks.
+_NEIGHBOURS = 4 * CHUNK_GENES
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Pair:
     regions : whose windows make up axis 2 of the signal, the bins around the TSS first.
     covariate_names : numbers of the genes that are read beside the signal.
     prior_without : cells that are no part of a gene prior, beside A and B.
+    unknown : cells that a model of several pairs doesn't know, though it may know cells of that name.
     reference : what signal is normalised to as it is read; None leaves it as it stands in the store.
     """
 
@@ -95,6 +97,7 @@ class Pair:
     regions: tuple[Region, ...]
     covariate_names: tuple[str, ...] = ()
     prior_without: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     reference: Reference | None = None
 
     @classmethod
@@ -202,7 +205,8 @@ class Pair:
     def covariates(self) -> npt.NDArray[np.float32]:
         """Covariates of every gene [n_genes, n_covariates], not scaled; NaN where unknown."""
         without = (*self.cells, *self.prior_without, *self.doubles)
-        return covariates_of(self.genes, self.covariate_names, self.store, without)
+        unknown = (*self.prior_without, *self.unknown)
+        return covariates_of(self.genes, self.covariate_names, self.store, without, unknown)
 
     @cached_property
     def doubles(self) -> dict[str, str]:
@@ -230,7 +234,7 @@ class Pair:
         marks = self.marks if marks is None else marks
         values = np.empty((len(rows), len(marks), self.n_windows), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
-        gaps = np.flatnonzero(np.diff(rows[order]) > CHUNK_GENES) + 1
+        gaps = np.flatnonzero(np.diff(rows[order]) > _NEIGHBOURS) + 1
         for places in np.split(order, gaps):
             if len(places):
                 first, last = int(rows[places[0]]), int(rows[places[-1]])
@@ -369,27 +373,6 @@ class PairData(Labels):
 
 def _rows_of(part: str, parts: npt.NDArray[np.int8], log2fc: npt.NDArray[np.float64]) -> Rows:
     return np.flatnonzero((parts == SPLIT_PARTS[part]) & np.isfinite(log2fc))
-
-
-def disk_array(folder: Path, shape: tuple[int, ...]) -> Signal:
-    """Make a float32 array that lies on disk and is paged in where it is used.
-
-    Its file has no name any more when this returns, so nothing is left of it when the process ends, however
-    it ends. The space is taken at once: a full disk is an OutputError here, not a crash later.
-    """
-    n_bytes = 4 * int(np.prod(shape))
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, max(n_bytes, 1))
-            else:
-                os.truncate(file.fileno(), n_bytes)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: no room for {n_bytes / 1e9:.1f} GB of signal ({error.strerror}); "
-                "set TMPDIR to a larger disk, or give `memory`"
-            ) from error
-        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def signal_bytes(pair: Pair) -> int:

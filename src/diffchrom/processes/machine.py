@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import sys
 from pathlib import Path
 
 from diffchrom.errors import UsageError
@@ -43,6 +45,17 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
+
+
+def peak_memory() -> int:
+    """Bytes that this process, or one that it ended, has had resident at most."""
+    own, ended = (resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(own, ended) * (1 if sys.platform == "darwin" else 1024)
+
+
+def cpu_seconds() -> float:
+    """What this process and those that it ended have used of the cores."""
+    return sum(os.times()[:4])
 
 
 def available_memory() -> int:

@@ -269,7 +269,7 @@ def genes(attended: Sequence[Attended]) -> Chart:
     for one in attended:
         opened, pair = one.opened, one.result.pair
         test = opened.pair.rows("test")
-        predicted = opened.attention_of(test).log2fc_pred.astype(np.float64)
+        predicted = _predicted(one, test)
         truth = opened.pair.labels.log2fc[test]
         for position, verdict in choose_genes(truth, predicted):
             row = test[position]
@@ -297,26 +297,22 @@ def genes(attended: Sequence[Attended]) -> Chart:
     return Chart("genes", "Genes", caption, views, 160 + 110 * n_marks, 0, Table(header, rows))
 
 
+def _predicted(one: Attended, rows: Rows) -> Array:
+    """What the run wrote down for these of its test genes."""
+    test = one.result.test
+    written = dict(zip(test.gene_id.tolist(), test.prediction.tolist(), strict=True))
+    return np.array([written.get(gene, np.nan) for gene in one.opened.genes.id[rows].tolist()])
+
+
 def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces and layout of one gene: a panel a mark, signal on the left axis, attention on the right."""
     opened, pair = one.opened, one.result.pair
     at = np.array([row])
-    layout: dict[str, Any] = {"legend": {"orientation": "h", "y": -0.08}}
-    n_marks, regions = len(opened.marks), opened.pair.layout.regions
-    # Regions stand beside one another: each has its x axis and shares the y axes of the marks.
-    share = np.cumsum([0, *widths(regions)]) / sum(widths(regions))
-    places: list[tuple[str, slice, Any]] = []
-    for number, (region, (first, last)) in enumerate(zip(regions, pairwise(share.tolist()), strict=True), 1):
-        key = "x" if number == 1 else f"x{number}"
-        title = "distance from the TSS (bp)" if region.bins else region.name
-        domain = {"domain": [first, last - 0.01]} if len(regions) > 1 else {}
-        layout[key.replace("x", "xaxis")] = axis(title, anchor=f"y{2 * n_marks - 1}", **domain)
-        x = opened.window.middles if region.bins else place_names(region)
-        places.append((key, opened.pair.layout.spans[region.name], x))
-    (batch,) = list(opened.attend_batches(at))
-    from_upstream = opened.windows.from_upstream
-    alpha = from_upstream(batch.alpha, at)[0]
-    signals = [from_upstream(signal, at)[0] for signal in opened.pair.signal(at)]
+    n_marks = len(opened.marks)
+    places, layout = _region_axes(opened)
+    from_upstream, both = opened.windows.from_upstream, opened.pair.signal(at)
+    alpha = from_upstream(opened.attend_signal(at, *both).alpha, at)[0]
+    signals = [from_upstream(signal, at)[0] for signal in both]
     traces: list[dict[str, Any]] = []
     for j, mark in enumerate(opened.marks):
         left, right = f"y{2 * j + 1}", f"y{2 * j + 2}"
@@ -351,6 +347,26 @@ def _gene_panels(one: Attended, row: int) -> tuple[list[dict[str, Any]], dict[st
             "rangemode": "tozero",
         }  # fmt: skip
     return traces, layout
+
+
+def _region_axes(opened: OpenedModel) -> tuple[list[tuple[str, slice, Any]], dict[str, Any]]:
+    """Axis, windows and their places of every region, and the layout: they stand beside one another.
+
+    Each has an x axis of its own and shares the y axes of the marks.
+    """
+    layout: dict[str, Any] = {"legend": {"orientation": "h", "y": -0.08}}
+    regions = opened.pair.layout.regions
+    share = np.cumsum([0, *widths(regions)]) / sum(widths(regions))
+    places: list[tuple[str, slice, Any]] = []
+    for number, (region, (first, last)) in enumerate(zip(regions, pairwise(share.tolist()), strict=True), 1):
+        key = "x" if number == 1 else f"x{number}"
+        title = "distance from the TSS (bp)" if region.bins else region.name
+        domain = {"domain": [first, last - 0.01]} if len(regions) > 1 else {}
+        anchor = f"y{2 * len(opened.marks) - 1}"
+        layout[key.replace("x", "xaxis")] = axis(title, anchor=anchor, **domain)
+        x = opened.window.middles if region.bins else place_names(region)
+        places.append((key, opened.pair.layout.spans[region.name], x))
+    return places, layout
 
 
 def _axis_key(name: str) -> str:

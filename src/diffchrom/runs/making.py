@@ -18,7 +18,7 @@ from diffchrom.errors import RunError
 from diffchrom.files.records import write_record
 from diffchrom.files.whole import remove_folder
 from diffchrom.genome.regions import DEFAULT_REGIONS
-from diffchrom.pairs.covariates import describe_same, prior_names
+from diffchrom.pairs.covariates import cell_names, describe_same, prior_names
 from diffchrom.pairs.leakage import find_leakage
 from diffchrom.pairs.pair import Pair, PairData
 from diffchrom.pairs.pair_set import PairSet
@@ -114,6 +114,10 @@ class Recipe(Protocol):
         """Names of the numbers of genes that it reads beside the signal (`pairs.covariates`)."""
 
     @property
+    def cell_shifts(self) -> bool:
+        """Whether it learns what is a cell's own, where there are several pairs."""
+
+    @property
     def gene_prior(self) -> bool:
         """Whether it reads what the genes do in other cells, too."""
 
@@ -161,7 +165,8 @@ def make(
     """
     pairs = pair if isinstance(pair, PairSet) else PairSet((pair,))
     seen_by(recipe, pairs.first, reporter, without=pairs.held_out)
-    as_stored = pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out))
+    codes = cell_names(pairs.cells) if recipe.cell_shifts and not pairs.single else ()
+    as_stored = pairs.each(lambda pair: seen_by(recipe, pair, without=pairs.held_out, codes=codes))
     pairs = as_stored.normalised()
     pair = pairs.first
     if warning := describe_same({k: v for one in pairs.pairs for k, v in one.doubles.items()}):
@@ -220,11 +225,21 @@ def _fit(run: Run, learner: Learner, as_stored: PairSet, reporter: Reporter) -> 
 
 
 def seen_by(
-    recipe: Recipe, pair: Pair, reporter: Reporter = SILENT, *, without: tuple[str, ...] = ()
+    recipe: Recipe,
+    pair: Pair,
+    reporter: Reporter = SILENT,
+    *,
+    without: tuple[str, ...] = (),
+    codes: tuple[str, ...] = (),
 ) -> Pair:
-    """What a recipe reads of a pair, and not of cells `without`; who could read more is told."""
+    """What a recipe reads of a pair, and not of cells `without`; who could read more is told.
+
+    Parameters
+    ----------
+    codes : covariates that code for the cells of several pairs.
+    """
     prior = prior_names(pair.store, (*pair.cells, *without), pair.unit) if recipe.gene_prior else ()
-    pair = replace(pair, covariate_names=(*recipe.covariates, *prior), prior_without=without)
+    pair = replace(pair, covariate_names=(*recipe.covariates, *prior, *codes), prior_without=without)
     if not recipe.whole_gene:
         return pair.around_tss()
     lacking = [name for name in DEFAULT_REGIONS if name not in pair.layout.names]
@@ -258,11 +273,13 @@ def _finish(run: Run, data: PairData, fitted: Fitted) -> Run:
 
 def describe_store(pairs: PairSet) -> dict[str, Any]:
     """The part of ``config.json`` that says which store a run came from."""
-    store = pairs.first.store
+    store, marks, regions = pairs.first.store, pairs.first.marks, pairs.first.layout.names
+    several = () if pairs.single else pairs.cells
     return {
         "path": str(store.path.resolve()),
         "fingerprint": store.fingerprint(pairs.cells),
-        "signals": store.signal_digest(pairs.cells, pairs.first.marks, pairs.first.layout.names),
+        "signals": store.signal_digest(pairs.cells, marks, regions),
+        "cells": {cell: store.signal_digest((cell,), marks, regions) for cell in several},
         "n_genes": store.n_genes,
     }
 

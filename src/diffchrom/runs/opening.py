@@ -10,7 +10,7 @@ from diffchrom.errors import RunError, StoreError
 from diffchrom.genome.regions import TSS
 from diffchrom.pairs.choices import has_split
 from diffchrom.pairs.pair import Pair
-from diffchrom.runs.folder import Run
+from diffchrom.runs.folder import Run, RunConfig
 from diffchrom.runs.signal import signal_seen
 from diffchrom.store.store import Store
 
@@ -39,7 +39,12 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
     except StoreError as error:
         needs = f"run {run.path} needs marks {', '.join(config.marks)}{_retrained(run, store, cells)}"
         raise StoreError(f"{error} ({needs})") from error
-    pair = replace(pair, covariate_names=config.covariates, prior_without=config.held_out)
+    pair = replace(
+        pair,
+        covariate_names=config.covariates,
+        prior_without=config.held_out,
+        unknown=_changed(config, pair),
+    )
     if config.normalise != NORMALISE[0]:
         pair = replace(pair, reference=signal_seen(run).reference)
     for region in pair.regions:
@@ -49,6 +54,16 @@ def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> P
                 f"prepare them again with `regions={region.name}` `replace`"
             )
     return pair
+
+
+def _changed(config: RunConfig, pair: Pair) -> tuple[str, ...]:
+    """Cells of a pair whose signal is not what a run of several pairs read of a cell of that name."""
+    digests = config.store.get("cells", {})
+
+    def differs(cell: str) -> bool:
+        return pair.store.signal_digest((cell,), pair.marks, pair.layout.names) != str(digests[cell])
+
+    return tuple(cell for cell in pair.cells if cell in digests and differs(cell))
 
 
 def _retrained(run: Run, store: Store, cells: Sequence[str]) -> str:

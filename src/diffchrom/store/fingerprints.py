@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import h5py
 
-from diffchrom.genome.regions import BIN_REGIONS, Region
+from diffchrom.genome.regions import BIN_REGIONS, RULE_ATTRS, Region
 from diffchrom.store.format import (
     LABEL_COLUMNS,
     LABELS,
@@ -62,8 +62,10 @@ def _values(group: h5py.Group, cell: str, kind: str, name: str, rule: str = "") 
 def _track(group: h5py.Group, cell: str, region: str, mark: str) -> str:
     """A track's digest, and the rule of its windows where the store's attributes do not say it."""
     kind = signal_group(region)
-    rule = "" if region in BIN_REGIONS else f" {Region.from_attrs(region, read_attrs(group[kind][mark]))}"
-    return _values(group, cell, kind, mark, rule)
+    if region in BIN_REGIONS:
+        return _values(group, cell, kind, mark)
+    rule = Region.from_attrs(region, read_attrs(group[kind][mark], RULE_ATTRS))
+    return _values(group, cell, kind, mark, f" {rule}")
 
 
 def _sha256(facts: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from diffchrom.files.whole import staged
 from diffchrom.genome.genes import Signal
 from diffchrom.store.format import COMPRESSION, digest, reading, signal_chunks
 from diffchrom.store.soundness import read_attrs, write_attrs
+from diffchrom.store.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def write_part(path: Path, signals: Mapping[str, RegionSignal], *, draft: bool =
             dataset = group.create_dataset("values", data=signal.values, **layout)
             write_attrs(dataset, signal.attrs)
             if not draft:
-                write_attrs(dataset, {"values_sha256": digest(signal.values)})
+                told = {"values_sha256": digest(signal.values), **Statistics.of(signal.values).attrs()}
+                write_attrs(dataset, told)
             for name, array in signal.extra.items():
                 group[name] = array
 

@@ -7,6 +7,7 @@ byte there sends HDF5 round an endless loop or past the end of a buffer, which n
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterable, Mapping
@@ -131,7 +132,7 @@ def read_attrs(item: h5py.HLObject, names: Iterable[str] | None = None) -> dict[
         kind = held.get_type()
         if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM):
             continue
-        if np.prod(held.shape, dtype=np.float64) * kind.get_size() > _MAX_ATTRIBUTE_BYTES:
+        if math.prod(held.shape) * kind.get_size() > _MAX_ATTRIBUTE_BYTES:
             raise ValueError(f"attribute {name} claims an impossible size")
         if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
             require_walked(Path(item.file.filename))

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from diffchrom.errors import StoreError, did_you_mean
 from diffchrom.files.whole import staged
 from diffchrom.genome.genes import ORIENTATIONS, Genes, Signal, Window
-from diffchrom.genome.regions import BIN_REGIONS, TSS, Region, region_of
+from diffchrom.genome.regions import BIN_REGIONS, RULE_ATTRS, TSS, Region, region_of
 from diffchrom.genome.windows import Windows
 from diffchrom.store import fingerprints
 from diffchrom.store.format import (
@@ -196,7 +196,7 @@ class Store:
         if name in BIN_REGIONS:
             return region_of(name, self.window)
         tracks = group[signal_group(name)]
-        rules = {Region.from_attrs(name, read_attrs(tracks[mark])) for mark in wanted or held}
+        rules = {Region.from_attrs(name, read_attrs(tracks[mark], RULE_ATTRS)) for mark in wanted or held}
         if len(rules) > 1:
             raise StoreError(
                 f"{self.path}: tracks of {cell} have different windows in region {name}; prepare them again "

@@ -31,6 +31,7 @@ from diffchrom.store.format import (
     signal_group,
 )
 from diffchrom.store.soundness import write_attrs
+from diffchrom.store.statistics import Statistics
 
 
 def _check_name(kind: str, name: str) -> str:
@@ -94,10 +95,8 @@ def creating(
         group = file.create_group("genes")
         for field in fields(Genes):
             values = getattr(genes, field.name)
-            if values.dtype == object:
-                _write_strings(group, field.name, values)
-            else:
-                _write_column(group, field.name, values)
+            write = _write_strings if values.dtype == object else _write_column
+            write(group, field.name, values)
         file.create_group("chrom_sizes")
         editor = StoreEditor(file, path, len(genes), window)
         editor.set_chrom_sizes(chrom_sizes or {})
@@ -172,8 +171,9 @@ class StoreEditor:
         if not np.isfinite(values).all():
             raise StoreError(f"signal of {cell} {mark} has values that are not finite numbers")
         group = self._signal_group(cell, mark, rule.name)
-        told = {**({} if rule.bins else rule.attrs()), **(attrs or {})}
-        self._put(group, mark, np.asarray(values, np.float32), signal_chunks(*shape), told, replace)
+        values = np.asarray(values, np.float32)
+        told = {**({} if rule.bins else rule.attrs()), **(attrs or {}), **Statistics.of(values).attrs()}
+        self._put(group, mark, values, signal_chunks(*shape), told, replace)
 
     def add_part(self, cell: str, mark: str, part: Path, *, region: str = TSS, replace: bool = False) -> None:
         """Add a track in one region from a file that `write_part` made, without compressing it again."""

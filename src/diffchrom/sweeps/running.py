@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from diffchrom.errors import DiffchromError, OutputError, RunError, StoreError
 from diffchrom.files.lock import locked
 from diffchrom.pairs.pair import Pair
 from diffchrom.pairs.pair_set import PairSet
-from diffchrom.processes.machine import set_worker_number
+from diffchrom.processes.machine import peak_memory, set_worker_number
 from diffchrom.processes.pool import Call, Pool, Purpose
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import FINISHED, Run, is_broken
@@ -112,14 +111,7 @@ def run_job(job: Job, out: Path, threads: int, worker: int = 0) -> Outcome:
         # A defect in one method costs its job, not the sweep; the type leads to it.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
     status = FAILED if reason else FINISHED
-    return Outcome(job, status, time.monotonic() - started, _peak_memory_mb(), reason)
-
-
-def _peak_memory_mb() -> float:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return Outcome(job, status, time.monotonic() - started, peak_memory() / 2**20, reason)
 
 
 def _make_run(job: Job, folder: Path, threads: int) -> Run:
@@ -203,9 +195,7 @@ def run_sweep(
         # The longest first, so that no worker is left alone with a long job at the end.
         pending.sort(key=lambda job: -expected.get(job.name, 0.0))
         before = len(jobs) - len(pending) - len(refused)
-        progress = Progress(
-            len(jobs), pending, expected, pool.capacity, finished_before=before, outcomes=refused
-        )
+        progress = Progress(len(jobs), pending, expected, pool.capacity, before, refused)
         if before:
             reporter.note(f"{before} of {len(jobs)} jobs are finished already")
         table = JobTable(jobs, out)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diffchrom.baselines.method import Vector
 from diffchrom.errors import RunError
 from diffchrom.genome.genes import Signal
 
 Integers = npt.NDArray[np.int32]
+Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Trees:
         inner = self.right != 0
         ahead = (self.right > position + 1) & (self.right < np.repeat(self.sizes, self.sizes))
         known = (self.feature >= 0) & (self.feature < len(self.importance))
-        if not (ahead & known)[inner].all():
+        if not (known & (ahead | ~inner)).all():
             raise ValueError("a node of a tree leads nowhere")
 
     def _first(self) -> npt.NDArray[np.int64]:
