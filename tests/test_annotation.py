@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffchrom.annotation.formats import read_transcripts
-from diffchrom.annotation.records import GeneRecord
 from diffchrom.annotation.reading import (
     blacklisted_bins,
     genes_from_records,
     read_annotation,
     read_blacklist,
 )
+from diffchrom.annotation.records import GeneRecord
 from diffchrom.errors import InputError
 from diffchrom.genome.genes import Genes, Window
 from diffchrom.genome.windows import Windows
@@ -113,7 +113,7 @@ def test_y_copies_are_dropped_and_versions_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hello\n", "a.gtf:1: neither GTF, GFF3 nor BED"),
+        ("hello\n", "a.gtf:1: neither GTF, GFF3, genePred, refFlat nor BED"),
         ("", "a.gtf: holds no genes"),
         (line("exon", 1, 9, "+", 'transcript_id "t";'), "holds no genes"),
         (line("gene", 9, 1, "+", 'gene_id "g";'), "a.gtf:1: start 9 and end 1 are no interval"),

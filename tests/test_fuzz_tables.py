@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from diffchrom.annotation.formats import read_transcripts
-from diffchrom.annotation.records import GeneRecord
 from diffchrom.annotation.reading import genes_from_records, read_annotation, read_blacklist
+from diffchrom.annotation.records import GeneRecord
 from diffchrom.errors import DiffchromError
 from diffchrom.expression.joining import join_expression
 from diffchrom.expression.reading import read_expression
@@ -56,6 +56,11 @@ GFF3 = "##gff-version 3\n" + "".join(
     for i in range(1, 20)
 )
 BED = "".join(f"chr1\t{1000 * i}\t{1000 * i + 9}\tG{i}\t0\t{'+-'[i % 2]}\n" for i in range(1, 30))
+GENEPRED = "".join(
+    f"585\tNM_{i:06d}\tchr1\t{'+-'[i % 2]}\t{1000 * i}\t{1000 * i + 9}\t{1000 * i}\t{1000 * i + 3}\t1\t"
+    f"{1000 * i},\t{1000 * i + 9},\t0\tS{i // 2}\tcmpl\tcmpl\t0,\n"
+    for i in range(1, 30)
+)
 SHEET = "cell\tmark\tpath\treplicate\tscale\tunit\n" + "".join(
     f"C{i % 3}\tH3K4me{i}\t{i}.bw\t{i}\t1.5\tcounts\n" for i in range(1, 10)
 )
@@ -175,8 +180,8 @@ def test_a_damaged_gtf_is_read_or_refused(shared_data: Path, tmp_path: Path, nam
     survives(read_transcripts, tmp_path / "a.gtf", data, 40 + GTF_NAMES.index(name))
 
 
-@pytest.mark.parametrize(("seed", "text"), [(50, GFF3), (51, BED)])
-def test_a_damaged_gff3_or_bed_is_read_or_refused(tmp_path: Path, seed: int, text: str) -> None:
+@pytest.mark.parametrize(("seed", "text"), [(50, GFF3), (51, BED), (52, GENEPRED)])
+def test_a_damaged_gff3_bed_or_genepred_is_read_or_refused(tmp_path: Path, seed: int, text: str) -> None:
     survives(read_genes, tmp_path / "a.txt", text.encode(), seed)
 
 

@@ -1,1 +1,1 @@
-"""Genes from what users have: GTF, GFF3 and BED, and whether they and the tracks are of one genome."""
+"""Genes from GTF, GFF3, UCSC's tables or BED, and whether they and the tracks are of one genome."""

@@ -243,7 +243,8 @@ def recognise_annotation(path: Path, head: Sequence[tuple[int, str]]) -> Feature
         if len(blanks) >= 3 and blanks[1].isdigit() and blanks[2].isdigit():
             return None
         raise InputError(
-            f"{path}:{number}: neither GTF, GFF3, genePred, refFlat nor BED; give a gene annotation with `gtf`"
+            f"{path}:{number}: neither GTF, GFF3, genePred, refFlat nor BED; "
+            "give a gene annotation with `gtf`"
         )
     raise InputError(f"{path}: holds no genes; give a gene annotation with `gtf`")
 

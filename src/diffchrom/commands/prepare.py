@@ -41,7 +41,8 @@ class PrepareOptions:
     gtf: Annotated[
         Path | None,
         typer.Option(
-            help="Genes: GTF, GFF3 or BED6; needed for a new store.", rich_help_panel="Genes and windows"
+            help="Genes: GTF, GFF3, genePred, refFlat or BED6; needed for a new store.",
+            rich_help_panel="Genes and windows",
         ),
     ] = None
     bigwigs: Annotated[
