@@ -156,6 +156,53 @@ def test_bed_is_sorted_clipped_and_readable_by_pyranges(crowded: OpenedModel, tm
     assert list(ranges["Strand"]) == list(table["strand"])
 
 
+#: genome.ucsc.edu/FAQ/FAQformat.html#format12 and UCSC's narrowPeak.as: name, kind, least and most.
+NARROW_PEAK = (
+    ("chrom", str, None, None),
+    ("chromStart", int, 0, None),
+    ("chromEnd", int, 1, None),
+    ("name", str, None, None),
+    ("score", int, 0, 1000),
+    ("strand", str, None, None),
+    ("signalValue", float, None, None),
+    ("pValue", float, -1, -1),
+    ("qValue", float, -1, -1),
+    ("peak", int, 0, None),
+)
+
+
+@pytest.mark.parametrize("by", ["attention", "gradient"])
+def test_narrowpeak_is_what_ucsc_says_with_the_summit_in_the_highest_bin(
+    crowded: OpenedModel, tmp_path: Path, by: str
+) -> None:
+    export(crowded, np.arange(9), ExportOptions(format="narrowpeak", by=by, top=4), tmp_path / "x.narrowPeak")
+    export(crowded, np.arange(9), ExportOptions(format="bed", by=by, top=4), tmp_path / "x.bed")
+    lines = [line.split("\t") for line in (tmp_path / "x.narrowPeak").read_text().splitlines()]
+    bed = [line.split("\t") for line in (tmp_path / "x.bed").read_text().splitlines()]
+    assert [fields[:6] for fields in lines] == [fields[:6] for fields in bed]
+    assert [fields[6] for fields in lines] == [fields[9] for fields in bed]
+    weights = Weights.of(crowded, by)
+    batches = list(weights.batches(np.arange(9)))
+    gene_bins = dict(zip(crowded.genes.id, np.concatenate([batch.alpha for batch in batches]), strict=True))
+    sequences = {f"{one.block}|{one.mark}": index for index, one in enumerate(weights.sequences)}
+    for fields, beside in zip(lines, bed, strict=True):
+        values = {}
+        for text, (name, kind, least, most) in zip(fields, NARROW_PEAK, strict=True):
+            values[name] = kind(text)
+            assert least is None or values[name] >= least, name
+            assert most is None or values[name] <= most, name
+        assert values["chromStart"] < values["chromEnd"] <= SIZES[values["chrom"]]
+        assert values["strand"] in "+-."
+        assert values["peak"] < values["chromEnd"] - values["chromStart"]
+        bins = gene_bins[beside[6]][sequences["|".join(beside[7:9])]]
+        (row,) = np.flatnonzero(crowded.genes.id == beside[6])
+        minus = crowded.genes.strand[row] == "-"
+        # Windows of five bins of 50 on each side of the TSS's 5' edge; upstream first.
+        before = values["chromStart"] + values["peak"] - (int(crowded.genes.tss[row]) + minus - 250)
+        number = 9 - before // 50 if minus else before // 50
+        assert bins[number] == pytest.approx(float(beside[10]), abs=1e-6)
+
+
 def bedtools(*words: object) -> list[list[str]]:
     """Rows that bedtools prints; it must have nothing to complain of."""
     done = subprocess.run(["bedtools", *map(str, words)], capture_output=True, text=True, check=True)
@@ -290,7 +337,7 @@ def test_what_needs_coordinates_refuses_genes_without_them(tmp_path: Path) -> No
     nowhere = np.array([-1])
     genes = Genes(**{**vars(genes_at([("NA", -1, ".")])), "start": nowhere, "end": nowhere, "tss": nowhere})
     source = random_source(store_of(tmp_path / "s.h5", genes, Window(300, 100), {}), "raw:d")
-    for name in ("bed", "bedgraph", "bigwig"):
+    for name in ("bed", "narrowpeak", "bedgraph", "bigwig"):
         with pytest.raises(InputError, match="1 of 1 genes have no genome coordinates.*`format=tsv`"):
             export(source, np.array([0]), ExportOptions(format=name), tmp_path / "out")
     assert os.listdir(tmp_path) == ["s.h5"]
@@ -355,7 +402,7 @@ def test_genes_that_are_not_there_are_listed_and_counted(
     assert b"none of its genes is among the test genes" in capsysbinary.readouterr().err
 
 
-@pytest.mark.parametrize("format_", ["tsv", "bed", "bedgraph", "bigwig"])
+@pytest.mark.parametrize("format_", ["tsv", "bed", "narrowpeak", "bedgraph", "bigwig"])
 def test_nothing_half_written_stays_where_output_cannot_be_written(
     run: Path, toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str
 ) -> None:

@@ -29,6 +29,7 @@ OUTPUTS = {
     "tsv.gz": (["--format", "tsv"], "x.tsv.gz"),
     "wide.tsv.gz": (["--wide"], "x.tsv.gz"),
     "bed": (["--format", "bed"], "x.bed"),
+    "narrowpeak": (["--format", "narrowpeak"], "x.narrowPeak"),
     "bedgraph": (["--format", "bedgraph"], "tracks"),
     "bigwig": (["--format", "bigwig"], "tracks"),
     "mark": (["--level", "mark"], "x.tsv"),

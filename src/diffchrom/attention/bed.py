@@ -1,4 +1,4 @@
-"""Windows of large weight as BED, in one pass over the genes.
+"""Windows of large weight as BED or narrowPeak, in one pass over the genes.
 
 BED is sorted by chromosome (byte order) and start: genes come in that order, and what a later gene could
 still precede is held back.
@@ -6,7 +6,7 @@ still precede is held back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,7 +56,13 @@ class BinChoice:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Stretches of chosen windows of one batch, one array a column; `sequence` and `region` are indices."""
+    """Stretches of chosen windows of one batch, one array a column; `sequence` and `region` are indices.
+
+    Attributes
+    ----------
+    weight, peak : the sum over the windows, and the one of the largest size.
+    summit : the middle of that window.
+    """
 
     row: Rows
     sequence: npt.NDArray[np.intp]
@@ -65,6 +71,7 @@ class Peaks:
     end: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float64]
     peak: npt.NDArray[np.float64]
+    summit: npt.NDArray[np.int64]
 
     def take(self, index: npt.NDArray[Any]) -> Peaks:
         """Return those at `index`."""
@@ -111,13 +118,12 @@ def _of_region(
     stop = np.nonzero(stops)[2] + 1
     total = np.zeros((*weights.shape[:2], windows.n_windows + 1))
     np.cumsum(weights, axis=-1, dtype=np.float64, out=total[..., 1:])
-    offset = (gene * weights.shape[1] + sequence) * windows.n_windows
-    edges = np.stack([offset + begin, offset + stop], axis=1).ravel()
-    flat = np.append(weights.ravel(), 0)  # reduceat must not be asked for a range that starts at the end
-    highest, lowest = (
-        extreme.reduceat(flat, edges)[::2] if len(edges) else np.empty(0)
-        for extreme in (np.maximum, np.minimum)
-    )
+    # Of a stretch's windows that of the largest size, the first of equals: chosen windows stand in the order
+    # of their stretches.
+    size = np.abs(weights[chosen])
+    stretch = np.cumsum(begins[chosen]) - 1
+    largest = np.lexsort((-size, stretch))[np.searchsorted(stretch, np.arange(len(begin)))]
+    at = np.nonzero(chosen)[2][largest]
     return Peaks(
         row=rows[gene],
         sequence=sequence,
@@ -125,47 +131,86 @@ def _of_region(
         start=start[gene, begin],
         end=end[gene, stop - 1],
         weight=total[gene, sequence, stop] - total[gene, sequence, begin],
-        peak=np.where(-lowest > highest, lowest, highest).astype(np.float64),
+        peak=weights[gene, sequence, at].astype(np.float64),
+        summit=(start[gene, at] + end[gene, at]) // 2,
     )
 
 
-def bed_lines(weights: Weights, peaks: Peaks, n_columns: int | None = None) -> bytes:
-    """Text of stretches in the first `n_columns` (None: all) of `BED_COLUMNS`.
+Columns = tuple[Names | npt.NDArray[Any], ...]
 
-    The score is the weight's size in thousandths, at most 1000.
-    """
+
+def _weight(weights: Weights, peaks: Peaks) -> npt.NDArray[np.float64]:
+    return peaks.weight if weights.kind.signed else np.clip(peaks.weight, 0, 1)
+
+
+def _labels(weights: Weights) -> list[tuple[str, str]]:
+    return [(one.block, one.mark) for one in weights.sequences]
+
+
+def _explained(weights: Weights, peaks: Peaks) -> Columns:
+    """Columns of `BED_COLUMNS` from the seventh on, and the region where there are several."""
+    opened = weights.opened
+    layout = opened.pair.layout
+    return (
+        Names(opened.genes.id[peaks.row], np.arange(len(peaks.row))),
+        *(Names(label, peaks.sequence) for label in zip(*_labels(weights), strict=True)),
+        _weight(weights, peaks),
+        peaks.peak,
+        *([Names(layout.names, peaks.region)] if layout.beyond else []),
+    )
+
+
+def _narrow_peak(weights: Weights, peaks: Peaks) -> Columns:
+    """signalValue, pValue, qValue and peak of narrowPeak: genome.ucsc.edu/FAQ/FAQformat.html#format12."""
+    unknown = Names(["-1"], np.zeros(len(peaks.row), dtype=np.intp))
+    return (_weight(weights, peaks), unknown, unknown, peaks.summit - peaks.start)
+
+
+def _nothing(*_: object) -> Columns:
+    return ()
+
+
+#: What stands behind the six columns of BED, by format.
+BEDS: Mapping[str, Callable[[Weights, Peaks], Columns]] = {
+    "bed": _explained,
+    "narrowpeak": _narrow_peak,
+    "bed6": _nothing,
+}
+
+
+def bed_lines(weights: Weights, peaks: Peaks, format_: str = "bed") -> bytes:
+    """Text of stretches in one of `BEDS`; the score is the weight's size in thousandths, at most 1000."""
     opened, row = weights.opened, peaks.row
     genes, layout = opened.genes, opened.pair.layout
     each = np.arange(len(row))
-    labels = [(one.block, one.mark) for one in weights.sequences]
+    labels = _labels(weights)
     # Where there are several regions, a name has to say which one: a window of 100 kb is no bin.
     last = [f"|{name}" if layout.beyond else "" for name in layout.names]
     names = [
         f"{'_'.join(str(genes.name[i] or genes.id[i]).split())}|{'|'.join(labels[k])}{last[region]}"
         for i, k, region in zip(row.tolist(), peaks.sequence.tolist(), peaks.region.tolist(), strict=True)
     ]
-    weight = peaks.weight if weights.kind.signed else np.clip(peaks.weight, 0, 1)
     columns = (
         Names(genes.chrom[row], each),
         peaks.start,
         peaks.end,
         Names(names, each),
-        np.rint(np.minimum(np.abs(weight), 1) * 1000).astype(np.int64),
+        np.rint(np.minimum(np.abs(_weight(weights, peaks)), 1) * 1000).astype(np.int64),
         Names(genes.strand[row], each),
-        Names(genes.id[row], each),
-        *(Names(label, peaks.sequence) for label in zip(*labels, strict=True)),
-        weight,
-        peaks.peak,
-        *([Names(layout.names, peaks.region)] if layout.beyond else []),
+        *BEDS[format_](weights, peaks),
     )
-    return bulk_lines((len(row),), columns[:n_columns])
+    return bulk_lines((len(row),), columns)
 
 
 def bed_table(
-    weights: Weights, batches: Iterable[AttentionBatch], keep: npt.NDArray[np.intp], choice: BinChoice
+    weights: Weights,
+    batches: Iterable[AttentionBatch],
+    keep: npt.NDArray[np.intp],
+    choice: BinChoice,
+    format_: str = "bed",
 ) -> Iterator[bytes]:
     """Yield sorted BED of the sequences `keep`, from genes in genome order (`GeneWindows.genome_order`)."""
-    sorter = BedSorter(weights, keep, choice)
+    sorter = BedSorter(weights, keep, choice, format_)
     for batch in batches:
         yield from sorter.feed(batch)
     yield sorter.rest()
@@ -175,9 +220,9 @@ class BedSorter:
     """Turns batches of genes in genome order into sorted BED; parameters as of `bed_table`, `bed_lines`."""
 
     def __init__(
-        self, weights: Weights, keep: npt.NDArray[np.intp], choice: BinChoice, n_columns: int | None = None
+        self, weights: Weights, keep: npt.NDArray[np.intp], choice: BinChoice, format_: str = "bed"
     ) -> None:
-        self._weights, self._keep, self._choice, self._n_columns = weights, keep, choice, n_columns
+        self._weights, self._keep, self._choice, self._format = weights, keep, choice, format_
         self._held: Peaks | None = None
         self._chrom = ""
 
@@ -207,7 +252,7 @@ class BedSorter:
         return b"" if self._held is None else self._lines(self._held)
 
     def _lines(self, peaks: Peaks) -> bytes:
-        return bed_lines(self._weights, peaks, self._n_columns)
+        return bed_lines(self._weights, peaks, self._format)
 
 
 def _sorted(peaks: Peaks) -> Peaks:

@@ -21,9 +21,10 @@ from diffchrom.genome.genes import Rows
 from diffchrom.progress import SILENT, Reporter, noting
 
 LEVELS = ("bin", "mark")
-#: Formats by level, the default first; all but TSV need genes in genome order.
-FORMATS = {"bin": ("tsv", "bed", "bedgraph", "bigwig"), "mark": ("tsv",)}
+_PEAKS = ("bed", "narrowpeak")
 _TRACKS = ("bedgraph", "bigwig")
+#: Formats by level, the default first; all but TSV need genes in genome order.
+FORMATS = {"bin": ("tsv", *_PEAKS, *_TRACKS), "mark": ("tsv",)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ExportOptions:
     level : ``bin`` (alpha) or ``mark`` (beta).
     format : one of `FORMATS`.
     wide : TSV of alpha with one row a gene, block and mark.
-    top, min_weight : for BED, see `BinChoice`; without either, the top `DEFAULT_TOP`.
+    top, min_weight : for BED and narrowPeak, see `BinChoice`; without either, the top `DEFAULT_TOP`.
     combine : for tracks, how overlapping windows make one value.
     blocks, marks : only these sequences; None is all.
     by : kind of weight, one of `weights.KINDS`.
@@ -58,8 +59,8 @@ class ExportOptions:
             raise UsageError(f"`format={self.format}`: `level={self.level}` has {', '.join(known)}")
         if self.wide and (self.level, self.format) != ("bin", "tsv"):
             raise UsageError("`wide`: only for `level=bin` `format=tsv`")
-        if self.format != "bed" and (self.top is not None or self.min_weight is not None):
-            raise UsageError("`top` and `min_weight`: only for `format=bed`")
+        if self.format not in _PEAKS and (self.top is not None or self.min_weight is not None):
+            raise UsageError("`top` and `min_weight`: only for `format=bed` and `format=narrowpeak`")
         check_choice("combine", self.combine, COMBINATIONS)
 
     @property
@@ -139,7 +140,7 @@ def _write_format(
         sequences = [weights.sequences[index] for index in keep.tolist()]
         write_tracks(opened, sequences, stretches, output, bigwig=options.format == "bigwig")
     else:
-        _write(output, bed_table(weights, batches, keep, options.choice))
+        _write(output, bed_table(weights, batches, keep, options.choice, options.format))
 
 
 def _write(output: Path, pieces: Iterable[bytes]) -> None:

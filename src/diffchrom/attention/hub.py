@@ -36,7 +36,6 @@ _PARENT = "diffchrom"
 _COLOUR, _OTHER_COLOUR = "213,94,0", "0,114,178"
 #: Characters that the browser shows of a track's short and long name.
 _SHORT, _LONG = 17, 80
-_BED6 = 6
 
 Stanza = Mapping[str, str]
 
@@ -85,7 +84,7 @@ def write_hub(
     tracks = hub_tracks(weights, keep)
     ordered = opened.windows.genome_order(rows)
     with output_folder(folder) as temporary, (temporary / PEAKS).open("wb") as bed:
-        sorter = BedSorter(weights, keep, options.choice, _BED6)
+        sorter = BedSorter(weights, keep, options.choice, "bed6")
 
         def passed() -> Iterator[AttentionBatch]:
             for batch in weights.batches(ordered, reporter):

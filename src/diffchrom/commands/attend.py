@@ -35,7 +35,8 @@ class AttendOptions:
     threads: options.ThreadsOption
     level: Annotated[str, _option(metavar="bin|mark", help="Bins (alpha) or marks (beta).")] = "bin"
     format_: Annotated[
-        str, _option("--format", metavar="tsv|bed|bedgraph|bigwig", help="--level mark has tsv only.")
+        str,
+        _option("--format", metavar="tsv|bed|narrowpeak|bedgraph|bigwig", help="--level mark has tsv only."),
     ] = "tsv"
     wide: Annotated[bool, _option("--wide", help="TSV with one column a bin.")] = False
     top: Annotated[
