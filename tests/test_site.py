@@ -48,3 +48,30 @@ def test_the_page_of_the_library_has_every_public_name(generated: ModuleType) ->
     page = generated.api_page()
     for name in set(diffchrom.__all__) - {"__version__"}:
         assert re.search(rf"auto(class|function):: diffchrom\.[\w.]*\b{name}$", page, re.MULTILINE), name
+
+
+def test_the_readme_points_to_what_is_there_and_its_picture_is_small() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", (PROJECT / "README.md").read_text())
+    assert {target for target in targets if not (PROJECT / target).exists()} == set()
+    (picture,) = (target for target in targets if target.endswith(".png"))
+    assert (PROJECT / picture).stat().st_size < 150_000
+
+
+def test_the_readme_s_accuracies_are_those_of_the_results() -> None:
+    results = (DOCS / "results.md").read_text().splitlines()
+    header, _, *rows = (
+        line.strip("| ").split(" | ")
+        for line in (PROJECT / "README.md").read_text().splitlines()
+        if re.search(r"\| default \||\|---\|---\|---\||\d \[0", line)
+    )
+    methods = {"default": "additive", "gradient boosting": "gradient-boosting", "ridge": "ridge"}
+    assert header[1:] == list(methods)
+    assert len(rows) == 5
+    for where, *cells in rows:
+        pair = "-".join(re.findall(r"E\d{3}", where))
+        for method, cell in zip(methods.values(), cells, strict=True):
+            written = cell.replace("**", "")
+            lines = [
+                line for line in results if written in line and f" {method.strip()}" in line.replace("*", "")
+            ]
+            assert any(pair in line for line in lines), (where, method)

@@ -101,6 +101,8 @@ def _draw_tracks(figure: Figure, view: GeneView, place: dict[str, float]) -> Non
         if along.ticks:
             ticks = list(along.ticks.items())
             axis.set_xticks(*zip(*ticks[:: 2 if len(ticks) > _MANY_TICKS else 1], strict=True), rotation=90)
+        else:
+            axis.locator_params(axis="x", nbins=5)  # labels stand at the panel's ends, too, beside the next's
         axis.set_xlabel(along.label.replace(" (", "\n(", 1), fontsize=_SMALL)
         if column == 0:
             axis.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=_SMALL + 1, ncols=2)
