@@ -276,6 +276,9 @@ def test_one_fold_is_not_compared_with_a_cross_validation_unsaid(
     forced = capsys.readouterr()
     assert "warning" in forced.err
     assert len(rows_of(forced.out)) == 7
+    assert called(["baseline", "--store", str(folder / "s.h5"), "--out", str(tmp_path / "split"), "-q"]) == 0
+    assert called(["compare", *whole, str(tmp_path / "split")]) == 0
+    assert "; tested on folds 1, 2, 3 and its test genes" in capsys.readouterr().err
     # In a sweep that lacks a fold, what there is can be looked at, and what is missing is said.
     complete = [str(swept / f"A1-B2.ridge.seed0.fold{i}of3") for i in (1, 2, 3)]
     assert called(["compare", *complete, alone]) == 0

@@ -6,6 +6,8 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from conftest import called
+from diffchrom.demo.pipelines import _write_changes
 from diffchrom.demo.simulate import CELLS, RULE, _draw_strengths, _place_genes, simulate
 from diffchrom.demo.steps import DemoSettings, run_demo
 from diffchrom.errors import OutputError
@@ -32,6 +34,17 @@ def test_domains_lie_downstream_of_the_tss_on_both_strands(tmp_path: Path) -> No
     assert seen == {True, False}
 
 
+def test_replicates_that_are_the_same_have_a_p_without_a_warning(tmp_path: Path) -> None:
+    counts = np.array(
+        [[[5, 5, 5], [5, 5, 5]], [[0, 0, 0], [7, 7, 7]], [[3, 4, 5], [30, 40, 50]]], dtype=float
+    )
+    _write_changes(tmp_path / "deseq2.csv", ["same", "silent", "changed"], counts)
+    rows = [line.split(",") for line in (tmp_path / "deseq2.csv").read_text().splitlines()]
+    p = {row[0]: float(row[5]) for row in rows[1:]}
+    assert p["same"] == 1
+    assert p["silent"] < p["changed"] < 0.05
+
+
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         simulate(tmp_path / name, n_genes=60, seed=seed)
@@ -42,7 +55,9 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
             assert (tmp_path / "c" / file.name).read_bytes() != same
 
 
-def test_every_step_runs_and_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
+def test_every_step_runs_and_an_existing_folder_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = DemoSettings(n_genes=240, variants={"raw:d": 1}, baselines=("ridge",))
     result = run_demo(tmp_path / "demo", settings)
     assert [run.config.variant for run in result.runs] == ["raw:d", "ridge"]
@@ -51,3 +66,11 @@ def test_every_step_runs_and_an_existing_folder_is_left_alone(tmp_path: Path) ->
     assert (tmp_path / "demo" / "summary.txt").read_text() == result.summary()
     with pytest.raises(OutputError, match="choose another `out`"):
         run_demo(tmp_path / "demo", settings)
+    *_, predict, gene = (line.split()[1:] for line in result.summary().splitlines())
+    monkeypatch.chdir(tmp_path / "demo")
+    capsys.readouterr()
+    assert called(predict) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert gene[2] in [row[1] for row in rows]
+    assert called(gene) == 0
+    assert Path(gene[-1]).exists()

@@ -52,6 +52,21 @@ def test_a_mark_or_gene_of_a_run_is_suggested(
         assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
+def test_a_run_names_its_own_store_where_none_is_given(
+    toy_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(tmp_path / "run")
+    assert called([*TRAIN, "--store", str(toy_store.path), "--out", run]) == 0
+    monkeypatch.chdir(tmp_path)
+    for words in (("predict", run), ("attend", run), ("gene", run, "GENE17", "-o", "gene.svg")):
+        capsys.readouterr()
+        assert called(words) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(
+            f"no such store; {run} was made from {toy_store.path}, give --store {toy_store.path}"
+        )
+
+
 def test_nothing_is_suggested_for_what_is_like_nothing() -> None:
     assert did_you_mean("banana", ["H3K4me3", "H3K27me3"]) == ""
     assert did_you_mean(["h3k4ME3", "banana"], ["H3K4me3", "H3K27me3"]) == "; did you mean H3K4me3?"

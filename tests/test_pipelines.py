@@ -315,7 +315,7 @@ def rnaseq(folder: Path) -> Path:
     return folder
 
 
-def test_two_pipelines_folders_make_a_store(tmp_path: Path) -> None:
+def test_two_pipelines_folders_make_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = chipseq(tmp_path / "chip")
     gtf, store = write_gtf(tmp_path / "genes.gtf"), tmp_path / "s.h5"
     words = [
@@ -328,7 +328,13 @@ def test_two_pipelines_folders_make_a_store(tmp_path: Path) -> None:
         "--control",
         "subtract",
     ]
-    assert called(["prepare", "--store", str(store), *map(str, words), "--threads", "1", "-q"]) == 0
+    assert called(["prepare", "--store", str(store), *map(str, words), "--threads", "1"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "2 replicates each of 4 tracks are averaged" in said
+    assert [line for line in said if "are used by subtract: " in line] == [
+        "controls of 8 files are used by subtract: NAIVE_INPUT_REP1.mLb.clN.bigWig, "
+        "NAIVE_INPUT_REP2.mLb.clN.bigWig, WT_INPUT_REP1.mLb.clN.bigWig, ..."
+    ]
     made = Store(store)
     assert set(made.cells()) == {"WT", "NAIVE"}
     assert set(made.expression_units("WT")) == {"counts", "tpm"}

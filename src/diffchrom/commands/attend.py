@@ -119,10 +119,10 @@ def attend(asked: AttendOptions) -> None:
     from diffchrom.pairs.selection import chosen_rows
     from diffchrom.progress import noting
     from diffchrom.runs.folder import Run
-    from diffchrom.store.store import Store
+    from diffchrom.runs.opening import store_for
 
     run = Run.open(asked.run)
-    opened = open_model(run, Store(asked.store), parse_pair(asked.pair), device=asked.device)
+    opened = open_model(run, store_for(run, asked.store), parse_pair(asked.pair), device=asked.device)
     tell_chosen(console, opened.pair)
     parts = opened.pair.parts
     rows = chosen_rows(opened.genes, parts, part=asked.split, gene_list=asked.genes, reporter=console)

@@ -62,9 +62,10 @@ def gene(asked: GeneOptions) -> None:
     from diffchrom.pairs.choices import direction, parse_pair
     from diffchrom.pairs.selection import named_rows
     from diffchrom.runs.folder import Run
-    from diffchrom.store.store import Store
+    from diffchrom.runs.opening import store_for
 
-    run, store = Run.open(asked.run), Store(asked.store)
+    run = Run.open(asked.run)
+    store = store_for(run, asked.store)
     opened, note = open_model(run, store, parse_pair(asked.pair), device=asked.device).calibrated(run)
     tell_chosen(console, opened.pair)
     rows = named_rows(opened.genes, names, str(asked.store))

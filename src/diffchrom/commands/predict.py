@@ -61,7 +61,8 @@ def predict(asked: PredictOptions) -> None:
     console = options.start(quiet=asked.quiet, verbose=asked.verbose, threads=asked.threads)
     from diffchrom.commands.predict_work import write_pair, write_pairs
     from diffchrom.runs.folder import Run
-    from diffchrom.store.store import Store
+    from diffchrom.runs.opening import store_for
 
     write = write_pairs if several else write_pair
-    write(Run.open(asked.run), Store(asked.store), asked, console)
+    run = Run.open(asked.run)
+    write(run, store_for(run, asked.store), asked, console)

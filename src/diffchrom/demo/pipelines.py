@@ -6,6 +6,7 @@ Names of files and columns are those of nf-core/chipseq 2.1 and nf-core/rnaseq 3
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,10 @@ def _write_changes(path: Path, ids: list[str], counts: npt.NDArray[np.float64]) 
     variance = log2.var(axis=2, ddof=1)
     variance = 0.3 * variance + 0.7 * variance.mean()
     se = np.sqrt(variance.sum(axis=1) / counts.shape[2])
-    pvalue = np.nan_to_num(ttest_ind(log2[:, 1], log2[:, 0], axis=1, equal_var=False).pvalue, nan=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of genes whose replicates are the same
+        pvalue = ttest_ind(log2[:, 1], log2[:, 0], axis=1, equal_var=False).pvalue
+    pvalue = np.nan_to_num(pvalue, nan=1.0)
     columns = (counts.mean(axis=(1, 2)), change, se, change / se, pvalue, false_discovery_control(pvalue))
     with output_text(path) as stream:
         stream.write(",baseMean,log2FoldChange,lfcSE,stat,pvalue,padj\n")

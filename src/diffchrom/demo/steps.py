@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from diffchrom.baselines.fitting import Fitting
 from diffchrom.config import DEFAULT_VARIANT, hyperparameters
 from diffchrom.deepdiff.training import Training
@@ -17,6 +19,7 @@ from diffchrom.prepare.building import PrepareRequest, prepare
 from diffchrom.progress import SILENT, Reporter
 from diffchrom.runs.folder import PREDICTIONS, Run
 from diffchrom.runs.making import make
+from diffchrom.runs.reading import WrittenTable
 from diffchrom.store.store import Store
 
 STORE = "diffchrom.h5"
@@ -74,9 +77,20 @@ class DemoResult:
         lines += [
             "Go on in this folder, for instance:",
             f"  cd {self.folder}",
-            f"  diffchrom predict {self.runs[0].path.relative_to(self.folder)} --split test | head",
+            *(f"  diffchrom {command}" for command in self._next()),
         ]
         return "\n".join(lines) + "\n"
+
+    def _next(self) -> tuple[str, str]:
+        """Commands to go on with: the largest predicted changes, and a picture of the very largest."""
+        run = next(run for run in reversed(self.runs) if run.config.kind != "baseline")
+        predicted = WrittenTable.read(
+            run.path / PREDICTIONS, "predictions", ("gene_name", "split", "log2fc_pred"), "run the demo again"
+        )
+        size = np.abs(predicted.numbers("log2fc_pred")) * (predicted.column("split") == "test")
+        gene = predicted.column("gene_name")[int(np.argmax(size))]
+        shown = run.path.relative_to(self.folder)
+        return f"predict {shown} --split test --top 10", f"gene {shown} {gene} -o gene.svg"
 
 
 def check_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -193,11 +193,14 @@ def plan_tracks(
         }
         asked = tuple(rules[name] for name in regions)
         plans.append(Plan(cell, mark, sources, units.pop(), asked, digests))
-        if len(members) > 1:
-            summary.note(f"{cell} {mark}: {len(members)} replicates averaged")
-        controls = sum(track.control is not None for track in members)
-        if controls:
-            summary.note(f"{cell} {mark}: control used by {options.settings.control}")
+    for count, cases in Counter(len(plan.sources) for plan in plans).items():
+        if count > 1:
+            summary.note(f"{count} replicates each of {cases} tracks are averaged")
+    controls = [track.control.name for track in tracks if track.control is not None]
+    if controls:
+        summary.note(
+            f"controls of {len(controls)} files are used by {options.settings.control}: {examples(controls)}"
+        )
     for unit in dict.fromkeys(plan.unit for plan in plans):
         count = sum(plan.unit == unit for plan in plans)
         told = "`unit`" if options.unit else "by file names or kind" if unit else "name it with `unit`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from diffchrom.config import NORMALISE
 from diffchrom.errors import RunError, StoreError
@@ -13,6 +14,14 @@ from diffchrom.pairs.pair import Pair
 from diffchrom.runs.folder import Run, RunConfig
 from diffchrom.runs.signal import signal_seen
 from diffchrom.store.store import Store
+
+
+def store_for(run: Run, path: Path) -> Store:
+    """Open the store at `path` for a run; where there is none, the error names the run's own."""
+    own = Path(str(run.config.store.get("path", "")))
+    if not path.exists() and own.is_file():
+        raise StoreError(f"{path}: no such store; {run.path} was made from {own}, give `store={own}`")
+    return Store(path)
 
 
 def pair_of_run(run: Run, store: Store, cells: Sequence[str] | None = None) -> Pair:

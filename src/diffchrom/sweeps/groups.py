@@ -51,6 +51,7 @@ def _told(fact: str, one: Run, other: Run, of_one: dict[str, Any], of_other: dic
     values = {
         "store": [str(run.config.store.get("fingerprint", ""))[:12] for run in (one, other)],
         "dealing": [run.config.split for run in (one, other)],
+        "tested": [facts["tested"] or "its test genes" for facts in (of_one, of_other)],
         "window": said("window", [of_one["window"], of_other["window"]]),
     }
     first, second = values.get(fact, [of_one[fact], of_other[fact]])
