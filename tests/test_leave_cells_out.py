@@ -12,8 +12,9 @@ import pytest
 
 from conftest import called, make_store
 from diffchrom.errors import UsageError
+from diffchrom.pairs.covariates import cell_names
 from diffchrom.processes.pool import Pool
-from diffchrom.runs.folder import Run
+from diffchrom.runs.folder import Run, RunConfig
 from diffchrom.store.store import Store
 from diffchrom.sweeps.estimate import estimate_jobs, relative_cost
 from diffchrom.sweeps.folder import read_jobs, status_of
@@ -148,6 +149,19 @@ def test_kinds_are_means_of_their_own_beside_the_pairs_own_models(sweep: tuple[P
         assert row["own_pair"] == pytest.approx(ceiling.mean(), abs=1e-6)
         assert row["share_of_own"] == pytest.approx((cases["pearson"] / ceiling).mean(), abs=1e-6)
         assert row["coverage"] is None
+
+
+def test_shifts_of_the_cells_that_are_learnt_from_make_no_method_of_its_own(
+    sweep: tuple[Plan, list[Job]],
+) -> None:
+    def with_shifts(config: RunConfig) -> RunConfig:
+        cells = sorted({cell for pair in config.pairs for cell in pair}) if config.held_out else ()
+        return replace(config, covariates=("log_length", *cell_names(cells)))
+
+    runs = find_runs([sweep[0].out])
+    rows = unseen_cells([Run(run.path, with_shifts(run.config)) for run in runs])
+    assert {row.label: len(row.pearson) for row in rows if row.kind == "one_unseen"} == {"ridge": 24}
+    assert all(np.isfinite(row.own).all() for row in rows)
 
 
 def test_runs_of_another_seed_or_of_several_seen_pairs_are_no_ceiling(
