@@ -14,6 +14,7 @@ from conftest import called, make_store
 from diffchrom.errors import UsageError
 from diffchrom.pairs.covariates import cell_names
 from diffchrom.processes.pool import Pool
+from diffchrom.runs.differences import differing
 from diffchrom.runs.folder import Run, RunConfig
 from diffchrom.store.store import Store
 from diffchrom.sweeps.estimate import estimate_jobs, relative_cost
@@ -162,6 +163,17 @@ def test_shifts_of_the_cells_that_are_learnt_from_make_no_method_of_its_own(
     rows = unseen_cells([Run(run.path, with_shifts(run.config)) for run in runs])
     assert {row.label: len(row.pearson) for row in rows if row.kind == "one_unseen"} == {"ridge": 24}
     assert all(np.isfinite(row.own).all() for row in rows)
+
+
+def test_runs_without_shifts_of_cells_are_another_method(sweep: tuple[Plan, list[Job]]) -> None:
+    older = [run for run in find_runs([sweep[0].out]) if run.config.held_out]
+    newer = [
+        Run(run.path, replace(run.config, covariates=(*run.config.covariates, "cell:A", "cell:B")))
+        for run in older
+    ]
+    assert differing(older[0].config, newer[0].config) == ["cell_shifts"]
+    labels = {row.label for row in unseen_cells([*older, *newer])}
+    assert labels == {"ridge (no cell shifts)", "ridge (cell shifts learnt)"}
 
 
 def test_runs_of_another_seed_or_of_several_seen_pairs_are_no_ceiling(

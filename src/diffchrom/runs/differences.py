@@ -20,14 +20,14 @@ def facts(config: RunConfig) -> dict[str, Any]:
 
     Hyper-parameters stand beside the rest by their own names. Those that an older run does not name have the
     values of its preset; the number of models of an ensemble is the variant's own where none was asked for,
-    and that of averaged fits is 1. The store is known by its content, which may have moved. Which cells have
-    shifts follows from the pairs.
+    and that of averaged fits is 1. The store is known by its content, which may have moved. Of which cells
+    shifts were learnt follows from the pairs.
     """
     own = {name: getattr(config, name) for name in ("kind", "variant", "preset", "pair", "marks")}
     data = {name: getattr(config, name) for name in ("window", "split", "unit", "seed", "folds")}
-    n_of_genes, _ = counts(config.covariates)
-    of_genes = config.covariates[:n_of_genes]
-    values = own | {"regions": tuple(config.regions) or (TSS,), "covariates": of_genes} | data
+    n_of_genes, n_cells = counts(config.covariates)
+    values = own | {"regions": tuple(config.regions) or (TSS,), "covariates": config.covariates[:n_of_genes]}
+    values |= data | {"cell_shifts": "learnt" if n_cells else None}
     values |= {"pairs": config.pairs, "held_out": config.held_out, "normalise": config.normalise}
     values["store"] = config.store.get("fingerprint", "")
     return {name: _plain(value) for name, value in (values | _hyperparameters(config)).items()}

@@ -132,7 +132,7 @@ class _Ceiling:
 
 def _made_by(config: RunConfig) -> tuple[frozenset[tuple[str, Any]], str]:
     """All that decides what is computed, whatever the pairs; how signal is normalised stands apart."""
-    apart = (*_OF_PAIRS, "store", "normalise")
+    apart = (*_OF_PAIRS, "cell_shifts", "store", "normalise")
     made = frozenset((name, value) for name, value in facts(config).items() if name not in apart)
     return made, config.normalise
 
